@@ -111,7 +111,7 @@ func (t *twin) member(k int) float32 {
 			h[j] = relu(scoring.FMA(acc[j], s, layer.B[k*layer.Width+j]))
 		}
 	}
-	return dot(h, m.Out[k*len(h):])
+	return butterfly(h, m.Out[k*len(h):])
 }
 
 // relu is max(v, +0): +0 for -0 and NaN.
@@ -122,8 +122,8 @@ func relu(v float32) float32 {
 	return 0
 }
 
-// dot sums h*w in 32 lanes and a butterfly.
-func dot(h, w []float32) float32 {
+// butterfly sums h*w in 32 lanes and a butterfly.
+func butterfly(h, w []float32) float32 {
 	var lane [32]float32
 	for j, v := range h {
 		lane[j%32] = scoring.FMA(v, w[j], lane[j%32])
