@@ -116,7 +116,7 @@ func (b *Bank) compromise(at int64) {
 			continue
 		}
 		// A day's worth of the mean tempers what little has been seen.
-		r := (float64(term.seen) + mean*float64(dayMs)) / float64(at-b.start+dayMs)
+		r := (float64(term.seen) + float64(mean*float64(dayMs))) / float64(at-b.start+dayMs)
 		if rate == 0 || r < rate {
 			best, rate = t, r
 		}
@@ -132,7 +132,7 @@ func (b *Bank) compromise(at int64) {
 	end := at + days*dayMs
 	w.terminals[best].until = uint32(end / 1000)
 	w.terminals[best].quota = uint16(quota * (1 << 16))
-	a := attack{kind: k, rate: rate * quota}
+	a := attack{kind: k, rate: float64(rate * quota)}
 	b.exposed += a.rate
 	b.order++
 	b.attacks.push(end, b.order, a)
