@@ -47,6 +47,9 @@ type packed struct {
 	layers []layer   // hidden ones; the first has no weights
 	out    []float32 // members rows of the last layer's padded width
 
+	columns []int32 // of the inputs
+	inOrder bool    // the inputs are the columns, each once
+
 	x, u   []float32 // rows of 8*groups inputs
 	offset []int32   // likewise, of segments in tables, in bytes
 	code   []float32 // rows of the encoding
@@ -76,6 +79,11 @@ func pad(n, to int) int { return (n + to - 1) / to * to }
 func newPacked(m *scoring.Model) *packed {
 	f := &packed{model: m, groups: pad(len(m.Inputs), lanes) / lanes, count: float32(m.Members)}
 	f.rows = max(6, stackRows/m.Members/6*6)
+	f.inOrder = len(m.Inputs) == m.Columns
+	for i := range m.Inputs {
+		f.columns = append(f.columns, int32(m.Inputs[i].Column))
+		f.inOrder = f.inOrder && m.Inputs[i].Column == i
+	}
 	if !f.packInputs() {
 		return nil
 	}

@@ -23,11 +23,14 @@ func (f *packed) score(x scoring.Matrix, out []float32) {
 
 // gather puts the columns of each row in the order of the inputs.
 func (f *packed) gather(data []float32, cols int) {
-	inputs := f.model.Inputs
 	for to := f.x; len(data) > 0; to, data = to[f.groups*lanes:], data[cols:] {
 		row := data[:cols]
-		for i := range inputs {
-			to[i] = row[inputs[i].Column]
+		if f.inOrder {
+			copy(to, row)
+			continue
+		}
+		for i, c := range f.columns {
+			to[i] = row[c]
 		}
 	}
 }
