@@ -32,6 +32,10 @@ type Spec struct {
 	Predicates []Predicate // each distinct one once, at most MaxPredicates
 	Features   []Feature
 	Fallback   []Rule
+
+	canonical   []byte
+	zones       map[string]*Zone // those named, and all where zoneByField
+	zoneByField bool
 }
 
 // MaxPredicates bounds the where clauses of a spec: one bit each in a ring.
@@ -199,7 +203,7 @@ type Op uint8
 const (
 	OpConst   Op = iota // Num
 	OpField             // Field, a numeric one: amount (major units), own number, time (seconds)
-	OpTextEq            // 1 where the text of Field is Str; 0 where not or absent; Type and Status compare by name
+	OpTextEq            // 1 where the text of Field is Str; 0 where not or absent; for Type and Status Num is the number of Str
 	OpTextNe            // 1 - OpTextEq
 	OpAgg               // Spec.Aggregates[Index]
 	OpFeature           // Spec.Features[Index], an earlier one; in predicates and rules any
@@ -235,6 +239,7 @@ type Expr struct {
 	// empty, the field holds the name (unknown names are UTC).
 	Zone      string
 	ZoneField FieldRef
+	Rules     *Zone // compiled rules of Zone; nil where a field names the zone
 	Args      []*Expr
 	Line, Col int
 }

@@ -1,0 +1,32 @@
+package spec
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"path"
+	"strings"
+)
+
+// Parse reads and checks a spec. The name, usually a file's, stands in messages
+// and is the spec's own name where no line gives one. The error is a
+// [Problems] with every mistake found.
+func Parse(name string, text []byte) (*Spec, error) {
+	file, problems := parseFile(name, text)
+	c := &checker{file: file, origin: name, problems: problems, spec: &Spec{Text: bytes.Clone(text)}}
+	c.spec.Name = strings.TrimSuffix(path.Base(name), ".spec")
+	if file.name != nil {
+		c.spec.Name = file.name.text
+	}
+	c.check()
+	if len(c.problems) > 0 {
+		return nil, c.problems.sorted()
+	}
+	if c.spec.zoneByField {
+		if err := c.spec.loadZones(); err != nil {
+			panic("BUG: " + err.Error())
+		}
+	}
+	c.spec.canonical = c.canonicalForm()
+	c.spec.Hash = sha256.Sum256(c.spec.canonical)
+	return c.spec, nil
+}
