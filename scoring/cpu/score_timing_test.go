@@ -1,9 +1,14 @@
 package cpu_test
 
 import (
+	"encoding/binary"
+	"flag"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
 	"testing"
 
 	"gonum.org/v1/gonum/blas"
@@ -14,20 +19,58 @@ import (
 	"github.com/weir-risk/weir/scoring/scoringtest"
 )
 
-// dense returns a plain network, the same for each call: one member, no tables.
+// dense returns a plain network, the same for each call: one member, no tables,
+// inputs as they come, scales of 1; what gonum and ONNX Runtime can do too.
 func dense(widths ...int) *scoring.Model {
 	r := rand.New(rand.NewPCG(1, 1))
-	m := scoringtest.Model(r, scoringtest.Shape{Columns: widths[0], Hidden: widths[1 : len(widths)-1], Members: 1, Scale: 1})
-	m.Inputs = nil
-	for c := range widths[0] {
-		slope := make([]float32, widths[1])
-		for j := range slope {
-			slope[j] = float32(r.NormFloat64() * math.Sqrt(2/float64(widths[0])))
+	normal := func(n int, size float64) []float32 {
+		out := make([]float32, n)
+		for i := range out {
+			out[i] = float32(r.NormFloat64() * size)
 		}
-		m.Inputs = append(m.Inputs, scoring.Input{Column: c, Mean: .1, Inv: .9, Lo: -5, Hi: 5, Slope: slope})
+		return out
 	}
+	last := len(widths) - 2 // hidden layers
+	m := &scoring.Model{Columns: widths[0], Members: 1, Width: widths[1], Bias: []float32{-.5}}
+	for c := range widths[0] {
+		slope := normal(widths[1], math.Sqrt(2/float64(widths[0])))
+		m.Inputs = append(m.Inputs, scoring.Input{Column: c, Inv: 1, Lo: -1e6, Hi: 1e6, Slope: slope})
+	}
+	for l, w := range widths[1 : last+1] {
+		h := scoring.Layer{Width: w, S: slices.Repeat([]float32{1}, w), B: normal(w, .1)}
+		if l > 0 {
+			h.R = slices.Repeat([]float32{1}, widths[l])
+			h.W = normal(widths[l]*w, math.Sqrt(2/float64(widths[l])))
+		}
+		m.Hidden = append(m.Hidden, h)
+	}
+	m.Out = normal(widths[last], math.Sqrt(1/float64(widths[last])))
 	return m
 }
+
+// export writes what another runtime needs to do the same as the benchmark:
+// per layer the weights, then the biases, of inputs as rows; then rows of
+// inputs, and their scores. All are little-endian float32.
+func export(folder, name string, m *scoring.Model, x scoring.Matrix) error {
+	var out []float32
+	for i := range m.Inputs {
+		out = append(out, m.Inputs[i].Slope...)
+	}
+	for l := range m.Hidden {
+		out = append(append(out, m.Hidden[l].W...), m.Hidden[l].B...)
+	}
+	out = append(append(append(out, m.Out...), m.Bias...), x.Data...)
+	scores := make([]float32, x.Rows)
+	mustScorer(cpu.NewPureGo(m))(x, scores)
+	out = append(out, scores...)
+	var data []byte
+	for _, v := range out {
+		data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
+	}
+	return os.WriteFile(filepath.Join(folder, name+".f32"), data, 0o644)
+}
+
+var exportTo = flag.String("export", "", "folder to which BenchmarkScore writes its networks, for onnx/bench.py")
 
 // gonum is the same network by gonum's float32 matrix product; its library
 // exponential and its order of sums give other bits.
@@ -92,12 +135,17 @@ func (g *gonum) score(x scoring.Matrix, out []float32) {
 	}
 }
 
-func benchmark(b *testing.B, rows, columns int, flop float64, score func(scoring.Matrix, []float32)) {
+func normalRows(rows, columns int) scoring.Matrix {
 	r := rand.New(rand.NewPCG(2, 2))
 	x := scoring.Matrix{Data: make([]float32, rows*columns), Rows: rows, Cols: columns}
 	for i := range x.Data {
 		x.Data[i] = float32(r.NormFloat64())
 	}
+	return x
+}
+
+func benchmark(b *testing.B, rows, columns int, flop float64, score func(scoring.Matrix, []float32)) {
+	x := normalRows(rows, columns)
 	out := make([]float32, rows)
 	b.ReportAllocs()
 	for b.Loop() {
@@ -129,6 +177,11 @@ func BenchmarkScore(b *testing.B) {
 				name += "-"
 			}
 			name += fmt.Sprint(w)
+		}
+		if *exportTo != "" {
+			if err := export(*exportTo, name, m, normalRows(256, m.Columns)); err != nil {
+				b.Fatal(err)
+			}
 		}
 		for _, rows := range []int{1, 32, 256, 1024} {
 			for _, back := range []struct {
