@@ -97,7 +97,7 @@
 //	                     h[j] = max(fma(acc[j], S[j], B[j]), +0)
 //
 // A kernel may not split the sum over i, but may hold as many j at once as it
-// likes.
+// likes, and may leave out terms whose in[i] is a zero.
 //
 // # 5. Output
 //
@@ -114,9 +114,10 @@
 //	sum = sum + sigmoid(dot + Bias[m]) from +0
 //	score = sum / Members
 //
-// Columns of zeros behind the last (h, Out, S, B all +0) may be added: they
-// can only turn a -0 into a +0, and the sign of a zero never reaches the score,
-// since sigmoid(-0 + b) and sigmoid(+0 + b) are the same bits. [Model.Validate]
-// refuses a model in which any sum could pass 1e30 for any row, so neither
+// Columns of zeros behind the last (h, Out, S, B all +0) may be added, as terms
+// of a zero may be left out: either can only change the sign of a zero sum, and
+// that never reaches the score, since max gives +0 for both, a bias other than
+// zero hides it, and sigmoid(-0) and sigmoid(+0) are the same bits.
+// [Model.Validate] refuses a model in which any sum could pass 1e30 for any row, so neither
 // infinities nor NaN arise behind section 2, and their rules need no agreement.
 package scoring

@@ -13,7 +13,7 @@ import (
 // newFast returns the assembly's scorer for m, or nothing where the processor
 // or the size of the model does not allow it.
 func newFast(m *scoring.Model) (string, func(scoring.Matrix, []float32)) {
-	if !cpu.X86.HasAVX2 || !cpu.X86.HasFMA {
+	if !cpu.X86.HasAVX2 || !cpu.X86.HasFMA || !cpu.X86.HasBMI1 {
 		return "", nil
 	}
 	f := newPacked(m)
@@ -28,6 +28,8 @@ const (
 	panel     = 16      // columns that a kernel multiplies at once
 	padding   = 32      // widths are padded to it: two panels, one turn of dot
 	stackRows = 96      // rows times members that a tile is made for: 16 times 6, h within L2
+	block     = 64      // columns that a sparse kernel takes at once
+	chunk     = 64      // inputs likewise: the bits of a mask
 	tablesMax = 1 << 30 // bytes of tables that 32-bit offsets reach
 )
 
@@ -55,6 +57,7 @@ type packed struct {
 	code   []float32 // rows of the encoding
 	h, in  []float32 // stacked rows of outputs
 	member []int     // of each stacked row, the offset of its adapters in bytes
+	mask   []uint64  // of stacked rows, a bit for each input that is not 0
 	z      []float32 // members rows of a tile's sums
 	prob   []float32 // a tile's scores
 	count  float32   // members
@@ -70,7 +73,8 @@ type run struct {
 // layer behind (ones in the last), each width long.
 type layer struct {
 	inputs, width int
-	weights       []float32
+	weights       []float32 // in panels
+	blocks        []float32 // the same, for the sparse kernels
 	adapters      []float32
 }
 
@@ -103,7 +107,8 @@ func newPacked(m *scoring.Model) *packed {
 	f.x, f.u, f.offset = aligned(f.rows*inputs), aligned(f.rows*inputs), make([]int32, f.rows*inputs)
 	f.code = aligned(f.rows * pad(m.Width, padding))
 	f.h, f.in = aligned(f.rows*m.Members*widest), aligned(f.rows*m.Members*widest)
-	f.member = make([]int, f.rows*m.Members+6)
+	f.member = make([]int, f.rows*m.Members)
+	f.mask = make([]uint64, f.rows*m.Members*pad(widest, chunk)/chunk)
 	f.z, f.prob = aligned(m.Members*pad(f.rows, lanes)), aligned(pad(f.rows, lanes))
 	return f
 }
@@ -119,12 +124,16 @@ func aligned(n int) []float32 {
 	return s[skip : skip+n : skip+n]
 }
 
-// pack lays rows of width numbers out in panels.
-func pack(rows [][]float32, width int) []float32 {
-	out := aligned(len(rows) * pad(width, padding))
+// pack lays rows of width numbers out in strips of so many columns, the last of
+// which is narrower where the padded width is no multiple of it.
+func pack(rows [][]float32, width, strip int) []float32 {
+	padded := pad(width, padding)
+	out := aligned(len(rows) * padded)
 	for i, row := range rows {
 		for j, v := range row {
-			out[(j/panel*len(rows)+i)*panel+j%panel] = v
+			first := j / strip * strip
+			wide := min(strip, padded-first)
+			out[first*len(rows)+i*wide+j-first] = v
 		}
 	}
 	return out
@@ -140,7 +149,8 @@ func (f *packed) packLayer(l int) {
 		for i := range rows {
 			rows[i] = h.W[i*h.Width : (i+1)*h.Width]
 		}
-		p.weights = pack(rows, h.Width)
+		p.weights = pack(rows, h.Width, panel)
+		p.blocks = pack(rows, h.Width, block)
 	}
 	p.adapters = aligned(m.Members * 3 * p.width)
 	for k := range m.Members {
@@ -196,7 +206,7 @@ func (f *packed) packInputs() bool {
 			for i := from; i < to; i++ {
 				rows = append(rows, m.Inputs[i].Slope)
 			}
-			r.weights = pack(rows, m.Width)
+			r.weights = pack(rows, m.Width, panel)
 		}
 		f.runs = append(f.runs, r)
 		from = to

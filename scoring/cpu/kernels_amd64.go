@@ -83,6 +83,24 @@ func gemm5x16(a *float32, aStride int, inputs int, w *float32, wStride int, c *f
 //go:noescape
 func gemm6x16(a *float32, aStride int, inputs int, w *float32, wStride int, c *float32, cStride int, adapters *float32, width int, member *int)
 
+// sparse32 adds the products of the inputs whose bit is set in mask to 32 columns of
+// rows, to 0 where fresh is not 0; strides in bytes.
+//
+//go:noescape
+func sparse32(in *float32, inStride int, mask *uint64, maskStride int, w *float32, c *float32, cStride int, rows int, fresh int)
+
+// sparse64 adds the products of the inputs whose bit is set in mask to 64 columns of
+// rows, to 0 where fresh is not 0; strides in bytes.
+//
+//go:noescape
+func sparse64(in *float32, inStride int, mask *uint64, maskStride int, w *float32, c *float32, cStride int, rows int, fresh int)
+
+// nonzero sets the bits of what is not 0 in rows of 32*blocks columns, 32 bits a
+// block, lowest first; strides in bytes.
+//
+//go:noescape
+func nonzero(in *float32, inStride int, blocks int, mask *uint64, maskStride int, rows int)
+
 // expand writes max(fma(acc, s, b), 0) * r of rows of 8*blocks columns to h; strides in bytes.
 //
 //go:noescape

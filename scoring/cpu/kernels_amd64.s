@@ -1949,6 +1949,172 @@ gemm6x16Adapt:
 	VZEROUPPER
 	RET
 
+// func sparse32(in *float32, inStride int, mask *uint64, maskStride int, w *float32, c *float32, cStride int, rows int, fresh int)
+// Requires: AVX, BMI, FMA3
+TEXT ·sparse32(SB), NOSPLIT, $0-72
+	MOVQ in+0(FP), AX
+	MOVQ inStride+8(FP), CX
+	MOVQ mask+16(FP), DX
+	MOVQ maskStride+24(FP), BX
+	MOVQ w+32(FP), SI
+	MOVQ rows+56(FP), DI
+	MOVQ c+40(FP), R8
+	MOVQ cStride+48(FP), R9
+	MOVQ fresh+64(FP), R10
+
+sparse32Row:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	TESTQ   R10, R10
+	JNZ     sparse32Start
+	VMOVUPS (R8), Y0
+	VMOVUPS 32(R8), Y1
+	VMOVUPS 64(R8), Y2
+	VMOVUPS 96(R8), Y3
+
+sparse32Start:
+	MOVQ  (DX), R11
+	TESTQ R11, R11
+	JZ    sparse32Done
+
+sparse32Input:
+	TZCNTQ       R11, R12
+	VBROADCASTSS (AX)(R12*4), Y4
+	SHLQ         $0x07, R12
+	VFMADD231PS  (SI)(R12*1), Y4, Y0
+	VFMADD231PS  32(SI)(R12*1), Y4, Y1
+	VFMADD231PS  64(SI)(R12*1), Y4, Y2
+	VFMADD231PS  96(SI)(R12*1), Y4, Y3
+	BLSRQ        R11, R11
+	JNZ          sparse32Input
+
+sparse32Done:
+	VMOVUPS Y0, (R8)
+	VMOVUPS Y1, 32(R8)
+	VMOVUPS Y2, 64(R8)
+	VMOVUPS Y3, 96(R8)
+	ADDQ    CX, AX
+	ADDQ    BX, DX
+	ADDQ    R9, R8
+	DECQ    DI
+	JNZ     sparse32Row
+	VZEROUPPER
+	RET
+
+// func sparse64(in *float32, inStride int, mask *uint64, maskStride int, w *float32, c *float32, cStride int, rows int, fresh int)
+// Requires: AVX, BMI, FMA3
+TEXT ·sparse64(SB), NOSPLIT, $0-72
+	MOVQ in+0(FP), AX
+	MOVQ inStride+8(FP), CX
+	MOVQ mask+16(FP), DX
+	MOVQ maskStride+24(FP), BX
+	MOVQ w+32(FP), SI
+	MOVQ rows+56(FP), DI
+	MOVQ c+40(FP), R8
+	MOVQ cStride+48(FP), R9
+	MOVQ fresh+64(FP), R10
+
+sparse64Row:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	TESTQ   R10, R10
+	JNZ     sparse64Start
+	VMOVUPS (R8), Y0
+	VMOVUPS 32(R8), Y1
+	VMOVUPS 64(R8), Y2
+	VMOVUPS 96(R8), Y3
+	VMOVUPS 128(R8), Y4
+	VMOVUPS 160(R8), Y5
+	VMOVUPS 192(R8), Y6
+	VMOVUPS 224(R8), Y7
+
+sparse64Start:
+	MOVQ  (DX), R11
+	TESTQ R11, R11
+	JZ    sparse64Done
+
+sparse64Input:
+	TZCNTQ       R11, R12
+	VBROADCASTSS (AX)(R12*4), Y8
+	SHLQ         $0x08, R12
+	VFMADD231PS  (SI)(R12*1), Y8, Y0
+	VFMADD231PS  32(SI)(R12*1), Y8, Y1
+	VFMADD231PS  64(SI)(R12*1), Y8, Y2
+	VFMADD231PS  96(SI)(R12*1), Y8, Y3
+	VFMADD231PS  128(SI)(R12*1), Y8, Y4
+	VFMADD231PS  160(SI)(R12*1), Y8, Y5
+	VFMADD231PS  192(SI)(R12*1), Y8, Y6
+	VFMADD231PS  224(SI)(R12*1), Y8, Y7
+	BLSRQ        R11, R11
+	JNZ          sparse64Input
+
+sparse64Done:
+	VMOVUPS Y0, (R8)
+	VMOVUPS Y1, 32(R8)
+	VMOVUPS Y2, 64(R8)
+	VMOVUPS Y3, 96(R8)
+	VMOVUPS Y4, 128(R8)
+	VMOVUPS Y5, 160(R8)
+	VMOVUPS Y6, 192(R8)
+	VMOVUPS Y7, 224(R8)
+	ADDQ    CX, AX
+	ADDQ    BX, DX
+	ADDQ    R9, R8
+	DECQ    DI
+	JNZ     sparse64Row
+	VZEROUPPER
+	RET
+
+// func nonzero(in *float32, inStride int, blocks int, mask *uint64, maskStride int, rows int)
+// Requires: AVX
+TEXT ·nonzero(SB), NOSPLIT, $0-48
+	MOVQ   in+0(FP), AX
+	MOVQ   inStride+8(FP), CX
+	MOVQ   mask+24(FP), DX
+	MOVQ   maskStride+32(FP), BX
+	MOVQ   rows+40(FP), SI
+	VXORPS Y0, Y0, Y0
+
+nonzeroRow:
+	MOVQ blocks+16(FP), R9
+	MOVQ AX, DI
+	MOVQ DX, R8
+
+nonzeroBlock:
+	VCMPPS    $0x04, (DI), Y0, Y1
+	VMOVMSKPS Y1, R10
+	VCMPPS    $0x04, 32(DI), Y0, Y1
+	VMOVMSKPS Y1, R11
+	SHLL      $0x08, R11
+	ORL       R11, R10
+	VCMPPS    $0x04, 64(DI), Y0, Y1
+	VMOVMSKPS Y1, R11
+	SHLL      $0x10, R11
+	ORL       R11, R10
+	VCMPPS    $0x04, 96(DI), Y0, Y1
+	VMOVMSKPS Y1, R11
+	SHLL      $0x18, R11
+	ORL       R11, R10
+	MOVL      R10, (R8)
+	ADDQ      $0x80, DI
+	ADDQ      $0x04, R8
+	DECQ      R9
+	JNZ       nonzeroBlock
+	ADDQ      CX, AX
+	ADDQ      BX, DX
+	DECQ      SI
+	JNZ       nonzeroRow
+	VZEROUPPER
+	RET
+
 // func expand(acc *float32, accStride int, s *float32, b *float32, r *float32, h *float32, hStride int, blocks int, rows int)
 // Requires: AVX, FMA3
 TEXT ·expand(SB), NOSPLIT, $0-72

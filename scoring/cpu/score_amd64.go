@@ -3,6 +3,7 @@
 package cpu
 
 import (
+	"math/bits"
 	"unsafe"
 
 	"github.com/weir-risk/weir/scoring"
@@ -78,22 +79,81 @@ func (f *packed) sums(n int) {
 	stride := l.width
 	for i := 1; i < len(f.layers); i++ {
 		l = &f.layers[i]
-		for m := range k {
-			for r := range n {
-				f.member[m*n+r] = 4 * 3 * m * l.width
-			}
-		}
-		p := product{
-			a: f.h, aStride: stride, inputs: l.inputs, w: l.weights,
-			c: f.in, width: l.width, adapters: l.adapters, member: f.member,
-		}
-		p.run(k * n)
+		f.hidden(l, stride, n)
 		f.h, f.in = f.in, f.h
 		stride = l.width
 	}
 	for m := range k {
 		dot(&f.h[m*n*stride], 4*stride, &f.out[m*stride], stride/padding, &f.z[m*zRow], n)
 	}
+}
+
+// hidden computes one layer for the stack of n rows of each member, from f.h,
+// rows stride apart, to f.in. Inputs of 0 add nothing, and behind max there are
+// many: where enough of them are, they are left out.
+func (f *packed) hidden(l *layer, stride, n int) {
+	rows, words := f.model.Members*n, pad(stride, chunk)/chunk
+	mask := f.mask[:rows*words]
+	clear(mask)
+	nonzero(&f.h[0], 4*stride, stride/padding, &mask[0], 8*words, rows)
+	count := 0
+	for _, word := range mask {
+		count += bits.OnesCount64(word)
+	}
+	if rows >= denseRows && count*sparseCost > rows*l.inputs*denseCost {
+		f.dense(l, stride, n)
+		return
+	}
+	f.sparse(l, stride, n)
+}
+
+// What an input costs a row in the sparse and the dense product, relative, and
+// the number of rows below which the dense one is never faster (measured on
+// Zen 4, 256 inputs and outputs, 0 to 70 % zeros).
+const (
+	sparseCost, denseCost = 7, 5
+	denseRows             = 4
+)
+
+// sparse is hidden for inputs of which the bits in f.mask are not 0.
+func (f *packed) sparse(l *layer, stride, n int) {
+	rows, words := f.model.Members*n, pad(stride, chunk)/chunk
+	for column := 0; column < l.width; {
+		wide := min(block, l.width-column)
+		for word := range words {
+			in, c, mask := &f.h[word*chunk], &f.in[column], &f.mask[word]
+			w := &l.blocks[column*l.inputs+word*chunk*wide]
+			fresh := 0
+			if word == 0 {
+				fresh = 1
+			}
+			if wide == block {
+				sparse64(in, 4*stride, mask, 8*words, w, c, 4*l.width, rows, fresh)
+			} else {
+				sparse32(in, 4*stride, mask, 8*words, w, c, 4*l.width, rows, fresh)
+			}
+		}
+		column += wide
+	}
+	for m := range f.model.Members {
+		a, sums := l.adapters[3*m*l.width:], &f.in[m*n*l.width]
+		expand(sums, 4*l.width, &a[0], &a[l.width], &a[2*l.width], sums, 4*l.width, l.width/lanes, n)
+	}
+}
+
+// dense is hidden for any inputs.
+func (f *packed) dense(l *layer, stride, n int) {
+	k := f.model.Members
+	for m := range k {
+		for r := range n {
+			f.member[m*n+r] = 4 * 3 * m * l.width
+		}
+	}
+	p := product{
+		a: f.h, aStride: stride, inputs: l.inputs, w: l.weights,
+		c: f.in, width: l.width, adapters: l.adapters, member: f.member,
+	}
+	p.run(k * n)
 }
 
 // product is a matrix product: rows of inputs by panels of weights. With

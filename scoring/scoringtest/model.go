@@ -18,6 +18,9 @@ type Shape struct {
 	// Scale multiplies every weight: 1 gives ordinary scores, 2^-130 sums that
 	// are subnormal, 2^20 scores of 0 and 1.
 	Scale float32
+	// Lift is added to the biases of hidden layers, in units of Scale: 0 makes
+	// half of a layer's outputs 0, 12 few of them.
+	Lift float32
 }
 
 // RandomShape draws a shape: 0 to 4 hidden layers, 1 to 16 members, odd widths.
@@ -28,6 +31,9 @@ func RandomShape(r *rand.Rand) Shape {
 	}
 	if r.IntN(3) > 0 {
 		s.Members = 1 + r.IntN(16)
+	}
+	if r.IntN(3) == 0 {
+		s.Lift = 12
 	}
 	switch r.IntN(8) {
 	case 0:
@@ -69,6 +75,9 @@ func Model(r *rand.Rand, s Shape) *scoring.Model {
 	before := 0
 	for l, w := range s.Hidden {
 		h := scoring.Layer{Width: w, S: list(r, s.Members*w, .125, 1), B: list(r, s.Members*w, .25*s.Scale, 0)}
+		for i := range h.B {
+			h.B[i] += float32(s.Lift * s.Scale)
+		}
 		if l > 0 {
 			h.R = list(r, s.Members*before, .125, 1)
 			h.W = list(r, before*w, float32(math.Sqrt(6/float64(before))), 0)

@@ -18,6 +18,9 @@ func main() {
 	for _, k := range []kernel{{1, 2}, {1, 4}, {2, 2}, {3, 1}, {3, 2}, {4, 1}, {5, 1}, {6, 1}} {
 		k.gemm()
 	}
+	sparse(4)
+	sparse(8)
+	nonzero()
 	expand()
 	dot()
 	finish()
