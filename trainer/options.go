@@ -1,0 +1,78 @@
+package trainer
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/weir-risk/weir/scoring"
+)
+
+// Options says how to learn.
+type Options struct {
+	// FitShare and CalibrateShare are the first rows in the order of time, of
+	// which the weights are learnt, and the next, of which calibration and
+	// operating point are; the rest is held out, and measured on.
+	FitShare, CalibrateShare float64
+	// Gap is left out between these parts: in life, labels take as long to come.
+	Gap time.Duration
+
+	Logs bool // give the model each column's logarithm beside the column
+	// FraudWeight is by how much more a fraud counts than a genuine row; 0 is
+	// the square root of how much rarer it is.
+	FraudWeight float64
+	L2          float64 // penalty on squared weights, of the mean loss
+	Iterations  int     // of L-BFGS at most
+	RowsMax     int     // of which the weights are learnt; beyond it, genuine rows are thinned
+
+	Rank scoring.RankKey
+	// ReviewPerDay is how many transactions a day the desk can review; where it
+	// is 0, ReviewShare is the share of all that it can.
+	ReviewPerDay float64
+	ReviewShare  float64
+	// Explore and ExploreKey are the policy's.
+	Explore    float64
+	ExploreKey [16]byte
+}
+
+// DefaultOptions returns options that suit a first model.
+func DefaultOptions() Options {
+	return Options{
+		FitShare: 0.7, CalibrateShare: 0.15,
+		// Logarithms: amounts, counts and ages span decades, and a line through
+		// them sees only the largest.
+		Logs: true,
+		// Enough to keep weights finite where a column separates the classes,
+		// too little to be seen elsewhere.
+		L2:         1e-6,
+		Iterations: 200,
+		// Half a million rows fix a hundred weights far better than the model's
+		// own bias; more would only take longer.
+		RowsMax:     500_000,
+		Rank:        scoring.ByProb,
+		ReviewShare: 0.005,
+	}
+}
+
+// Validate reports every problem of o at once.
+func (o *Options) Validate() error {
+	var errs []error
+	check := func(ok bool, name string, got any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf("%s cannot be %v", name, got))
+		}
+	}
+	check(o.FitShare > 0 && o.FitShare < 1, "FitShare", o.FitShare)
+	check(o.CalibrateShare > 0 && o.FitShare+o.CalibrateShare < 1, "CalibrateShare", o.CalibrateShare)
+	check(o.Gap >= 0, "Gap", o.Gap)
+	check(o.FraudWeight >= 0 && o.FraudWeight <= 1e6, "FraudWeight", o.FraudWeight)
+	check(o.L2 >= 0 && o.L2 <= 1e6, "L2", o.L2)
+	check(o.Iterations > 0, "Iterations", o.Iterations)
+	check(o.RowsMax >= 1000, "RowsMax", o.RowsMax)
+	check(o.Rank <= scoring.ByAmount, "Rank", o.Rank)
+	check(o.ReviewPerDay >= 0, "ReviewPerDay", o.ReviewPerDay)
+	check(o.ReviewPerDay > 0 || o.ReviewShare > 0 && o.ReviewShare <= 1, "ReviewShare", o.ReviewShare)
+	check(o.Explore >= 0 && o.Explore < 1, "Explore", o.Explore)
+	check(o.Explore == 0 || o.ExploreKey != [16]byte{}, "ExploreKey", "empty")
+	return errors.Join(errs...)
+}
