@@ -1,0 +1,122 @@
+package schemas
+
+import (
+	"encoding/json"
+	"errors"
+	"math/rand/v2"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func TestLabelSurvivesItsJSON(t *testing.T) {
+	for seed := range uint64(300) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		want := Label{TxID: []byte("tx \"é\\\n" + strings.Repeat("a", r.IntN(4))), Verdict: LabelVerdict(r.IntN(3)),
+			Source: LabelSource(r.IntN(5)), KnownAt: r.Int64N(4e12), Version: 1 + r.Uint32N(LabelVersionMax)}
+		if r.IntN(2) == 0 {
+			want.FraudType, want.Selected, want.SelectedProb = []byte("stolen"), []byte("alert"), r.Float32()
+		}
+		text := AppendLabelJSON(nil, &want)
+		if !json.Valid(text) {
+			t.Fatalf("seed %d: not JSON: %s", seed, text)
+		}
+		var got Label
+		if err := ParseLabel(text, &got); err != nil {
+			t.Fatalf("seed %d: %v: %s", seed, err, text)
+		}
+		if !reflect.DeepEqual(want, got) {
+			t.Fatalf("seed %d: want %+v, got %+v", seed, want, got)
+		}
+	}
+}
+
+func TestParseLabelFailure(t *testing.T) {
+	f := func(text, want string) {
+		t.Helper()
+		var l Label
+		err := ParseLabel([]byte(text), &l)
+		if !errors.Is(err, ErrJSON) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", text, err, want)
+		}
+	}
+	f(``, "expected '{'")
+	f(`{}`, "tx_id is missing")
+	f(`{"tx_id":"a"}`, "verdict is missing")
+	f(`{"tx_id":"a","verdict":"maybe"}`, "verdict is missing or not")
+	f(`{"tx_id":"a","verdict":"fraud"}`, "source is missing")
+	f(`{"tx_id":"a","verdict":"fraud","source":"analyst"}`, "known_at is missing")
+	f(`{"tx_id":"a","verdict":"fraud","source":"analyst","known_at":"yesterday"}`, "not a time")
+	f(`{"tx_id":"a","verdict":"fraud","source":"analyst","known_at":"2026-01-01T00:00:00Z","version":0}`, "version")
+	f(`{"tx_id":"a","verdict":"fraud","source":"analyst","known_at":"2026-01-01T00:00:00Z","version":1024}`, "version")
+	f(`{"tx_id":"a","x":{}}`, "expected a string, a number or a literal")
+	f(`{"tx_id":"a"} x`, "bytes after the object")
+	f(`{"tx_id":"a`, "without an end")
+	f("{\"tx_id\":\"a\nb\"}", "control character")
+	f("{\"tx_id\":\"\xff\"}", "broken UTF-8")
+	f(`{"tx_id" "a"}`, "expected ':'")
+	f(`{"tx_id":"a" "b":1}`, "expected '}'")
+}
+
+func FuzzParseLabel(f *testing.F) {
+	f.Add([]byte(`{"tx_id":"a","verdict":"fraud","source":"analyst","known_at":"2026-01-01T00:00:00Z","version":3}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var l Label
+		if ParseLabel(text, &l) == nil && !json.Valid(text) {
+			t.Fatalf("taken, but not JSON: %q", text)
+		}
+	})
+}
+
+func TestAlertIsJSONWithAllFieldsThatArePresent(t *testing.T) {
+	d := randomDecision(rand.New(rand.NewPCG(6, 6)))
+	for f := range d.Text {
+		d.Text[f] = []byte("v-" + TextField(f).String())
+	}
+	var m map[string]any
+	if err := json.Unmarshal(AppendAlertJSON(nil, &d, 2, 77), &m); err != nil {
+		t.Fatal(err)
+	}
+	if m["id"] != "2-77" {
+		t.Errorf("id is %v", m["id"])
+	}
+	for f := range NumText {
+		key := f.String()
+		if f == ID {
+			key = "tx_id"
+		}
+		if m[key] != "v-"+f.String() {
+			t.Errorf("%s is %v", key, m[key])
+		}
+	}
+}
+
+func TestNamesAreUniqueAndParse(t *testing.T) {
+	for r := NoReason; r < NumReasons; r++ {
+		if got, ok := ParseReason(r.String()); !ok || got != r {
+			t.Errorf("reason %d is called %q, which is %d", r, r, got)
+		}
+	}
+	for f := range NumText {
+		if got, ok := ParseTextField(f.String()); !ok || got != f {
+			t.Errorf("field %d is called %q, which is %d", f, f, got)
+		}
+	}
+}
+
+func TestCurrencyDigits(t *testing.T) {
+	f := func(code string, want int, ok bool) {
+		t.Helper()
+		if got, k := CurrencyDigits([]byte(code)); got != want || k != ok {
+			t.Errorf("%s: got %d, %v", code, got, k)
+		}
+	}
+	f("EUR", 2, true)
+	f("JPY", 0, true)
+	f("KWD", 3, true)
+	f("CLF", 4, true)
+	f("XAU", 0, false)
+	f("eur", 0, false)
+	f("EU", 0, false)
+	f("EURO", 0, false)
+}
