@@ -136,7 +136,7 @@ func seal(t testing.TB, data []byte) []byte {
 }
 
 // replace changes the manifest of a sealed bundle, which says its own length.
-func replace(old, new string) func(testing.TB, []byte) []byte {
+func replace(old, new string) change {
 	return func(t testing.TB, data []byte) []byte {
 		length := binary.LittleEndian.Uint32(data[12:])
 		text := string(data[20 : 20+length])
@@ -152,7 +152,7 @@ func replace(old, new string) func(testing.TB, []byte) []byte {
 
 // number overwrites the float32 at index i of the sections, from behind where i
 // is negative (then not counting the spec's text).
-func number(i int, v float32) func(testing.TB, []byte) []byte {
+func number(i int, v float32) change {
 	return func(t testing.TB, data []byte) []byte {
 		at := 20 + int(binary.LittleEndian.Uint32(data[12:])) + 4*i
 		if i < 0 {
@@ -163,23 +163,39 @@ func number(i int, v float32) func(testing.TB, []byte) []byte {
 	}
 }
 
-func TestReadBundleFailure(t *testing.T) {
+// A change of a sound, signed bundle's bytes.
+type change = func(testing.TB, []byte) []byte
+
+// refused returns an f-test: a sound bundle, changed, is refused with want. It
+// adds want to kinds.
+func refused(t *testing.T, kinds map[error]bool) func(name string, want error, edit change) {
 	sound := mustSign(t, mustEncode(t, newBundle(t)), key(1))
-	kinds := map[error]bool{}
-	f := func(name string, want error, change func(testing.TB, []byte) []byte) {
+	return func(name string, want error, edit change) {
 		t.Helper()
-		b, err := scoring.ReadBundle(change(t, bytes.Clone(sound)), trust(key(1)))
+		b, err := scoring.ReadBundle(edit(t, bytes.Clone(sound)), trust(key(1)))
 		if !errors.Is(err, want) || b != nil {
 			t.Errorf("%s: %v, want %v", name, err, want)
 		}
 		kinds[want] = true
 	}
-	plain := func(edit func(d []byte) []byte) func(testing.TB, []byte) []byte {
+}
+
+func TestReadBundleFailure(t *testing.T) {
+	kinds := map[error]bool{}
+	f := refused(t, kinds)
+	badContainers(f)
+	badManifests(f)
+	badContents(f)
+	t.Logf("%d kinds of refusal", len(kinds))
+	if len(kinds) < 24 {
+		t.Errorf("only %d kinds of refusal were caused", len(kinds))
+	}
+}
+
+func badContainers(f func(string, error, change)) {
+	plain := func(edit func(d []byte) []byte) change {
 		return func(_ testing.TB, d []byte) []byte { return edit(d) }
 	}
-	nan := float32(math.NaN())
-
-	// The container.
 	f("too large", scoring.ErrTooLarge, plain(func(d []byte) []byte { return append(d, make([]byte, 8<<20)...) }))
 	f("empty", scoring.ErrTruncated, plain(func(d []byte) []byte { return nil }))
 	f("half a head", scoring.ErrTruncated, plain(func(d []byte) []byte { return d[:13] }))
@@ -202,8 +218,9 @@ func TestReadBundleFailure(t *testing.T) {
 		return append(d[:len(d)-64], other[len(other)-64:]...)
 	})
 	f("an unknown key", scoring.ErrUnknownSigner, func(t testing.TB, d []byte) []byte { return mustSign(t, d, key(9)) })
+}
 
-	// The manifest.
+func badManifests(f func(string, error, change)) {
 	f("not JSON", scoring.ErrManifest, replace(`{`, `[`))
 	f("a foreign key", scoring.ErrManifest, replace(`"facts":`, `"fact":`))
 	f("a key in capitals", scoring.ErrManifest, replace(`"name":`, `"Name":`))
@@ -227,8 +244,10 @@ func TestReadBundleFailure(t *testing.T) {
 	f("another text", scoring.ErrSections, replace(`"bytes":7`, `"bytes":8`))
 	f("a width that no layer has", scoring.ErrSections, replace(`"width":6`, `"width":7`))
 	f("a column out of range", scoring.ErrShape, replace(`"column":3`, `"column":4`))
+}
 
-	// The contents.
+func badContents(f func(string, error, change)) {
+	nan, inf := float32(math.NaN()), float32(math.Inf(1))
 	f("one name twice", scoring.ErrFeatures, replace(`"mean"`, `"night"`))
 	f("a name that is empty", scoring.ErrFeatures, replace(`"mean"`, `""`))
 	f("no spec hash", scoring.ErrSpec, replace(shaHex("spec"), strings.Repeat("0", 64)))
@@ -244,14 +263,10 @@ func TestReadBundleFailure(t *testing.T) {
 	f("bounds the wrong way round", scoring.ErrEncoding, number(2, 100))
 	f("a self-test score that is no number", scoring.ErrNoSelfTest, number(-1, nan))
 	f("a self-test score of two", scoring.ErrNoSelfTest, number(-1, 2))
-	f("an infinite background", scoring.ErrBackground, number(-11-11*4-1, float32(math.Inf(1))))
+	f("an infinite background", scoring.ErrBackground, number(-11-11*4-1, inf))
 	f("a bias that is no number", scoring.ErrNotFinite, number(-11-11*4-64*4-1, nan))
-	f("an infinite weight", scoring.ErrNotFinite, number(-11-11*4-64*4-3, float32(math.Inf(-1))))
+	f("an infinite weight", scoring.ErrNotFinite, number(-11-11*4-64*4-3, -inf))
 	f("a weight that overflows", scoring.ErrUnbounded, number(-11-11*4-64*4-3, 1e38))
-	t.Logf("%d kinds of refusal", len(kinds))
-	if len(kinds) < 22 {
-		t.Errorf("only %d kinds of refusal were caused", len(kinds))
-	}
 }
 
 func shaHex(text string) string {
@@ -332,7 +347,7 @@ func FuzzReadBundle(f *testing.F) {
 	sound := mustEncode(f, newBundle(f))
 	f.Add(sound, false)
 	f.Add(sound[:len(sound)-128], true)
-	for _, edit := range []func(testing.TB, []byte) []byte{
+	for _, edit := range []change{
 		replace(`"members":2`, `"members":1`), replace(`"hidden":[6,5]`, `"hidden":[]`),
 		replace(`"edges":0`, `"edges":1`), number(3, -1),
 	} {
