@@ -95,6 +95,9 @@ func input(r *rand.Rand, s Shape, column, width int) scoring.Input {
 		Column: column, Log: r.IntN(4) < s.Log, Mean: unit(r), Inv: .5 + float32(unit(r)*.25),
 		Lo: -5 + unit(r), Hi: 5 + unit(r),
 	}
+	if r.IntN(8) == 0 {
+		in.Lo, in.Hi = -120, 120
+	}
 	size := float32(s.Scale * float32(math.Sqrt(1/float64(s.Columns))))
 	if r.IntN(4) >= s.Tables {
 		in.Missing = unit(r)
