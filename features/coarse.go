@@ -1,0 +1,251 @@
+package features
+
+// Entities over their budget. When a ring is full, oldest events merge into
+// buckets: rows of the ring whose sums lie beside it, one tally a where
+// clause. A bucket is in a window as a whole, by the time of its last event,
+// so what a window holds is wrong at its old end by at most one bucket; and a
+// window over all is wrong in nothing but what its events' later labels and
+// reversals would have changed, since a bucket has no ids.
+//
+// While buckets are at most a quarter of the ring, the oldest quarter of rows
+// merges eight to one; then all buckets merge two to one. So all buckets are
+// about as coarse as each other, and no coarser than they must be.
+
+const (
+	mergeRows    = 8
+	mergeBuckets = 2
+	coarseLog    = 63 // mask of the block's class
+	coarseOne    = 1 << 6
+	coarseCount  = (1<<26 - 1) &^ coarseLog
+	coarseAt     = 32 // shift of the block's offset
+	bucketIndex  = 1<<20 - 1
+)
+
+// bucketOf returns the sums of a bucket.
+func (n *entity) bucketOf(row []uint64) []uint64 {
+	at := n.h[headCoarse]>>coarseAt + (row[0]&bucketIndex)*uint64(n.k.bucket)
+	return n.p.side.words[at : at+uint64(n.k.bucket)]
+}
+
+// dropBucket frees the buckets' block with the last of them.
+func (n *entity) dropBucket() {
+	n.h[headCoarse] -= coarseOne
+	if d := n.h[headCoarse]; d&coarseCount == 0 {
+		n.p.side.give(d>>coarseAt, int(d&coarseLog))
+		n.h[headCoarse] = 0
+	}
+}
+
+// newBuckets makes a block of count blank buckets and returns its descriptor.
+func (n *entity) newBuckets(count int) uint64 {
+	class := log2(max(count*n.k.bucket, 2))
+	at := n.p.side.take(1, class)
+	d := at<<coarseAt | uint64(count)*coarseOne | uint64(class)
+	words := n.p.side.words[at : at+1<<class]
+	clear(words)
+	for i := range count {
+		for t := range n.k.tallies {
+			t := &n.k.tallies[t]
+			t.blank(words[i*n.k.bucket+t.bucket:])
+		}
+	}
+	return d
+}
+
+// coarsen makes room in a full ring.
+func (n *entity) coarsen(e *Engine) {
+	start, end := n.span()
+	count := int(end - start)
+	prefix, buckets := 0, 0 // rows up to the last bucket; buckets
+	for i := range count {
+		if n.rowAt(start + uint32(i))[0]&bucketBit != 0 {
+			prefix = i + 1
+			buckets++
+		}
+	}
+	from, to, by := prefix, min(prefix+count/4, count), mergeRows
+	kept := buckets
+	if prefix > count/4 {
+		from, to, by, kept = 0, prefix, mergeBuckets, 0
+	}
+	old := n.h[headCoarse]
+	next := n.newBuckets(kept + (to-from+by-1)/by)
+	out, made := start, uint64(0)
+	for i := 0; i < count; {
+		j := i + 1
+		if i >= from && i < to {
+			j = min(i+by, to)
+		} else if row := n.rowAt(start + uint32(i)); row[0]&bucketBit == 0 {
+			copy(n.rowAt(out), row)
+			out, i = out+1, j
+			continue
+		}
+		n.h[headCoarse] = old
+		last := n.merge(e, start+uint32(i), start+uint32(j), next>>coarseAt+made*uint64(n.k.bucket))
+		row := n.rowAt(out)
+		clear(row)
+		row[0] = uint64(last)<<timeShift | bucketBit | made
+		if n.k.colUndo > 0 {
+			row[n.k.colUndo] = uint64(neverUndone)
+		}
+		made++
+		out, i = out+1, j
+	}
+	if old != 0 {
+		n.p.side.give(old>>coarseAt, int(old&coarseLog))
+	}
+	n.h[headCoarse] = next
+	n.setSpan(start, out)
+	n.rebuild(n.at)
+}
+
+// merge adds the rows from..to-1 to the blank bucket at offset at, and returns
+// the time of the last. What is undone is left out.
+func (n *entity) merge(e *Engine, from, to uint32, at uint64) (last int64) {
+	k := n.k
+	bucket := n.p.side.words[at : at+uint64(k.bucket)]
+	for pos := from; pos != to; pos++ {
+		row := n.rowAt(pos)
+		last = rowTime(row)
+		if row[0]&bucketBit != 0 {
+			old := n.bucketOf(row)
+			for i := range k.tallies {
+				t := &k.tallies[i]
+				t.merge(bucket[t.bucket:t.bucket+t.words], old[t.bucket:t.bucket+t.words])
+			}
+			continue
+		}
+		if k.home {
+			e.dead = append(e.dead, row[k.colID], n.reference())
+		}
+		if k.colUndo > 0 && row[k.colUndo] != uint64(neverUndone) {
+			continue
+		}
+		for i := range k.tallies {
+			t := &k.tallies[i]
+			t.add(bucket[t.bucket:t.bucket+t.words], row)
+		}
+	}
+	return last
+}
+
+// rebuild computes the windows afresh, at time t.
+func (n *entity) rebuild(t int64) {
+	k := n.k
+	start, end := n.span()
+	n.at = t
+	if k.colUndo > 0 {
+		next, prev := int64(neverUndone), int64(0)
+		for pos := start; pos != end; pos++ {
+			if r := int64(n.rowAt(pos)[k.colUndo]); r > t {
+				next = min(next, r)
+			} else {
+				prev = max(prev, r)
+			}
+		}
+		n.h[headNext], n.h[headPrev] = uint64(next), uint64(prev)
+	}
+	for w := range k.windows {
+		win := &k.windows[w]
+		for g := range win.groups {
+			for i := range win.groups[g].sums {
+				s := &win.groups[g].sums[i]
+				h := n.h[s.at : s.at+stateWords[s.op]]
+				if s.op == sumDistinct {
+					n.freeSlots(h)
+				}
+				copy(h, k.blank[s.at:])
+			}
+		}
+		n.setBounds(win, start, start)
+		n.forward(win, start, start, end)
+	}
+}
+
+// addBucket puts a bucket into the sums of a window.
+func (n *entity) addBucket(win *window, row []uint64, pos uint32, where int) {
+	for g := range win.groups {
+		grp := &win.groups[g]
+		t := n.k.tally(grp.where)
+		b := n.bucketOf(row)[t.bucket : t.bucket+t.words]
+		for i := range grp.sums {
+			s := &grp.sums[i]
+			h := n.h[s.at : s.at+stateWords[s.op]]
+			switch s.op {
+			case sumMin:
+				addMin(h, int64(b[s.rel])>>1)
+			case sumMax:
+				addMax(h, int64(b[s.rel])>>1)
+			case sumRun:
+				h[0] += genuine(b[s.rel]) * runGenuine
+				h[0] |= runStale
+			case sumLast, sumFirst:
+				h[0] = 0
+			case sumLatest, sumDistinct:
+			default:
+				addWords(h, b[s.rel:], len(h))
+			}
+		}
+	}
+}
+
+// removeBucket takes a bucket, which the window's sums hold, out of them.
+func (n *entity) removeBucket(win *window, row []uint64, pos uint32, where int) {
+	for g := range win.groups {
+		grp := &win.groups[g]
+		t := n.k.tally(grp.where)
+		b := n.bucketOf(row)[t.bucket : t.bucket+t.words]
+		for i := range grp.sums {
+			s := &grp.sums[i]
+			h := n.h[s.at : s.at+stateWords[s.op]]
+			switch s.op {
+			case sumMin, sumMax:
+				removeEdge(h, int64(b[s.rel])>>1)
+			case sumRun:
+				h[0] -= genuine(b[s.rel]) * runGenuine
+				h[0] |= runStale
+			case sumLast, sumFirst:
+				h[0] = 0
+			case sumLatest, sumDistinct:
+			default:
+				subWords(h, b[s.rel:], len(h))
+			}
+		}
+	}
+}
+
+// inBucket returns a sum of a bucket's tally.
+func (n *entity) inBucket(where int, row []uint64, want sum) uint64 {
+	t := n.k.tally(where)
+	for i := range t.sums {
+		if t.sums[i].same(want) {
+			return n.bucketOf(row)[t.bucket+t.sums[i].rel]
+		}
+	}
+	panic("BUG: a bucket lacks a sum")
+}
+
+// bucketHolds says whether a bucket holds an event that the clause takes.
+func (n *entity) bucketHolds(where int, row []uint64) bool {
+	return n.inBucket(where, row, sum{op: sumCount}) > 0
+}
+
+// bucketLatest returns the value of a bucket's last event.
+func (n *entity) bucketLatest(e *emitter, row []uint64) uint64 {
+	return n.inBucket(e.where, row, sum{op: sumLatest, col: e.col})
+}
+
+// bucketRun returns how many frauds end a bucket, and whether what came before
+// it goes on the run.
+func (n *entity) bucketRun(where int, row []uint64) (frauds uint64, more bool) {
+	w := n.inBucket(where, row, sum{op: sumRun})
+	return w & runMask, genuine(w) == 0
+}
+
+// searchBucket betters the extreme in best by a bucket's.
+func (n *entity) searchBucket(e *emitter, best uint64, row []uint64) uint64 {
+	if e.edgeOp == sumMin {
+		return uint64(min(int64(best), int64(n.inBucket(e.where, row, sum{op: sumMin, col: e.col}))))
+	}
+	return uint64(max(int64(best), int64(n.inBucket(e.where, row, sum{op: sumMax, col: e.col}))))
+}

@@ -1,0 +1,226 @@
+package features
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+)
+
+// ErrPart is wrapped by the errors of [Engine.LoadPart]: the bytes are no part
+// of this spec's state.
+var ErrPart = errors.New("not a part of this state")
+
+// loadRowsMax bounds the rows of an entity that is loaded: the largest budget.
+const loadRowsMax = entityRowsMax
+
+// reader takes apart the bytes of a part. After the first mistake everything
+// that it returns is 0.
+type reader struct {
+	b   []byte
+	bad string // what was wrong first
+}
+
+func (r *reader) fail(what string) {
+	if r.bad == "" {
+		r.bad = what
+	}
+	r.b = nil
+}
+
+func (r *reader) uvarint() uint64 {
+	v, n := binary.Uvarint(r.b)
+	if n <= 0 {
+		r.fail("a number is cut off or too long")
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *reader) varint() int64 {
+	v, n := binary.Varint(r.b)
+	if n <= 0 {
+		r.fail("a number is cut off or too long")
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *reader) word() uint64 {
+	if len(r.b) < 8 {
+		r.fail("a hash is cut off")
+		return 0
+	}
+	v := binary.LittleEndian.Uint64(r.b)
+	r.b = r.b[8:]
+	return v
+}
+
+// LoadPart replaces part 0..Parts-1 of the state by bytes that AppendPart made
+// under the same spec and key. On an error, which wraps [ErrPart], the part is
+// empty.
+func (e *Engine) LoadPart(part int, data []byte) error {
+	e.dropPart(part)
+	r := &reader{b: data}
+	if len(data) == 0 || data[0] != partVersion {
+		return fmt.Errorf("load part %d: %w: not of version %d", part, ErrPart, partVersion)
+	}
+	r.b = data[1:]
+	for _, k := range e.kinds {
+		e.loadKind(r, k, part)
+	}
+	if len(r.b) > 0 {
+		r.fail("bytes follow the end")
+	}
+	if r.bad != "" {
+		e.dropPart(part)
+		return fmt.Errorf("load part %d: %w: %s", part, ErrPart, r.bad)
+	}
+	return nil
+}
+
+// dropPart forgets a part.
+func (e *Engine) dropPart(part int) {
+	for _, k := range e.kinds {
+		p := &k.parts[part]
+		for ref := 0; k.home && ref < p.count; ref++ {
+			var n entity
+			n.open(k, part, ref)
+			start, end := n.span()
+			for pos := start; pos != end; pos++ {
+				if row := n.rowAt(pos); row[0]&bucketBit == 0 {
+					e.index.remove(row[k.colID], n.reference())
+				}
+			}
+		}
+		p.clear()
+	}
+}
+
+func (e *Engine) loadKind(r *reader, k *kind, part int) {
+	last := uint64(0)
+	for count := r.uvarint(); count > 0 && r.bad == ""; count-- {
+		key := r.word()
+		if r.bad != "" || key <= last || key>>56 != uint64(part) {
+			r.fail("entities are out of order or of another part")
+			return
+		}
+		last = key
+		e.loadEntity(r, k, part, key)
+	}
+}
+
+// loadEntity reads one entity and adds it.
+func (e *Engine) loadEntity(r *reader, k *kind, part int, key uint64) {
+	rows := r.uvarint()
+	if rows == 0 || rows > loadRowsMax || rows > uint64(len(r.b)) {
+		r.fail("an entity's number of rows is out of bounds")
+		return
+	}
+	ref := k.parts[part].add(k, key)
+	var n entity
+	n.open(k, part, ref)
+	for i := range k.tallies {
+		if t := &k.tallies[i]; t.base > 0 {
+			r.words(n.h[t.base : t.base+t.words])
+		}
+	}
+	for int(rows) > 1<<(n.h[headRing]&63) {
+		n.resize(+1)
+	}
+	e.loaded = e.loaded[:0]
+	time := int64(0)
+	for i := range uint32(rows) {
+		row := n.rowAt(i)
+		clear(row)
+		step, facts := r.uvarint(), r.uvarint()
+		if r.bad != "" || step >= timeMax || time+int64(step) >= timeMax {
+			r.fail("a row's time is out of bounds")
+			break
+		}
+		time += int64(step)
+		row[0] = uint64(time) << timeShift
+		n.setSpan(0, i+1)
+		if facts == bucketBit {
+			e.loadBucket(r, &n, row)
+			continue
+		}
+		e.loadColumns(r, &n, row, facts)
+	}
+	if first := rowTime(n.rowAt(0)); r.bad == "" && first <= time-k.keep {
+		r.fail("a row is older than what is kept")
+	}
+	n.h[headNewest] = uint64(time)
+	if count := len(e.loaded) / max(k.bucket, 1); count > 0 {
+		n.h[headCoarse] = n.newBuckets(count)
+		copy(n.p.side.words[n.h[headCoarse]>>coarseAt:], e.loaded)
+	}
+	if r.bad == "" {
+		n.rebuild(time)
+	}
+}
+
+func (r *reader) words(into []uint64) {
+	for i := range into {
+		into[i] = uint64(r.varint())
+	}
+}
+
+// loadBucket reads a bucket's sums; they go to their block when all are there.
+func (e *Engine) loadBucket(r *reader, n *entity, row []uint64) {
+	made := len(e.loaded) / max(n.k.bucket, 1)
+	if made > bucketIndex {
+		r.fail("too many buckets")
+		return
+	}
+	row[0] |= bucketBit | uint64(made)
+	if n.k.colUndo > 0 {
+		row[n.k.colUndo] = uint64(neverUndone)
+	}
+	for range n.k.bucket {
+		e.loaded = append(e.loaded, uint64(r.varint()))
+	}
+}
+
+// loadColumns reads a row but for its time.
+func (e *Engine) loadColumns(r *reader, n *entity, row []uint64, facts uint64) {
+	k := n.k
+	predicates := uint64(1)<<len(e.predicates) - 1
+	if k.colPred > 0 {
+		row[k.colPred] = r.uvarint()
+		if row[k.colPred] > predicates {
+			r.fail("a row has where clauses that the spec has not")
+		}
+		predicates = 0
+	}
+	if facts&labelMask == labelMask || facts&^labelMask&^predicates != 0 {
+		r.fail("a row's facts are out of bounds")
+		return
+	}
+	row[0] |= facts
+	if k.colUndo > 0 {
+		if v := r.uvarint(); v == 0 {
+			row[k.colUndo] = uint64(neverUndone)
+		} else if row[k.colUndo] = v - 1; v > math.MaxInt64 {
+			r.fail("a reversal's time is out of bounds")
+		}
+	}
+	for i := range k.numbers {
+		c := &k.numbers[i]
+		row[c.at] = uint64(r.varint())
+		if v := int64(row[c.at]); (v > numberMax || v < -numberMax) && !(c.nullable && row[c.at] == absentNumber) {
+			r.fail("a row's number is out of bounds")
+		}
+	}
+	for _, col := range k.hashes {
+		row[col] = r.word()
+	}
+	if k.home {
+		row[k.colLabels] = r.uvarint()
+		if r.bad == "" {
+			e.index.add(row[k.colID], n.reference())
+		}
+	}
+}

@@ -1,0 +1,339 @@
+package features
+
+import (
+	"math"
+
+	"github.com/weir-risk/weir/schemas"
+)
+
+// look hashes what rows from..to-1 are keyed by, looks their entities up, and
+// reads what they will need, so that the memory's answers overlap. Nothing is
+// changed, and an entity not found now may be there when its row comes.
+func (e *Engine) look(b *schemas.Batch, from, to int) {
+	kinds, sink := len(e.kinds), uint64(0)
+	for c := range to - from {
+		hashes := e.hashes[c*len(e.fields) : (c+1)*len(e.fields)]
+		for f := range e.fields {
+			hashes[f] = e.hashField(b, from+c, e.fields[f])
+		}
+		for k := range e.kinds {
+			key := e.keyOf(hashes, e.keyFields[k])
+			e.keys[c*kinds+k] = key
+			if t := e.kinds[k].parts[key>>56].table; len(t) > 0 {
+				sink += t[key&uint64(len(t)-1)]
+			}
+		}
+		if e.spec.Home >= 0 {
+			id := e.hashID(b.Bytes(from+c, schemas.ID))
+			e.ids[c] = id
+			if t := e.index.table(id); len(t.slots) > 0 {
+				sink += t.slots[id<<1&uint64(len(t.slots)-1)]
+			}
+		}
+	}
+	for i := range (to - from) * kinds {
+		k, key := e.kinds[i%kinds], e.keys[i]
+		e.refs[i] = k.parts[key>>56].find(key, k.head)
+		if e.refs[i] >= 0 {
+			h := k.parts[key>>56].heads[e.refs[i]*k.head:]
+			for w := 8; w < k.head; w += 8 {
+				sink += h[w]
+			}
+		}
+	}
+	for i := range (to - from) * kinds {
+		if e.refs[i] >= 0 {
+			sink += e.warm(e.kinds[i%kinds], int(e.keys[i]>>56), e.refs[i])
+		}
+	}
+	e.sink += sink
+}
+
+// warm reads the rows at the edges of an entity's windows.
+func (e *Engine) warm(k *kind, part, ref int) (sink uint64) {
+	var n entity
+	n.open(k, part, ref)
+	_, end := n.span()
+	sink = n.rowAt(end)[0]
+	for w := range k.windows {
+		lo, _ := n.bounds(&k.windows[w])
+		sink += n.rowAt(lo)[0]
+	}
+	return sink
+}
+
+// step takes one row.
+func (e *Engine) step(b *schemas.Batch, i, c int, x []float32, action *schemas.Action) {
+	v, tx := &b.Verdict[i], &b.Tx[i]
+	if tx.Time < 0 || tx.Time >= timeMax {
+		*v = schemas.Verdict{Outcome: schemas.Rejected, Reason: schemas.AbsurdTime, Flags: v.Flags}
+		return
+	}
+	if tx.Type == schemas.Reversal {
+		e.reverse(b, i)
+		v.Outcome, v.Reason, v.Flags = schemas.Unscored, schemas.NotScoredType, v.Flags|schemas.FoldOnly
+		return
+	}
+	e.meet(c, tx.Time)
+	content := e.content(b, i)
+	if r := e.repeated(e.ids[c], content, tx.Time); r != schemas.NoReason {
+		v.Outcome, v.Reason = schemas.Duplicate, r
+		return
+	}
+	if flags, ok := e.timely(tx.Time); ok {
+		v.Flags |= flags
+	} else {
+		e.counters.TooLate++
+		v.Outcome, v.Reason, v.Flags = schemas.Unscored, schemas.TooLate, v.Flags|schemas.Late
+		return
+	}
+	e.prepare(b, i, c, content)
+	bits := uint64(0)
+	if e.spec.Scored[tx.Type] {
+		bits = e.compute(b, i, x)
+		if action != nil {
+			*action = e.rule(b, i, x)
+		}
+	} else {
+		v.Outcome, v.Reason, v.Flags = schemas.Unscored, schemas.NotScoredType, v.Flags|schemas.FoldOnly
+		if e.fromVector {
+			bits = e.compute(b, i, x)
+		} else {
+			bits = e.judge(b, i, nil)
+		}
+	}
+	if e.place(bits) {
+		v.Flags |= schemas.Approximate
+	}
+	if v.Flags&schemas.Approximate != 0 {
+		e.counters.Approximate++
+	}
+}
+
+// fold takes one row as it is recorded.
+func (e *Engine) fold(b *schemas.Batch, i, c int, x []float32) {
+	tx := &b.Tx[i]
+	if tx.Time < 0 || tx.Time >= timeMax {
+		return
+	}
+	if tx.Type == schemas.Reversal {
+		e.reverse(b, i)
+		return
+	}
+	e.meet(c, tx.Time)
+	e.prepare(b, i, c, e.content(b, i))
+	e.place(e.judge(b, i, x))
+}
+
+// meet opens the views of a row's entities, as far as they are known.
+func (e *Engine) meet(c int, t int64) {
+	for k := range e.views {
+		n, key := &e.views[k], e.keys[c*len(e.views)+k]
+		n.present, n.ref, n.late = key != 0, -1, false
+		if !n.present {
+			continue
+		}
+		ref := e.refs[c*len(e.views)+k]
+		if ref < 0 {
+			ref = e.kinds[k].parts[key>>56].find(key, e.kinds[k].head)
+		}
+		if ref >= 0 {
+			n.open(e.kinds[k], int(key>>56), ref)
+			n.late = t < n.newest()
+		}
+	}
+}
+
+// timely says whether a row is in time, and what flags its lateness brings.
+func (e *Engine) timely(t int64) (flags schemas.Flags, ok bool) {
+	home := e.spec.Home
+	byHome := home >= 0 && e.views[home].present
+	for k := range e.views {
+		n := &e.views[k]
+		if !n.late {
+			continue
+		}
+		flags |= schemas.Late
+		if n.newest()-t <= e.spec.LateMax {
+			continue
+		}
+		if k == home || !byHome {
+			return 0, false
+		}
+		flags |= schemas.Approximate
+	}
+	return flags, true
+}
+
+// prepare adds the entities that are new, moves the windows to the row's time
+// and fills in the rows to be placed.
+func (e *Engine) prepare(b *schemas.Batch, i, c int, content uint64) {
+	t := b.Tx[i].Time
+	keys := e.keys[c*len(e.views) : (c+1)*len(e.views)]
+	for j := range e.views {
+		n := &e.views[j]
+		if !n.present {
+			continue
+		}
+		if n.ref < 0 {
+			part := int(keys[j] >> 56)
+			n.open(n.k, part, n.k.parts[part].add(n.k, keys[j]))
+		}
+		n.seek(t)
+		e.fill(n, b, i, c, keys)
+		if n.k.home {
+			n.row[n.k.colContent] = content
+		}
+	}
+}
+
+// fill writes the current row of an entity, all but its predicates.
+func (e *Engine) fill(n *entity, b *schemas.Batch, i, c int, keys []uint64) {
+	k := n.k
+	hashes := e.hashes[c*len(e.fields) : (c+1)*len(e.fields)]
+	n.row[0] = uint64(b.Tx[i].Time) << timeShift
+	for f := range k.numbers {
+		n.row[k.numbers[f].at] = number(b, i, k.numbers[f].ref)
+	}
+	for f := range k.texts {
+		n.row[k.texts[f].at] = hashes[k.texts[f].field]
+	}
+	if k.colUndo > 0 {
+		n.row[k.colUndo] = uint64(neverUndone)
+	}
+	switch {
+	case k.home:
+		n.row[k.colID], n.row[k.colLabels] = e.ids[c], 0
+		for other, col := range k.colLink {
+			if col > 0 {
+				n.row[col] = keys[other]
+			}
+		}
+	case k.linked:
+		// Two home entities may have events of one id; this tells them apart.
+		n.row[k.colID] = e.ids[c] ^ keys[e.spec.Home]
+	}
+}
+
+// compute fills x with the features of row i and returns its predicates.
+func (e *Engine) compute(b *schemas.Batch, i int, x []float32) (bits uint64) {
+	for _, n := range e.nodes {
+		switch n.kind {
+		case aggregateNode:
+			em := &e.emitters[n.index]
+			e.values[n.index] = e.views[em.kind].emit(em, bits)
+		case featureNode:
+			x[n.index] = float32(e.eval(e.features[n.index], b, i, x))
+		case predicateNode:
+			bits |= holds(e.eval(e.predicates[n.index], b, i, x)) << n.index
+		}
+	}
+	return bits
+}
+
+// judge returns the predicates of row i, whose features are x.
+func (e *Engine) judge(b *schemas.Batch, i int, x []float32) (bits uint64) {
+	for p := range e.predicates {
+		bits |= holds(e.eval(e.predicates[p], b, i, x)) << p
+	}
+	return bits
+}
+
+// holds is 1 where a condition is true; the unknown is not.
+func holds(v float64) uint64 {
+	if v != 0 && !math.IsNaN(v) {
+		return 1
+	}
+	return 0
+}
+
+// rule returns the action of the first fallback rule that holds for row i,
+// which has just been computed.
+func (e *Engine) rule(b *schemas.Batch, i int, x []float32) schemas.Action {
+	for r := range e.rules {
+		if holds(e.eval(e.rules[r], b, i, x)) == 1 {
+			return e.spec.Fallback[r].Action
+		}
+	}
+	return schemas.Allow
+}
+
+// place puts the prepared rows into their entities' rings, moves the windows
+// back to the newest event, and evicts. It reports whether an entity was
+// coarse when the row was computed.
+func (e *Engine) place(bits uint64) (coarse bool) {
+	late := false
+	for j := range e.views {
+		n := &e.views[j]
+		if !n.present {
+			continue
+		}
+		k := e.kinds[j]
+		if k.colPred > 0 {
+			n.row[k.colPred] = bits
+		} else {
+			n.row[0] |= bits
+		}
+		coarse = coarse || n.h[headCoarse] != 0
+		late = late || n.late
+		if n.place(e) {
+			e.counters.Merges++
+		}
+		if n.at != n.newest() {
+			n.seek(n.newest())
+		}
+		n.evict(e)
+		if k.home {
+			e.index.add(n.row[k.colID], n.reference())
+		}
+	}
+	e.counters.Rows++
+	if late {
+		e.counters.Late++
+	}
+	return coarse
+}
+
+// repeated says whether the home entity keeps an event of the id within the
+// dedup window: Repeat, or Conflict if its content is another; else NoReason.
+// The views must be open.
+func (e *Engine) repeated(id, content uint64, t int64) schemas.Reason {
+	if e.spec.Home < 0 {
+		return schemas.NoReason
+	}
+	n := &e.views[e.spec.Home]
+	if !n.present || n.ref < 0 || !e.index.holds(id, n.reference()) {
+		return schemas.NoReason
+	}
+	start, end := n.span()
+	for pos := end; pos != start; pos-- {
+		row := n.rowAt(pos - 1)
+		if row[0]&bucketBit != 0 || row[n.k.colID] != id {
+			continue
+		}
+		if d := t - rowTime(row); d > e.spec.DedupWindow || -d > e.spec.DedupWindow {
+			continue
+		}
+		if row[n.k.colContent] != content {
+			e.counters.Conflicts++
+			return schemas.Conflict
+		}
+		e.counters.Repeats++
+		return schemas.Repeat
+	}
+	return schemas.NoReason
+}
+
+// bury takes what left the home rings out of the index, reading all of it
+// first so that the memory's answers overlap.
+func (e *Engine) bury() {
+	for i := 0; i < len(e.dead); i += 2 {
+		if t := e.index.table(e.dead[i]); len(t.slots) > 0 {
+			e.sink += t.slots[e.dead[i]<<1&uint64(len(t.slots)-1)]
+		}
+	}
+	for i := 0; i < len(e.dead); i += 2 {
+		e.index.remove(e.dead[i], e.dead[i+1])
+	}
+	e.dead = e.dead[:0]
+}

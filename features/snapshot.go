@@ -1,0 +1,100 @@
+package features
+
+import (
+	"cmp"
+	"encoding/binary"
+	"slices"
+)
+
+// partVersion is the first byte of a part. Another layout has another number.
+const partVersion = 1
+
+// AppendPart appends part 0..Parts-1 of the state. The bytes are canonical: a
+// function of what was folded, in ledger order, and not of how: entities by
+// key, events in order, nothing that can be computed again, no capacities.
+//
+//	part    version, then for each kind of the spec: count, entities
+//	entity  key (8 bytes), number of rows, bases, rows
+//	row     time since the row before, facts, columns; a bucket has its sums
+//
+// Numbers are varints, hashes eight bytes, least significant first.
+func (e *Engine) AppendPart(dst []byte, part int) []byte {
+	dst = append(dst, partVersion)
+	for _, k := range e.kinds {
+		p := &k.parts[part]
+		refs := make([]int, p.count)
+		for i := range refs {
+			refs[i] = i
+		}
+		slices.SortFunc(refs, func(a, b int) int {
+			return cmp.Compare(p.heads[a*k.head+headKey], p.heads[b*k.head+headKey])
+		})
+		dst = binary.AppendUvarint(dst, uint64(len(refs)))
+		for _, ref := range refs {
+			var n entity
+			n.open(k, part, ref)
+			dst = n.append(dst)
+		}
+	}
+	return dst
+}
+
+// append appends an entity.
+func (n *entity) append(dst []byte) []byte {
+	k := n.k
+	start, end := n.span()
+	dst = binary.LittleEndian.AppendUint64(dst, n.h[headKey])
+	dst = binary.AppendUvarint(dst, uint64(end-start))
+	for i := range k.tallies {
+		if t := &k.tallies[i]; t.base > 0 {
+			dst = appendWords(dst, n.h[t.base:t.base+t.words])
+		}
+	}
+	before := int64(0)
+	for pos := start; pos != end; pos++ {
+		row := n.rowAt(pos)
+		dst = binary.AppendUvarint(dst, uint64(rowTime(row)-before))
+		before = rowTime(row)
+		facts := row[0] & (1<<timeShift - 1)
+		if facts&bucketBit != 0 {
+			dst = binary.AppendUvarint(dst, bucketBit)
+			dst = appendWords(dst, n.bucketOf(row))
+			continue
+		}
+		dst = binary.AppendUvarint(dst, facts)
+		dst = n.appendColumns(dst, row)
+	}
+	return dst
+}
+
+func appendWords(dst []byte, words []uint64) []byte {
+	for _, w := range words {
+		dst = binary.AppendVarint(dst, int64(w))
+	}
+	return dst
+}
+
+// appendColumns appends a row but for its first word.
+func (n *entity) appendColumns(dst []byte, row []uint64) []byte {
+	k := n.k
+	if k.colPred > 0 {
+		dst = binary.AppendUvarint(dst, row[k.colPred])
+	}
+	if k.colUndo > 0 {
+		if row[k.colUndo] == uint64(neverUndone) {
+			dst = append(dst, 0)
+		} else {
+			dst = binary.AppendUvarint(dst, row[k.colUndo]+1)
+		}
+	}
+	for i := range k.numbers {
+		dst = binary.AppendVarint(dst, int64(row[k.numbers[i].at]))
+	}
+	for _, col := range k.hashes {
+		dst = binary.LittleEndian.AppendUint64(dst, row[col])
+	}
+	if k.home {
+		dst = binary.AppendUvarint(dst, row[k.colLabels])
+	}
+	return dst
+}
