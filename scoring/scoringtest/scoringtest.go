@@ -61,6 +61,7 @@ func TestScorer(t *testing.T, open func(*scoring.Model) scoring.Scorer) {
 	}
 	t.Run("golden", func(t *testing.T) { testGolden(t, use) })
 	t.Run("twin", func(t *testing.T) { testTwin(t, use) })
+	t.Run("functions", func(t *testing.T) { testFunctions(t, use) })
 	t.Run("cuts", func(t *testing.T) { testCuts(t, use) })
 	t.Run("misfit", func(t *testing.T) { testMisfit(t, use) })
 	t.Run("shared", func(t *testing.T) { testShared(t, use) })
@@ -124,6 +125,34 @@ func testTwin(t *testing.T, use opener) {
 		m := Model(r, RandomShape(r))
 		x := Rows(r, 1+min(r.IntN(300), 400_000/work(m)), m.Columns)
 		equal(t, mustScore(t, use(t, m), x), mustScore(t, mustTwin(t, m), x), fmt.Sprintf("seed %d, %s", seed, describe(m)))
+	}
+}
+
+// testFunctions sweeps exp and log, whose last bits the other tests would not
+// all see: through models that are nothing but sigmoid(x), and sigmoid of minus
+// the logarithm of one of eight columns.
+func testFunctions(t *testing.T, use opener) {
+	const columns = 8
+	r := rand.New(rand.NewPCG(10, 6))
+	x := scoring.Matrix{Data: make([]float32, 8_000*columns), Rows: 8_000, Cols: columns}
+	for i := range x.Data {
+		x.Data[i] = unit(r) * 90
+		if i%2 == 0 { // any size
+			x.Data[i] = math.Float32frombits(r.Uint32N(math.Float32bits(math.MaxFloat32)))
+		}
+	}
+	for c := range columns {
+		for _, log := range []bool{false, true} {
+			m := &scoring.Model{Columns: columns, Members: 1, Width: 1, Bias: []float32{0}}
+			for i := range columns {
+				in := scoring.Input{Column: i, Log: log, Inv: 1, Lo: -90, Hi: 90, Slope: []float32{0}}
+				if i == c {
+					in.Slope[0] = -1
+				}
+				m.Inputs = append(m.Inputs, in)
+			}
+			equal(t, mustScore(t, use(t, m), x), mustScore(t, mustTwin(t, m), x), fmt.Sprintf("column %d, logarithm %t", c, log))
+		}
 	}
 }
 
