@@ -1,0 +1,282 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	kafkago "github.com/segmentio/kafka-go"
+
+	"github.com/weir-risk/weir/schemas"
+)
+
+// Client talks to one cluster. It may be used by many goroutines; each request
+// has a connection of its own while it lasts.
+type Client struct {
+	options Options
+	admin   *kafkago.Client
+
+	mu      sync.Mutex
+	idle    map[string][]*conn // by broker address
+	leaders map[topicPartition]string
+	closed  bool
+}
+
+type topicPartition struct {
+	topic     string
+	partition int32
+}
+
+// New returns a client; nothing is dialled yet.
+func New(o Options) *Client {
+	if o.Timeout == 0 {
+		o.Timeout = 10 * time.Second
+	}
+	if o.ClientID == "" {
+		o.ClientID = "weir"
+	}
+	transport := &kafkago.Transport{ClientID: o.ClientID, TLS: o.TLS, SASL: o.SASL, DialTimeout: o.Timeout}
+	return &Client{
+		options: o,
+		admin:   &kafkago.Client{Addr: kafkago.TCP(o.Brokers...), Timeout: o.Timeout, Transport: transport},
+		idle:    make(map[string][]*conn), leaders: make(map[topicPartition]string),
+	}
+}
+
+// Close closes the connections that are not in use; those that are close as
+// their requests end.
+func (c *Client) Close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	for _, list := range c.idle {
+		for _, cn := range list {
+			_ = cn.raw.Close()
+		}
+	}
+	c.idle = nil
+	c.admin.Transport.(*kafkago.Transport).CloseIdleConnections()
+}
+
+// with runs f over a connection to a broker and keeps the connection where f
+// succeeds.
+func (c *Client) with(ctx context.Context, addr string, f func(*conn) error) error {
+	cn, err := c.get(ctx, addr)
+	if err != nil {
+		return err
+	}
+	if err := f(cn); err != nil {
+		_ = cn.raw.Close()
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return cn.raw.Close()
+	}
+	c.idle[addr] = append(c.idle[addr], cn)
+	return nil
+}
+
+func (c *Client) get(ctx context.Context, addr string) (*conn, error) {
+	c.mu.Lock()
+	list := c.idle[addr]
+	if n := len(list); n > 0 {
+		cn := list[n-1]
+		c.idle[addr] = list[:n-1]
+		c.mu.Unlock()
+		return cn, nil
+	}
+	c.mu.Unlock()
+	return c.dial(ctx, addr)
+}
+
+// leader returns the address of the broker that leads a partition.
+func (c *Client) leader(ctx context.Context, topic string, partition int32) (string, error) {
+	key := topicPartition{topic, partition}
+	c.mu.Lock()
+	addr, ok := c.leaders[key]
+	c.mu.Unlock()
+	if ok {
+		return addr, nil
+	}
+	t, err := c.Describe(ctx, topic)
+	if err != nil {
+		return "", err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for p, addr := range t.leaders {
+		if addr != "" {
+			c.leaders[topicPartition{topic, int32(p)}] = addr
+		}
+	}
+	addr, ok = c.leaders[key]
+	if !ok && int(partition) >= t.Partitions {
+		return "", fmt.Errorf("partition %d of %s: %w", partition, topic, ErrUnknownTopic)
+	}
+	if !ok {
+		return "", fmt.Errorf("partition %d of %s has no leader: %w", partition, topic, ErrNotLeader)
+	}
+	return addr, nil
+}
+
+// forget drops what is known of a partition's leader, after an error that may
+// mean that it is another.
+func (c *Client) forget(topic string, partition int32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.leaders, topicPartition{topic, partition})
+}
+
+// Topic is what the cluster says of a topic.
+type Topic struct {
+	Name       string
+	ID         [16]byte // changes when the topic is deleted and made again
+	Partitions int
+	leaders    []string
+}
+
+// Describe asks any broker about a topic. ErrUnknownTopic is wrapped where there
+// is none.
+func (c *Client) Describe(ctx context.Context, topic string) (Topic, error) {
+	var last error
+	for _, addr := range c.options.Brokers {
+		var t Topic
+		err := c.with(ctx, addr, func(cn *conn) (err error) {
+			t, err = cn.metadata(ctx, topic, c.options)
+			return err
+		})
+		if err == nil || errors.Is(err, ErrUnknownTopic) {
+			return t, err
+		}
+		last = errors.Join(last, err)
+	}
+	return Topic{}, fmt.Errorf("describe topic %s: %w", topic, last)
+}
+
+// metadata sends Metadata version 12, the first whose answers name topic ids
+// both in Kafka 4 and in older clusters; kafka-go speaks up to version 8.
+func (cn *conn) metadata(ctx context.Context, topic string, o Options) (Topic, error) {
+	b := cn.begin(3, 12, o.ClientID, true)
+	b = append(b, 2)                   // one topic
+	b = append(b, make([]byte, 16)...) // no id
+	b = append(b, byte(len(topic)+1))  // names are at most 249 bytes
+	if len(topic)+1 > 127 {
+		b = append(b[:len(b)-1], byte(len(topic)+1)|0x80, byte((len(topic)+1)>>7))
+	}
+	b = append(append(b, topic...), 0, 0, 0, 0) // tags; no creation, no operations, tags
+	raw, err := cn.roundTrip(ctx, b, nil, o.Timeout)
+	if err != nil {
+		return Topic{}, fmt.Errorf("ask for metadata: %w", err)
+	}
+	a := &answer{b: raw}
+	a.tags()
+	a.int32() // throttle
+	brokers := make(map[int32]string)
+	for range a.uvarint() - 1 {
+		id := a.int32()
+		host := string(a.compact())
+		brokers[id] = net.JoinHostPort(host, strconv.Itoa(int(a.int32())))
+		a.compact() // rack
+		a.tags()
+	}
+	a.compact() // cluster id
+	a.int32()   // controller
+	t := Topic{Name: topic}
+	if a.uvarint() != 2 {
+		return t, fmt.Errorf("ask for metadata: %w", errShort)
+	}
+	code := a.int16()
+	a.compact()
+	copy(t.ID[:], a.take(16))
+	a.take(1) // internal
+	n := a.uvarint() - 1
+	for range n {
+		a.partition(&t, brokers)
+	}
+	switch {
+	case code != 0:
+		return t, fmt.Errorf("topic %s: %w", topic, protocolError(code))
+	case a.bad:
+		return t, fmt.Errorf("ask for metadata: %w", errShort)
+	}
+	t.Partitions = len(t.leaders)
+	return t, nil
+}
+
+// partition reads one partition of a metadata answer.
+func (a *answer) partition(t *Topic, brokers map[int32]string) {
+	a.int16() // error; a partition without a leader says -1 below
+	index := int(a.int32())
+	leader := a.int32()
+	a.int32()     // leader epoch
+	for range 3 { // replicas, in sync, offline
+		a.take(4 * max(0, a.uvarint()-1))
+	}
+	a.tags()
+	if index < 0 || index > 1<<20 || a.bad {
+		a.bad = true
+		return
+	}
+	for len(t.leaders) <= index {
+		t.leaders = append(t.leaders, "")
+	}
+	t.leaders[index] = brokers[leader]
+}
+
+// Ensure creates the topics that do not exist and leaves the others as they
+// are.
+func (c *Client) Ensure(ctx context.Context, layouts []schemas.Layout) error {
+	var req kafkago.CreateTopicsRequest
+	for _, l := range layouts {
+		if _, err := c.Describe(ctx, l.Topic); err == nil {
+			continue
+		} else if !errors.Is(err, ErrUnknownTopic) {
+			return err
+		}
+		t := kafkago.TopicConfig{Topic: l.Topic, NumPartitions: l.Partitions, ReplicationFactor: -1}
+		for k, v := range l.Config {
+			t.ConfigEntries = append(t.ConfigEntries, kafkago.ConfigEntry{ConfigName: k, ConfigValue: v})
+		}
+		req.Topics = append(req.Topics, t)
+	}
+	if len(req.Topics) == 0 {
+		return nil
+	}
+	resp, err := c.admin.CreateTopics(ctx, &req)
+	if err != nil {
+		return fmt.Errorf("create %d topics: %w", len(req.Topics), err)
+	}
+	for topic, err := range resp.Errors {
+		if err != nil && !errors.Is(err, kafkago.TopicAlreadyExists) {
+			return fmt.Errorf("create topic %s: %w", topic, err)
+		}
+	}
+	return nil
+}
+
+// Offsets returns the offset of the first record of a partition and the one
+// after its last. The end is the high watermark: what is not committed by all
+// replicas, or is of an open transaction, counts too.
+func (c *Client) Offsets(ctx context.Context, topic string, partition int32) (start, end int64, err error) {
+	resp, err := c.admin.ListOffsets(ctx, &kafkago.ListOffsetsRequest{
+		Topics: map[string][]kafkago.OffsetRequest{topic: {kafkago.FirstOffsetOf(int(partition)), kafkago.LastOffsetOf(int(partition))}},
+	})
+	if err != nil {
+		return 0, 0, fmt.Errorf("list offsets of %s: %w", topic, err)
+	}
+	for _, p := range resp.Topics[topic] {
+		if p.Partition == int(partition) {
+			if errors.Is(p.Error, kafkago.UnknownTopicOrPartition) {
+				return 0, 0, fmt.Errorf("list offsets of %s partition %d: %w", topic, partition, ErrUnknownTopic)
+			}
+			return p.FirstOffset, p.LastOffset, p.Error
+		}
+	}
+	return 0, 0, fmt.Errorf("list offsets of %s: partition %d is not in the answer: %w", topic, partition, ErrUnknownTopic)
+}

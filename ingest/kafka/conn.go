@@ -1,0 +1,197 @@
+package kafka
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"time"
+
+	kafkago "github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/sasl"
+)
+
+// Options say how to reach a cluster.
+type Options struct {
+	Brokers  []string    // host:port, at least one
+	TLS      *tls.Config // nil: no TLS
+	SASL     sasl.Mechanism
+	ClientID string
+	// Timeout bounds one request, the wait at the broker aside. Shorter would
+	// give a broker that elects a leader up for dead; the default is 10 s.
+	Timeout time.Duration
+}
+
+// conn is one connection to a broker. kafka-go dials it, and authenticates
+// over it; after that the requests of the hot path are written and read here,
+// with one buffer each, because kafka-go decodes every record as it reads.
+type conn struct {
+	raw  net.Conn
+	out  []byte
+	in   []byte // short answers are read into it
+	next int32  // correlation id
+}
+
+// dial opens a connection to a broker.
+func (c *Client) dial(ctx context.Context, addr string) (*conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.options.Timeout)
+	defer cancel()
+	cn := &conn{}
+	d := &kafkago.Dialer{ClientID: c.options.ClientID, SASLMechanism: c.options.SASL, Timeout: c.options.Timeout,
+		DialFunc: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			raw, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			if c.options.TLS != nil {
+				secure := tls.Client(raw, tlsFor(c.options.TLS, addr))
+				if err := secure.HandshakeContext(ctx); err != nil {
+					_ = raw.Close()
+					return nil, err
+				}
+				raw = secure
+			}
+			cn.raw = raw
+			return raw, nil
+		}}
+	if _, err := d.DialContext(ctx, "tcp", addr); err != nil {
+		return nil, fmt.Errorf("connect to broker %s: %w", addr, err)
+	}
+	return cn, nil
+}
+
+func tlsFor(config *tls.Config, addr string) *tls.Config {
+	config = config.Clone()
+	if config.ServerName == "" {
+		config.ServerName, _, _ = net.SplitHostPort(addr)
+	}
+	return config
+}
+
+// begin starts a request of an API; flexible ones carry a tag section in their
+// header (kafka.apache.org/protocol#protocol_messages).
+func (cn *conn) begin(api, version int16, client string, flexible bool) []byte {
+	cn.next++
+	b := binary.BigEndian.AppendUint32(cn.out[:0], 0)
+	b = binary.BigEndian.AppendUint16(b, uint16(api))
+	b = binary.BigEndian.AppendUint16(b, uint16(version))
+	b = binary.BigEndian.AppendUint32(b, uint32(cn.next))
+	b = appendString(b, client)
+	if flexible {
+		b = append(b, 0)
+	}
+	return b
+}
+
+func appendString(b []byte, s string) []byte {
+	return append(binary.BigEndian.AppendUint16(b, uint16(len(s))), s...)
+}
+
+// answerMax bounds what an answer may claim to be.
+const answerMax = 512 << 20
+
+// roundTrip sends the request in b and reads the answer into buf, which is
+// grown where it is too small. The connection is of no use after an error,
+// which wraps ErrUnknownOutcome where the request may have been carried out.
+func (cn *conn) roundTrip(ctx context.Context, b, buf []byte, timeout time.Duration) ([]byte, error) {
+	cn.out = b
+	binary.BigEndian.PutUint32(b, uint32(len(b)-4))
+	if err := cn.raw.SetDeadline(time.Now().Add(timeout)); err != nil {
+		return buf, fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
+	}
+	// A context that ends cuts the wait short: a read in the past fails at once.
+	stop := context.AfterFunc(ctx, func() { _ = cn.raw.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if _, err := cn.raw.Write(b); err != nil {
+		return buf, fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
+	}
+	var head [8]byte
+	if _, err := io.ReadFull(cn.raw, head[:]); err != nil {
+		return buf, fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
+	}
+	size := binary.BigEndian.Uint32(head[:])
+	if size < 4 || size > answerMax {
+		return buf, fmt.Errorf("%w: an answer of %d bytes", ErrUnknownOutcome, size)
+	}
+	if got := int32(binary.BigEndian.Uint32(head[4:])); got != cn.next {
+		return buf, fmt.Errorf("%w: an answer to request %d, not %d", ErrUnknownOutcome, got, cn.next)
+	}
+	n := int(size) - 4
+	if cap(buf) < n {
+		buf = slices.Grow(buf[:0], n)
+	}
+	buf = buf[:n]
+	if _, err := io.ReadFull(cn.raw, buf); err != nil {
+		return buf, fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
+	}
+	return buf, nil
+}
+
+// answer reads the fields of an answer; bad is set at the first that is not
+// there, and everything after it reads as zero.
+type answer struct {
+	b   []byte
+	bad bool
+}
+
+var errShort = errors.New("the broker's answer is cut short")
+
+func (a *answer) take(n int) []byte {
+	if n < 0 || n > len(a.b) {
+		a.bad, a.b = true, nil
+		return nil
+	}
+	b := a.b[:n:n]
+	a.b = a.b[n:]
+	return b
+}
+
+func (a *answer) int16() int16 {
+	if b := a.take(2); b != nil {
+		return int16(binary.BigEndian.Uint16(b))
+	}
+	return 0
+}
+
+func (a *answer) int32() int32 {
+	if b := a.take(4); b != nil {
+		return int32(binary.BigEndian.Uint32(b))
+	}
+	return 0
+}
+
+func (a *answer) int64() int64 {
+	if b := a.take(8); b != nil {
+		return int64(binary.BigEndian.Uint64(b))
+	}
+	return 0
+}
+
+func (a *answer) string() []byte { return a.take(max(0, int(a.int16()))) }
+
+// uvarint, compact and tags are of the flexible versions.
+func (a *answer) uvarint() int {
+	v, k := binary.Uvarint(a.b)
+	if k <= 0 || v > answerMax {
+		a.bad, a.b = true, nil
+		return 0
+	}
+	a.b = a.b[k:]
+	return int(v)
+}
+
+func (a *answer) compact() []byte { return a.take(max(0, a.uvarint()-1)) }
+
+func (a *answer) tags() {
+	for range a.uvarint() {
+		a.uvarint()
+		a.take(a.uvarint())
+		if a.bad {
+			return
+		}
+	}
+}

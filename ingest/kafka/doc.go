@@ -1,0 +1,18 @@
+// Package kafka is weir's log client: what the rest needs of Apache Kafka, and
+// nothing else.
+//
+// Fetch and Produce move record batches as bytes; [Records] walks them and
+// [BatchWriter] makes them, both without allocating in steady state. A reader
+// sees committed data only: control records and records of aborted transactions
+// are left out here, because kafka-go hands both out. [LedgerReader] is the one
+// reader of the ledger and [Chain] its rule. [Join] makes a member of the group
+// that shares the shards out.
+//
+// kafka-go dials, authenticates, administers and keeps the membership. The
+// requests of the hot path are framed here: kafka-go's own codec costs 0.63 us
+// a record to read and 1.8 us to write, and its answers hide the batches'
+// attributes.
+//
+// A [Client] may be used by many goroutines. Readers, writers and Records are
+// for one. [Classify] says which errors are worth another try.
+package kafka

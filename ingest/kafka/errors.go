@@ -1,0 +1,60 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// The errors that callers look for; compare with errors.Is.
+var (
+	ErrOffsetOutOfRange = errors.New("the log does not hold this offset")
+	ErrUnknownTopic     = errors.New("the topic or partition does not exist")
+	ErrNotLeader        = errors.New("another broker leads the partition")
+	ErrTooLarge         = errors.New("the batch is larger than the topic's max.message.bytes")
+	ErrRefused          = errors.New("the broker refused the request")
+	ErrUnknownOutcome   = errors.New("the connection broke before the answer: the request may have been carried out")
+	ErrOldFormat        = errors.New("a record batch of message format 0 or 1, which Kafka has not written since 0.11; convert the topic")
+	ErrCorrupt          = errors.New("the record batch is damaged")
+	ErrLostShard        = errors.New("the group gave the shard to another member")
+	ErrTrimmed          = errors.New("the ledger no longer holds this position")
+)
+
+// Class says what to do about an error.
+type Class uint8
+
+// The classes of errors.
+const (
+	Retry Class = iota // the same request may succeed later
+	Stop               // a person has to mend something
+)
+
+// Classify is the one place that says which errors are worth another try.
+func Classify(err error) Class {
+	for _, stop := range []error{ErrOffsetOutOfRange, ErrUnknownTopic, ErrTooLarge, ErrRefused, ErrOldFormat, ErrCorrupt, ErrTrimmed, context.Canceled} {
+		if errors.Is(err, stop) {
+			return Stop
+		}
+	}
+	return Retry
+}
+
+// protocolError turns an error code of the protocol
+// (kafka.apache.org/protocol#protocol_error_codes) into an error.
+func protocolError(code int16) error {
+	switch code {
+	case 0:
+		return nil
+	case 1:
+		return ErrOffsetOutOfRange
+	case 3, 100: // UNKNOWN_TOPIC_OR_PARTITION, UNKNOWN_TOPIC_ID
+		return fmt.Errorf("%w (code %d)", ErrUnknownTopic, code)
+	case 5, 6, 74, 75, 76: // no leader, not the leader, fenced or unknown epoch, no such epoch
+		return fmt.Errorf("%w (code %d)", ErrNotLeader, code)
+	case 10, 18: // MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE
+		return fmt.Errorf("%w (code %d)", ErrTooLarge, code)
+	case 2, 17, 29, 31, 35, 42, 43, 44, 58, 87: // corrupt, invalid topic, not authorised, unsupported, invalid request or record
+		return fmt.Errorf("%w (code %d)", ErrRefused, code)
+	}
+	return fmt.Errorf("broker answers with error code %d", code)
+}

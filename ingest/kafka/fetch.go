@@ -1,0 +1,174 @@
+package kafka
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// FetchRequest asks for the records of one partition.
+type FetchRequest struct {
+	Topic     string
+	Partition int32
+	Offset    int64
+	MaxWait   time.Duration // at the broker, where fewer than MinBytes are there
+	MinBytes  int
+	MaxBytes  int // a single larger batch comes all the same
+}
+
+// FetchAnswer is what the broker has. Records alias the buffer of the fetch.
+type FetchAnswer struct {
+	HighWatermark    int64
+	LastStableOffset int64 // readers of committed data see what lies before it
+	LogStart         int64
+	Aborted          []Aborted
+	Records          []byte // record batches, the last one may be cut short
+}
+
+// Fetch reads committed records. It reads into buf, grown where it is too
+// small, and returns it for the next call.
+func (c *Client) Fetch(ctx context.Context, r FetchRequest, buf []byte) (FetchAnswer, []byte, error) {
+	var a FetchAnswer
+	addr, err := c.leader(ctx, r.Topic, r.Partition)
+	if err != nil {
+		return a, buf, err
+	}
+	err = c.with(ctx, addr, func(cn *conn) error {
+		b := cn.begin(1, 11, c.options.ClientID, false)
+		buf, err = cn.roundTrip(ctx, appendFetch(b, &r), buf, r.MaxWait+c.options.Timeout)
+		return err
+	})
+	if err == nil {
+		err = a.parse(buf)
+	}
+	if err != nil {
+		if !errors.Is(err, ErrOffsetOutOfRange) {
+			c.forget(r.Topic, r.Partition)
+		}
+		return a, buf, fmt.Errorf("fetch from %s: %w", addr, err)
+	}
+	return a, buf, nil
+}
+
+// appendFetch appends the body of Fetch version 11.
+func appendFetch(b []byte, r *FetchRequest) []byte {
+	be := binary.BigEndian
+	b = be.AppendUint32(b, 0xffffffff) // not a replica
+	b = be.AppendUint32(b, uint32(r.MaxWait.Milliseconds()))
+	b = be.AppendUint32(b, uint32(r.MinBytes))
+	b = be.AppendUint32(b, uint32(r.MaxBytes))
+	b = append(b, 1)                   // read committed
+	b = be.AppendUint32(b, 0)          // no session
+	b = be.AppendUint32(b, 0xffffffff) // nor will there be one
+	b = be.AppendUint32(b, 1)
+	b = appendString(b, r.Topic)
+	b = be.AppendUint32(b, 1)
+	b = be.AppendUint32(b, uint32(r.Partition))
+	b = be.AppendUint32(b, 0xffffffff) // leader epoch, unknown
+	b = be.AppendUint64(b, uint64(r.Offset))
+	b = be.AppendUint64(b, 1<<64-1)
+	b = be.AppendUint32(b, uint32(r.MaxBytes))
+	b = be.AppendUint32(b, 0)  // nothing forgotten
+	return appendString(b, "") // no rack
+}
+
+// parse reads the answer of Fetch version 11.
+func (f *FetchAnswer) parse(raw []byte) error {
+	a := &answer{b: raw}
+	a.int32() // throttle
+	if err := protocolError(a.int16()); err != nil {
+		return err
+	}
+	a.int32() // session
+	if a.int32() != 1 {
+		return errShort
+	}
+	a.string() // topic
+	if a.int32() != 1 {
+		return errShort
+	}
+	a.int32() // partition
+	code := a.int16()
+	f.HighWatermark, f.LastStableOffset, f.LogStart = a.int64(), a.int64(), a.int64()
+	for range a.int32() { // -1 is none
+		f.Aborted = append(f.Aborted, Aborted{ProducerID: a.int64(), First: a.int64()})
+		if a.bad {
+			break
+		}
+	}
+	a.int32() // preferred replica
+	f.Records = a.take(max(0, int(a.int32())))
+	if err := protocolError(code); err != nil {
+		return err
+	}
+	if a.bad {
+		return errShort
+	}
+	if f.LastStableOffset < 0 { // brokers without transactions
+		f.LastStableOffset = f.HighWatermark
+	}
+	return nil
+}
+
+// Produce appends one record batch to a partition and waits until all in-sync
+// replicas have it. It returns the offset of the batch's first record. It makes
+// one attempt; an error that wraps ErrUnknownOutcome leaves open whether the
+// batch is in the log.
+func (c *Client) Produce(ctx context.Context, topic string, partition int32, batch []byte) (base int64, err error) {
+	addr, err := c.leader(ctx, topic, partition)
+	if err != nil {
+		return -1, err
+	}
+	err = c.with(ctx, addr, func(cn *conn) error {
+		be := binary.BigEndian
+		b := cn.begin(0, 7, c.options.ClientID, false)
+		b = be.AppendUint16(b, 1<<16-1) // no transaction
+		b = be.AppendUint16(b, 1<<16-1) // acks=all
+		b = be.AppendUint32(b, uint32(c.options.Timeout.Milliseconds()))
+		b = be.AppendUint32(b, 1)
+		b = appendString(b, topic)
+		b = be.AppendUint32(b, 1)
+		b = be.AppendUint32(b, uint32(partition))
+		b = append(be.AppendUint32(b, uint32(len(batch))), batch...)
+		var raw []byte
+		raw, err := cn.roundTrip(ctx, b, cn.in, c.options.Timeout)
+		cn.in = raw
+		if err != nil {
+			return err
+		}
+		base, err = parseProduce(raw)
+		return err
+	})
+	if err != nil {
+		c.forget(topic, partition)
+		return -1, fmt.Errorf("produce to %s: %w", addr, err)
+	}
+	return base, nil
+}
+
+// parseProduce reads the answer of Produce version 7.
+func parseProduce(raw []byte) (base int64, err error) {
+	a := &answer{b: raw}
+	if a.int32() != 1 {
+		return -1, fmt.Errorf("%w: %w", ErrUnknownOutcome, errShort)
+	}
+	a.string()
+	if a.int32() != 1 {
+		return -1, fmt.Errorf("%w: %w", ErrUnknownOutcome, errShort)
+	}
+	a.int32()
+	code := a.int16()
+	base = a.int64()
+	if a.bad {
+		return -1, fmt.Errorf("%w: %w", ErrUnknownOutcome, errShort)
+	}
+	if err := protocolError(code); err != nil {
+		return -1, err
+	}
+	if base < 0 {
+		return -1, fmt.Errorf("%w: the answer has no offset", ErrUnknownOutcome)
+	}
+	return base, nil
+}

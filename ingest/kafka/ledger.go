@@ -1,0 +1,160 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/weir-risk/weir/schemas"
+)
+
+// Chain is the rule that makes one ledger of what several writers append: a
+// batch is taken whole where it extends the last batch taken, and dropped whole
+// otherwise. So a batch that was built on a version that lost is never taken,
+// and a batch that was sent twice is taken once.
+type Chain struct{ Head schemas.BatchID }
+
+// Take applies the rule to the next batch of the log.
+func (c *Chain) Take(f *schemas.Facts) bool {
+	if f.Extends != c.Head || f.ID == c.Head {
+		return false
+	}
+	c.Head = f.ID
+	return true
+}
+
+// LedgerBatch is one batch of the ledger. Its slices are good until the next
+// call of the reader.
+type LedgerBatch struct {
+	Base      int64 // offset of its first record
+	Timestamp int64 // of its first record, ms
+	Facts     schemas.Facts
+	Values    [][]byte // the records, each an Entry of decision.proto
+	Taken     bool     // whether the chain takes it
+}
+
+// LedgerReader is the one reader of the ledger: every consumer of decisions
+// goes through it. It is for one goroutine.
+type LedgerReader struct {
+	reader  *Reader
+	chain   Chain
+	next    int64 // the offset after the last batch that was returned
+	records *Records
+	pending bool // records stands on a record that is not yet in a batch
+	batch   LedgerBatch
+	arena   []byte
+	spans   []span
+	headers []Header
+}
+
+type span struct{ from, to int }
+
+// NewLedgerReader returns a reader that begins at an anchor: a position with
+// the last batch taken before it, from a snapshot or from a batch's facts. The
+// zero Anchor is the ledger's beginning.
+func NewLedgerReader(c *Client, topic string, shard int32, at schemas.Anchor) *LedgerReader {
+	return &LedgerReader{reader: NewReader(c, topic, shard, at.Offset), chain: Chain{Head: at.Head}, next: at.Offset}
+}
+
+// Close ends the reader.
+func (r *LedgerReader) Close() { r.reader.Close() }
+
+// Position returns the offset after the last batch that was returned.
+func (r *LedgerReader) Position() int64 { return r.next }
+
+// Head returns the last batch taken.
+func (r *LedgerReader) Head() schemas.BatchID { return r.chain.Head }
+
+// Next returns the next batch before end, nil where there is none. ErrTrimmed is
+// wrapped where the log no longer holds the position.
+func (r *LedgerReader) Next(ctx context.Context, end int64) (*LedgerBatch, error) {
+	for !r.pending {
+		if r.records == nil || !r.records.Next() {
+			if r.records != nil && r.records.Err() != nil {
+				return nil, r.records.Err()
+			}
+			var err error
+			if r.records, err = r.reader.Next(ctx, end); err != nil {
+				if errors.Is(err, ErrOffsetOutOfRange) {
+					err = fmt.Errorf("%w: %w", ErrTrimmed, err)
+				}
+				return nil, fmt.Errorf("read the ledger at %d: %w", r.reader.Position(), err)
+			}
+			if r.records == nil {
+				return nil, nil
+			}
+			continue
+		}
+		r.pending = true
+	}
+	return r.gather()
+}
+
+// Follow returns the next batch and waits for it as long as the context lasts.
+func (r *LedgerReader) Follow(ctx context.Context) (*LedgerBatch, error) {
+	for {
+		b, err := r.Next(ctx, math.MaxInt64)
+		if b != nil || err != nil {
+			return b, err
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// gather collects the records of one batch: a record batch of the log is a
+// batch of the ledger.
+func (r *LedgerReader) gather() (*LedgerBatch, error) {
+	rec, in := r.records.Record(), r.records.Batch()
+	b := &r.batch
+	b.Base, b.Timestamp, b.Values, b.Taken = rec.Offset, rec.Timestamp, b.Values[:0], false
+	r.arena, r.spans = r.arena[:0], r.spans[:0]
+	err := schemas.ParseFacts(rec.Headers, &b.Facts)
+	for {
+		from := len(r.arena)
+		r.arena = append(r.arena, r.records.Record().Value...)
+		r.spans = append(r.spans, span{from, len(r.arena)})
+		if r.pending = r.records.Next(); !r.pending || r.records.Batch() != in {
+			break
+		}
+	}
+	if e := r.records.Err(); e != nil {
+		return nil, e
+	}
+	r.next = in.Next
+	if err != nil || int(b.Facts.Records) != len(r.spans) {
+		// Something that is no weir wrote to the ledger, or a batch was damaged
+		// in a way that its checksum hides: it extends nothing.
+		b.Facts = schemas.Facts{}
+		return b, nil
+	}
+	for _, s := range r.spans {
+		b.Values = append(b.Values, r.arena[s.from:s.to:s.to])
+	}
+	b.Taken = r.chain.Take(&b.Facts)
+	return b, nil
+}
+
+// BatchAt returns which batch the record at an offset of the ledger is of.
+func BatchAt(ctx context.Context, c *Client, topic string, shard int32, offset int64) (schemas.BatchID, error) {
+	r := NewReader(c, topic, shard, offset)
+	if err := r.fetch(ctx); err != nil {
+		return schemas.BatchID{}, fmt.Errorf("read the ledger at %d: %w", offset, err)
+	}
+	// The facts are on the batch's first record, which lies before the offset:
+	// the set is walked from its beginning.
+	r.records.Reset(&r.answer, 0)
+	var facts schemas.Facts
+	for r.records.Next() {
+		if in := r.records.Batch(); in.Next <= offset {
+			continue
+		}
+		if err := schemas.ParseFacts(r.records.Record().Headers, &facts); err != nil {
+			return schemas.BatchID{}, nil // not a batch of the ledger: on no chain
+		}
+		return facts.ID, nil
+	}
+	return schemas.BatchID{}, r.records.Err()
+}

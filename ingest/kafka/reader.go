@@ -1,0 +1,105 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Earliest makes a [Reader] begin where the partition does.
+const Earliest = -2
+
+// Reader reads the committed records of one partition, in order. It is for one
+// goroutine.
+type Reader struct {
+	client    *Client
+	topic     string
+	partition int32
+	position  int64
+	raw       []byte
+	records   Records
+	answer    FetchAnswer
+}
+
+// The sizes of a Reader's fetches. A larger fetch would not read faster, and is
+// held in memory twice.
+const (
+	readerBytes = 4 << 20
+	readerWait  = 250 * time.Millisecond
+)
+
+// NewReader returns a reader that begins at an offset, or at [Earliest].
+func NewReader(c *Client, topic string, partition int32, offset int64) *Reader {
+	return &Reader{client: c, topic: topic, partition: partition, position: offset}
+}
+
+// Close ends the reader; it holds nothing that outlives its last call.
+func (r *Reader) Close() {}
+
+// Position returns the offset of the next fetch.
+func (r *Reader) Position() int64 { return r.position }
+
+// Next returns the records of the next fetch, to be walked before Next is
+// called again; nil where the position has come to end. A reader that never
+// ends has end at the largest int64 and may get an empty set.
+func (r *Reader) Next(ctx context.Context, end int64) (*Records, error) {
+	if r.position >= 0 {
+		r.position = max(r.position, r.records.next)
+	}
+	if r.position == Earliest {
+		start, _, err := r.client.Offsets(ctx, r.topic, r.partition)
+		if err != nil {
+			return nil, err
+		}
+		r.position = start
+	}
+	if r.position >= end {
+		return nil, nil
+	}
+	if err := r.fetch(ctx); err != nil {
+		return nil, err
+	}
+	// Nothing is left below the end but what an open transaction holds back,
+	// or what compaction took: the caller does not wait for either.
+	if len(r.answer.Records) == 0 && end <= r.answer.HighWatermark && r.position < end {
+		return nil, nil
+	}
+	r.records.Reset(&r.answer, r.position)
+	return &r.records, nil
+}
+
+// fetch fetches at the position, again where that may help.
+func (r *Reader) fetch(ctx context.Context) (err error) {
+	for attempt := 0; ; attempt++ {
+		r.answer, r.raw, err = r.client.Fetch(ctx, FetchRequest{Topic: r.topic, Partition: r.partition,
+			Offset: r.position, MaxWait: readerWait, MinBytes: 1, MaxBytes: readerBytes}, r.raw)
+		if err == nil || ctx.Err() != nil || Classify(err) == Stop || attempt == 20 {
+			return errors.Join(err, ctx.Err())
+		}
+		timer := time.NewTimer(min(time.Second, 10*time.Millisecond<<min(attempt, 7)))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		}
+	}
+}
+
+// Get reads the one record at an offset; the slices are good until the next
+// call. ErrOffsetOutOfRange is wrapped where the log does not hold it.
+func (r *Reader) Get(ctx context.Context, offset int64) (*Record, error) {
+	r.position, r.records.next = offset, offset
+	if err := r.fetch(ctx); err != nil {
+		return nil, err
+	}
+	r.records.Reset(&r.answer, offset)
+	if r.records.Next() && r.records.Record().Offset == offset {
+		return r.records.Record(), nil
+	}
+	if err := r.records.Err(); err != nil {
+		return nil, err
+	}
+	return nil, fmt.Errorf("%s partition %d offset %d: %w", r.topic, r.partition, offset, ErrOffsetOutOfRange)
+}
