@@ -129,12 +129,12 @@ func testTwin(t *testing.T, use opener) {
 }
 
 // testFunctions sweeps exp and log, whose last bits the other tests would not
-// all see: through models that are nothing but sigmoid(x), and sigmoid of minus
-// the logarithm of one of eight columns.
+// all see: through models that are nothing but sigmoid(x), and sigmoid of
+// minus the logarithm of one of eight columns.
 func testFunctions(t *testing.T, use opener) {
 	const columns = 8
 	r := rand.New(rand.NewPCG(10, 6))
-	x := scoring.Matrix{Data: make([]float32, 8_000*columns), Rows: 8_000, Cols: columns}
+	x := scoring.Matrix{Data: make([]float32, 60_000*columns), Rows: 60_000, Cols: columns}
 	for i := range x.Data {
 		x.Data[i] = unit(r) * 90
 		if i%2 == 0 { // any size
@@ -144,10 +144,14 @@ func testFunctions(t *testing.T, use opener) {
 	for c := range columns {
 		for _, log := range []bool{false, true} {
 			m := &scoring.Model{Columns: columns, Members: 1, Width: 1, Bias: []float32{0}}
+			slope := float32(-1)
+			if log {
+				slope = -4 // far from where a sigmoid is flat, but not beyond its bounds
+			}
 			for i := range columns {
 				in := scoring.Input{Column: i, Log: log, Inv: 1, Lo: -90, Hi: 90, Slope: []float32{0}}
 				if i == c {
-					in.Slope[0] = -1
+					in.Slope[0] = slope
 				}
 				m.Inputs = append(m.Inputs, in)
 			}
