@@ -14,6 +14,10 @@ var ErrPart = errors.New("not a part of this state")
 // loadRowsMax bounds the rows of an entity that is loaded: the largest budget.
 const loadRowsMax = entityRowsMax
 
+// bucketWeightMax bounds the events of a bucket that is loaded, so that no sum
+// of them overflows.
+const bucketWeightMax = 1 << 40
+
 // reader takes apart the bytes of a part. After the first mistake everything
 // that it returns is 0.
 type reader struct {
@@ -153,7 +157,7 @@ func (e *Engine) loadEntity(r *reader, k *kind, part int, key uint64) {
 		r.fail("a row is older than what is kept")
 	}
 	n.h[headNewest] = uint64(time)
-	if count := len(e.loaded) / max(k.bucket, 1); count > 0 {
+	if count := len(e.loaded) / k.bucket; count > 0 {
 		n.h[headCoarse] = n.newBuckets(count)
 		copy(n.p.side.words[n.h[headCoarse]>>coarseAt:], e.loaded)
 	}
@@ -170,7 +174,7 @@ func (r *reader) words(into []uint64) {
 
 // loadBucket reads a bucket's sums; they go to their block when all are there.
 func (e *Engine) loadBucket(r *reader, n *entity, row []uint64) {
-	made := len(e.loaded) / max(n.k.bucket, 1)
+	made := len(e.loaded) / n.k.bucket
 	if made > bucketIndex {
 		r.fail("too many buckets")
 		return
@@ -179,8 +183,12 @@ func (e *Engine) loadBucket(r *reader, n *entity, row []uint64) {
 	if n.k.colUndo > 0 {
 		row[n.k.colUndo] = uint64(neverUndone)
 	}
+	at := len(e.loaded)
 	for range n.k.bucket {
 		e.loaded = append(e.loaded, uint64(r.varint()))
+	}
+	if w := e.loaded[at]; w == 0 || w > bucketWeightMax {
+		r.fail("a bucket's number of events is out of bounds")
 	}
 }
 

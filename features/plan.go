@@ -370,6 +370,7 @@ func (k *kind) layTallies() {
 			k.tallyOf(&k.windows[w].groups[g], k.windows[w].all)
 		}
 	}
+	k.bucket = 1 // a bucket begins with the number of its events
 	for i := range k.tallies {
 		t := &k.tallies[i]
 		slices.SortStableFunc(t.sums, func(x, y sum) int { return int(x.op) - int(y.op) })
@@ -384,7 +385,6 @@ func (k *kind) layTallies() {
 			k.head += t.words
 		}
 	}
-	k.bucket = max(k.bucket, 1) // so that a bucket is somewhere
 	k.blank = make([]uint64, k.head)
 	for w := range k.windows {
 		for g := range k.windows[w].groups {

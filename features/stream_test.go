@@ -196,8 +196,7 @@ func (g *stream) next() (*txn, *schemas.Label) {
 		case 1: // late
 			x.time -= int64(r.IntN(int(g.s.LateMax)*5/4 + 2))
 		case 2: // to the millisecond at the edge of a window behind it
-			a := pick(r, g.s.Aggregates...)
-			x.time, x.texts = old.time+a.Window+a.Delay+int64(r.IntN(3))-1, old.texts
+			g.toEdge(x)
 		case 3:
 			x.typ, x.orig = schemas.Reversal, old.id
 			x.time += int64(r.IntN(3000)) - 1500
@@ -210,6 +209,19 @@ func (g *stream) next() (*txn, *schemas.Label) {
 		g.past = append(g.past, x)
 	}
 	return x, nil
+}
+
+// toEdge moves a transaction to where a window of it begins at an older one of
+// the same entities, or a millisecond beside.
+func (g *stream) toEdge(x *txn) {
+	a := pick(g.r, g.s.Aggregates...)
+	for _, old := range g.past[max(0, len(g.past)-2000):] {
+		if t := old.time + a.Window + a.Delay; t >= g.now && t < g.now+500 {
+			x.time, x.texts, x.ownText = t+int64(g.r.IntN(3))-1, old.texts, old.ownText
+			g.now = max(g.now, x.time)
+			return
+		}
+	}
 }
 
 func (g *stream) recent() *txn { return g.past[max(0, len(g.past)-1-g.r.IntN(120))] }
