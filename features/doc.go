@@ -57,8 +57,7 @@
 // is no pointer per entity. An entity that holds more rows than its budget has
 // its oldest merged into buckets (coarse.go) and its rows flagged Approximate.
 // Times are ms since the Unix epoch, from 0 to 2^43; amounts minor units below
-// 2^60 either way. The zone rules are linked into the package, so that no
-// machine's own decide. It has no clock and does no I/O.
+// 2^60 either way. It has no clock and does no I/O.
 //
 // # Files
 //
@@ -74,5 +73,5 @@
 //	index, label, reverse  from a transaction's id to its events
 //	coarse             entities over their budget
 //	snapshot, load     canonical bytes
-//	wide, fixed, zone  exact integers, logarithms, local time
+//	wide, fixed        exact integers, logarithms
 package features

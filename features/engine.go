@@ -3,7 +3,6 @@ package features
 import (
 	"encoding/binary"
 	"fmt"
-	"time"
 
 	"github.com/weir-risk/weir/features/spec"
 	"github.com/weir-risk/weir/schemas"
@@ -62,7 +61,6 @@ type Engine struct {
 	amountUnits float64
 	fields      []spec.FieldRef // that are hashed
 	keyFields   [][]int         // by entity, into fields
-	zones       map[string]*time.Location
 
 	key0, key1 uint64
 	maxBytes   int64
@@ -91,7 +89,7 @@ func New(s *spec.Spec, o Options) *Engine {
 		panic(fmt.Sprintf("BUG: a spec that was not checked: %v", err))
 	}
 	e := &Engine{
-		spec: s, maxBytes: o.MaxBytes, zones: map[string]*time.Location{},
+		spec: s, maxBytes: o.MaxBytes,
 		key0: binary.LittleEndian.Uint64(o.Key[:8]), key1: binary.LittleEndian.Uint64(o.Key[8:]),
 		amountUnits: unitsOf(s, spec.FieldRef{Kind: spec.AmountRef}),
 	}
@@ -138,7 +136,7 @@ func (e *Engine) fieldIndex(f spec.FieldRef) int {
 func (e *Engine) compile() {
 	s, depth := e.spec, 1
 	one := func(x *spec.Expr) program {
-		p, d := compile(nil, x)
+		p, d := compile(s, nil, x)
 		depth = max(depth, d)
 		return p
 	}
@@ -219,7 +217,7 @@ func (e *Engine) Reset() {
 //
 // Verdicts become Duplicate (Repeat, Conflict), Unscored (TooLate, or
 // NotScoredType with the flag FoldOnly), or Rejected (AbsurdTime: before 1970,
-// or beyond what a row holds, about the year 2109); flags Late and Approximate
+// or after the year 2248, beyond what a row holds); flags Late and Approximate
 // are set.
 func (e *Engine) Step(b *schemas.Batch, x []float32, fallback []schemas.Action) {
 	w := e.Width()

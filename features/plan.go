@@ -27,7 +27,7 @@ const (
 	labelShift = 18
 	labelMask  = 3 << labelShift
 	wordBits   = 18 // predicates that the first word holds
-	timeMax    = 1 << 42
+	timeMax    = 1 << 43
 )
 
 // Values of columns.

@@ -1,9 +1,7 @@
 package features
 
 import (
-	"fmt"
 	"math"
-	"time"
 
 	"github.com/weir-risk/weir/features/spec"
 	"github.com/weir-risk/weir/schemas"
@@ -25,7 +23,7 @@ type instruction struct {
 	num    float64
 	text   string
 	field  spec.FieldRef
-	zone   *time.Location // nil: the field holds its name
+	zone   *spec.Zone // nil: the field holds its name
 	zoneOf schemas.TextField
 }
 
@@ -39,11 +37,11 @@ var (
 
 // compile appends the instructions of x to p and returns it and the depth of
 // the stack that it takes.
-func compile(p program, x *spec.Expr) (program, int) {
+func compile(s *spec.Spec, p program, x *spec.Expr) (program, int) {
 	depth := 1
 	for i, arg := range x.Args {
 		var d int
-		p, d = compile(p, arg)
+		p, d = compile(s, p, arg)
 		depth = max(depth, d+i)
 	}
 	in := instruction{op: x.Op, index: x.Index, num: x.Num, text: x.Str, field: x.Field}
@@ -51,7 +49,7 @@ func compile(p program, x *spec.Expr) (program, int) {
 	case spec.OpTextEq, spec.OpTextNe:
 		in = comparison(in)
 	case spec.OpHour, spec.OpWeekday, spec.OpDay:
-		in.zone, in.zoneOf = zoneOf(x)
+		in.zone, in.zoneOf = zoneOf(s, x)
 	}
 	return append(p, in), depth
 }
@@ -83,22 +81,17 @@ func comparison(in instruction) instruction {
 	return in
 }
 
-// zoneOf returns the zone of x, or the column that names it.
-func zoneOf(x *spec.Expr) (*time.Location, schemas.TextField) {
-	if x.Zone != "" {
-		loc := LoadZone(x.Zone)
-		if loc == nil {
-			panic(fmt.Sprintf("BUG: line %d: zone %q is unknown, and the spec was not checked", x.Line, x.Zone))
-		}
-		return loc, 0
+// zoneOf returns the zone of x, nil where a column names it, and that column.
+func zoneOf(s *spec.Spec, x *spec.Expr) (*spec.Zone, schemas.TextField) {
+	switch {
+	case x.Rules != nil:
+		return x.Rules, 0
+	case x.Zone == "" && x.ZoneField.Kind == spec.OwnTextRef:
+		return nil, schemas.NumText + schemas.TextField(x.ZoneField.Index)
+	case x.Zone == "" && x.ZoneField.Kind == spec.TextRef && x.ZoneField.Text != schemas.ID:
+		return nil, x.ZoneField.Text
 	}
-	switch f := x.ZoneField; {
-	case f.Kind == spec.TextRef && f.Text != schemas.ID:
-		return nil, f.Text
-	case f.Kind == spec.OwnTextRef:
-		return nil, schemas.NumText + schemas.TextField(f.Index)
-	}
-	return time.UTC, 0
+	return s.ZoneByName([]byte(x.Zone)), 0
 }
 
 // eval computes a program for row i of b; x holds the row's features so far,
@@ -238,28 +231,18 @@ func (e *Engine) field(b *schemas.Batch, i int, f spec.FieldRef) float64 {
 	return math.NaN()
 }
 
-const dayMs = 24 * 60 * 60 * 1000
-
 // clock returns the hour, weekday or day of the month of row i where it
 // happened.
 func (e *Engine) clock(in *instruction, b *schemas.Batch, i int) float64 {
-	t, loc := b.Tx[i].Time, in.zone
-	if loc == nil {
-		loc = e.zoneNamed(b.Bytes(i, in.zoneOf))
+	t, zone := b.Tx[i].Time, in.zone
+	if zone == nil {
+		zone = e.spec.ZoneByName(b.Bytes(i, in.zoneOf))
 	}
-	if loc == time.UTC && in.op != spec.OpDay {
-		if in.op == spec.OpHour {
-			return float64(t % dayMs / (dayMs / 24))
-		}
-		// The first of January 1970 was a Thursday.
-		return float64((t/dayMs + 3) % 7)
-	}
-	local := time.UnixMilli(t).In(loc)
 	switch in.op {
 	case spec.OpHour:
-		return float64(local.Hour())
+		return float64(zone.Hour(t))
 	case spec.OpWeekday:
-		return float64((local.Weekday() + 6) % 7)
+		return float64(zone.Weekday(t))
 	}
-	return float64(local.Day())
+	return float64(zone.Day(t))
 }

@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/big"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -253,34 +254,35 @@ func TestWideRoundsAsBigNumbersDo(t *testing.T) {
 }
 
 func TestClockFollowsTheZone(t *testing.T) {
-	e := New(one(agg(spec.Count, 1)), Options{})
-	f := func(at string, op spec.Op, zone string, want float64) {
+	f := func(at, zone string, hour, weekday, day float32) {
 		t.Helper()
+		s, err := spec.Parse("zones", []byte("field id = $.i\nfield time = $.t\nfield amount = $.a\nfield text z = $.z\n"+
+			"hour(time, z)\nhour(time, "+zone+")\nweekday(time, "+zone+")\nday(time, z)\nfallback review when amount > 1\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
 		when, err := time.Parse(time.RFC3339, at)
 		if err != nil {
 			t.Fatal(err)
 		}
 		var b schemas.Batch
-		b.Reset(0, 0)
+		b.Reset(1, 0)
 		b.Add(schemas.Place{})
 		b.Tx[0].Time = when.UnixMilli()
-		b.SetBytes(0, schemas.Country, []byte(zone))
-		p, _ := compile(nil, &spec.Expr{Op: op, Zone: zone})
-		q, _ := compile(nil, &spec.Expr{Op: op, ZoneField: countryRef})
-		if got, byField := e.eval(p, &b, 0, nil), e.eval(q, &b, 0, nil); got != want || byField != want {
-			t.Errorf("%s in %s: got %v, by field %v, want %v", at, zone, got, byField, want)
+		b.SetBytes(0, schemas.ID, []byte("1"))
+		b.SetBytes(0, schemas.NumText, []byte(zone))
+		x := make([]float32, 4)
+		New(s, Options{}).Step(&b, x, nil)
+		if want := []float32{hour, hour, weekday, day}; !slices.Equal(x, want) {
+			t.Errorf("%s in %s: got %v, want %v", at, zone, x, want)
 		}
 	}
-	f("2026-07-01T22:30:00Z", spec.OpHour, "Europe/Brussels", 0)
-	f("2026-01-01T22:30:00Z", spec.OpHour, "Europe/Brussels", 23)
-	f("2026-01-01T22:30:00Z", spec.OpHour, "UTC", 22)
-	f("2026-03-29T01:00:00Z", spec.OpHour, "Europe/Brussels", 3)
-	f("2026-06-01T00:00:00Z", spec.OpWeekday, "UTC", 0)
-	f("2026-06-07T23:59:59Z", spec.OpWeekday, "UTC", 6)
-	f("2026-06-07T23:59:59Z", spec.OpWeekday, "Asia/Tokyo", 0)
-	f("2026-06-07T23:59:59Z", spec.OpDay, "Asia/Tokyo", 8)
-	f("2026-06-07T23:59:59Z", spec.OpDay, "UTC", 7)
-	f("2109-06-07T23:59:59Z", spec.OpHour, "Europe/Brussels", 1)
+	f("2026-07-01T22:30:00Z", "Europe/Brussels", 0, 3, 2)
+	f("2026-01-01T22:30:00Z", "Europe/Brussels", 23, 3, 1)
+	f("2026-01-01T22:30:00Z", "UTC", 22, 3, 1)
+	f("2026-03-29T01:00:00Z", "Europe/Brussels", 3, 6, 29)
+	f("2026-06-07T23:59:59Z", "Asia/Tokyo", 8, 0, 8)
+	f("2199-06-07T23:59:59Z", "Europe/Brussels", 1, 5, 8)
 }
 
 func TestCardKeepsItsBehaviourThroughAChangeOfKey(t *testing.T) {
