@@ -86,7 +86,7 @@ func (b *Bank) tryAttack() {
 	switch k {
 	case CardTesting, AccountTakeover:
 		b.attackers++
-		a.device = uint32(b.cfg.Devices) + b.attackers
+		a.device = attackerDevices | b.attackers%(DevicesMax-1)
 		a.country = b.world.cities[b.world.abroad(d, b.customers[a.who].home)].country
 	case StolenCard:
 		a.country = home.country

@@ -19,7 +19,7 @@ type Bank struct {
 	now        int64 // Sent of the last transaction
 
 	customers []customer
-	payments  queue[uint32]      // the next payment of each customer
+	payments  agenda             // the next payment of each customer
 	attacks   queue[attack]      // the next move of each attacker
 	later     queue[Transaction] // what follows from earlier transactions
 	labels    queue[Label]
@@ -35,7 +35,7 @@ type Bank struct {
 	order     uint64 // of pushes: what is due at the same time comes in order
 }
 
-// New returns the bank of cfg at its start. It takes about 150 bytes a
+// New returns the bank of cfg at its start. It takes about 100 bytes a
 // customer, 20 a merchant or terminal, and what is under way: attacks, labels
 // not yet known, captures not yet made.
 func New(cfg Config) (*Bank, error) {
@@ -44,21 +44,22 @@ func New(cfg Config) (*Bank, error) {
 	}
 	build := newDraw(cfg.Seed, 1)
 	b := &Bank{cfg: cfg, world: newWorld(&cfg, &build), draw: newDraw(cfg.Seed, 2)}
-	b.start, b.end = cfg.Start.UnixMilli(), never
-	if cfg.Days > 0 {
-		b.end = b.start + int64(cfg.Days)*dayMs
+	if cfg.Days == 0 {
+		cfg.Days = DaysMax
 	}
+	b.start = cfg.Start.UnixMilli()
+	b.end = b.start + int64(cfg.Days)*dayMs
 	// 1970 began on a Thursday.
 	b.monday = (b.start+3*dayMs)/weekMs*weekMs - 3*dayMs
 	b.now = b.start
 	b.customers = make([]customer, cfg.Customers)
-	b.payments.items = make([]item[uint32], cfg.Customers)
+	b.payments = make(agenda, cfg.Customers)
 	for i := range b.customers {
 		c := &b.customers[i]
 		*c = newCustomer(b.world, &cfg, &build)
 		c.clock = b.world.weeks[c.life].share(b.start - b.monday)
 		at := max(c.advance(b.world, &b.draw, b.monday), b.start)
-		b.payments.items[i] = item[uint32]{at, uint64(i), uint32(i)}
+		b.payments[i] = entry(min(at, b.end)-b.start, uint32(i))
 	}
 	b.payments.order()
 	b.planAttempts()
@@ -69,8 +70,9 @@ func New(cfg Config) (*Bank, error) {
 // whether there was one before the last day's end.
 func (b *Bank) Next(tx *Transaction) bool {
 	for {
-		pay, hit, follow := b.payments.due(), b.attacks.due(), b.later.due()
-		at := min(pay, hit, follow, b.attempt)
+		pay, who := b.payments.first()
+		hit, follow := b.attacks.due(), b.later.due()
+		at := min(b.start+pay, hit, follow, b.attempt)
 		if at >= b.end {
 			return false
 		}
@@ -88,7 +90,7 @@ func (b *Bank) Next(tx *Transaction) bool {
 				return true
 			}
 		default:
-			b.pay(tx, b.payments.items[0].v, at)
+			b.pay(tx, who, at)
 			if b.launch(tx) {
 				return true
 			}

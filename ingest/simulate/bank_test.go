@@ -50,7 +50,7 @@ func hashOf(t *testing.T, cfg Config) string {
 func TestSameSeedGivesSameBytes(t *testing.T) {
 	cfg := small()
 	cfg.Days = 40
-	const golden = "430746b3e7baad42"
+	const golden = "eda2edb722fa55dd"
 	a, b := hashOf(t, cfg), hashOf(t, cfg)
 	if a != b {
 		t.Fatalf("one seed gives %s and %s", a, b)
@@ -215,7 +215,19 @@ func TestJSONIsValidAndSaysWhatTheTransactionIs(t *testing.T) {
 	var tx Transaction
 	var buf []byte
 	currencies := make(map[string]int)
+	var l Label
+	var parsed schemas.Label
 	for b.Next(&tx) {
+		for b.NextLabel(&l) {
+			buf = l.AppendJSON(buf[:0])
+			if err := schemas.ParseLabel(buf, &parsed); err != nil {
+				t.Fatalf("%s: %v", buf, err)
+			}
+			if string(parsed.TxID) != string(l.AppendID(nil)) || parsed.KnownAt != l.KnownAt || parsed.Verdict != l.Verdict ||
+				parsed.Source != l.Source || parsed.Version != uint32(l.Version) {
+				t.Fatalf("%s: %+v, of %+v", buf, parsed, l)
+			}
+		}
 		buf = tx.AppendJSON(buf[:0])
 		var r record
 		dec := json.NewDecoder(bytes.NewReader(buf))
@@ -315,6 +327,35 @@ func TestBankDoesNotAllocate(t *testing.T) {
 	}
 }
 
+// Banks at the edges of what is allowed run to their end.
+func TestSmallAndSeldomBanks(t *testing.T) {
+	f := func(change func(c *Config)) {
+		t.Helper()
+		cfg := small()
+		cfg.Days = 20
+		change(&cfg)
+		b := mustNew(t, cfg)
+		var tx Transaction
+		n := 0
+		for n < 200_000 && b.Next(&tx) {
+			n++
+		}
+		if total, _ := b.Counts(); total != n {
+			t.Errorf("%d transactions, counted %d", n, total)
+		}
+	}
+	f(func(c *Config) { c.Customers, c.Merchants, c.Terminals, c.Devices = 1, 2, 2, 1 })
+	f(func(c *Config) { c.Customers, c.TxPerDay = 3, 1e-4 })
+	f(func(c *Config) { c.Customers, c.TxPerDay = 20, 1e6 })
+	f(func(c *Config) { c.Customers, c.Days, c.TxPerDay = 2, 0, 1 })
+	f(func(c *Config) { c.FraudShare = 0.2 })
+	f(func(c *Config) { c.Labels.Chargeback, c.Labels.ChargebackDays = 1, 0 })
+	f(func(c *Config) { c.Currencies = c.Currencies[:1] })
+	f(func(c *Config) { c.Kinds = [NumFraudKinds]float64{} })
+	f(func(c *Config) { c.Start = time.Date(2150, 12, 30, 23, 59, 59, 999, time.UTC) })
+	f(func(c *Config) { c.Start = time.Date(1971, 1, 1, 0, 0, 0, 0, time.UTC) })
+}
+
 func TestConfigFailure(t *testing.T) {
 	f := func(spoil func(c *Config)) {
 		t.Helper()
@@ -328,8 +369,10 @@ func TestConfigFailure(t *testing.T) {
 	f(func(c *Config) { c.Merchants = 1 })
 	f(func(c *Config) { c.Terminals = c.Merchants - 1 })
 	f(func(c *Config) { c.Devices = 0 })
+	f(func(c *Config) { c.Devices = DevicesMax + 1 })
 	f(func(c *Config) { c.Days = -1 })
 	f(func(c *Config) { c.TxPerDay = 0 })
+	f(func(c *Config) { c.TxPerDay = math.Inf(1) })
 	f(func(c *Config) { c.FraudShare = 0.5 })
 	f(func(c *Config) { c.FraudShare = math.NaN() })
 	f(func(c *Config) { c.Kinds[StolenCard] = -1 })

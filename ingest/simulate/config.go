@@ -12,7 +12,8 @@ import (
 const (
 	CustomersMax = 10_000_000
 	TerminalsMax = 10_000_000
-	DaysMax      = 3650
+	DevicesMax   = 1 << 24
+	DaysMax      = 12_000
 )
 
 // Config is a bank and the time it is watched for. The same Config gives the
@@ -24,10 +25,10 @@ type Config struct {
 	Customers int
 	Merchants int // an eighth of them sell online only
 	Terminals int // at least Merchants
-	Devices   int // of customers; attackers bring their own
+	Devices   int // that customers have at a time; attackers bring their own
 
 	Start time.Time // of the first day, to the millisecond
-	Days  int       // 0: without an end
+	Days  int       // 0: as many as there can be, which is DaysMax
 	// TxPerDay is the mean of a customer's own transactions a day; customers
 	// differ by a log-normal factor. Declines, frauds, captures and what else
 	// follows from them come on top, about a twentieth.
@@ -141,16 +142,15 @@ func (c *Config) Validate() error {
 	count("Customers", c.Customers, 1, CustomersMax)
 	count("Merchants", c.Merchants, 2, TerminalsMax)
 	count("Terminals", c.Terminals, max(c.Merchants, 2), TerminalsMax)
-	count("Devices", c.Devices, 1, 2*CustomersMax)
+	count("Devices", c.Devices, 1, DevicesMax)
 	count("Days", c.Days, 0, DaysMax)
 	number := func(name string, got, hi float64) {
 		if !(got >= 0 && got <= hi) {
 			errs = append(errs, fmt.Errorf("%s is %g, not 0 to %g", name, got, hi))
 		}
 	}
-	number("TxPerDay", c.TxPerDay, 1e6)
-	if c.TxPerDay == 0 {
-		errs = append(errs, errors.New("TxPerDay is 0: nobody pays"))
+	if !(c.TxPerDay >= 1e-4 && c.TxPerDay <= 1e6) {
+		errs = append(errs, fmt.Errorf("TxPerDay is %g, not 0.0001 to 1e6", c.TxPerDay))
 	}
 	number("FraudShare", c.FraudShare, 0.2)
 	for k, w := range c.Kinds {

@@ -74,6 +74,31 @@ func TestQueueGivesItemsInOrder(t *testing.T) {
 	}
 }
 
+func TestAgendaGivesPaymentsInOrder(t *testing.T) {
+	d := newDraw(6, 6)
+	a := make(agenda, 1000)
+	next := make([]int64, len(a))
+	for i := range a {
+		next[i] = int64(d.below(5_000))
+		a[i] = entry(next[i], uint32(i))
+	}
+	a.order()
+	for range 20_000 {
+		ms, who := a.first()
+		least := 0
+		for i, at := range next {
+			if at < next[least] {
+				least = i
+			}
+		}
+		if int(who) != least || ms != next[least] {
+			t.Fatalf("%d at %d, not %d at %d", who, ms, least, next[least])
+		}
+		next[who] += int64(d.below(3_000))
+		a.sink(0, entry(next[who], who))
+	}
+}
+
 func TestWeekIsMonotone(t *testing.T) {
 	for life := range numLives {
 		w := newWeek(life)

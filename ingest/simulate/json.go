@@ -6,10 +6,6 @@ import (
 	"github.com/weir-risk/weir/schemas"
 )
 
-var typeNames = [schemas.NumTxTypes]string{"authorisation", "capture", "reversal", "refund", "transfer", "payout"}
-
-var statusNames = [schemas.NumStatuses]string{"unknown", "approved", "declined"}
-
 // AppendID appends the transaction's id.
 func (t *Transaction) AppendID(dst []byte) []byte { return appendID(dst, t.Number) }
 
@@ -53,9 +49,9 @@ func (t *Transaction) AppendJSON(dst []byte) []byte {
 		dst = appendID(dst, t.Original)
 	}
 	dst = append(dst, `","type":"`...)
-	dst = append(dst, typeNames[t.Type]...)
+	dst = append(dst, t.Type.String()...)
 	dst = append(dst, `","status":"`...)
-	dst = append(dst, statusNames[t.Status]...)
+	dst = append(dst, t.Status.String()...)
 	dst = append(dst, `","time":"`...)
 	dst = appendTime(dst, t.Time)
 	dst = append(dst, `","amount":"`...)
@@ -82,7 +78,9 @@ func (t *Transaction) AppendJSON(dst []byte) []byte {
 		dst = append(dst, `","entry_mode":"`...)
 		dst = append(dst, entryNames[t.Entry]...)
 	}
-	dst = appendNumber(dst, `","device":"D`, uint64(t.Device))
+	if t.Device != 0 {
+		dst = appendHex(append(dst, `","device":"D`...), mix(t.Device-1))
+	}
 	if t.IP != 0 {
 		dst = append(dst, `","ip":"`...)
 		for shift := 24; shift >= 0; shift -= 8 {
@@ -113,6 +111,20 @@ func appendDigits(dst []byte, n uint64, width int) []byte {
 		n /= 10
 	}
 	return append(dst, buf[i:]...)
+}
+
+// mix is a one-to-one map of 32 bits: a device's name must not tell whose it is.
+func mix(x uint32) uint32 {
+	x = (x ^ x>>16) * 0x7feb352d
+	x = (x ^ x>>15) * 0x846ca68b
+	return x ^ x>>16
+}
+
+func appendHex(dst []byte, x uint32) []byte {
+	for shift := 28; shift >= 0; shift -= 4 {
+		dst = append(dst, "0123456789abcdef"[x>>shift&15])
+	}
+	return dst
 }
 
 func appendAmount(dst []byte, minor int64, digits int) []byte {
@@ -149,34 +161,33 @@ func appendTime(dst []byte, ms int64) []byte {
 	return append(appendDigits(dst, rest%1000, 3), 'Z')
 }
 
-var verdictNames = [schemas.NumLabelVerdicts]string{"none", "genuine", "fraud"}
-
-var sourceNames = [schemas.NumLabelSources]string{"chargeback", "issuer_report", "customer_report", "analyst", "default"}
-
 // AppendID appends the id of the transaction that the label is about.
 func (l *Label) AppendID(dst []byte) []byte { return appendID(dst, l.Number) }
 
 // AppendJSON appends the label as the labels topic takes it: one object, no
 // line end.
 func (l *Label) AppendJSON(dst []byte) []byte {
-	dst = append(dst, `{"id":"`...)
-	dst = l.AppendID(dst)
-	dst = append(dst, `","verdict":"`...)
-	dst = append(dst, verdictNames[l.Verdict]...)
+	var id [24]byte
+	s := schemas.Label{
+		TxID: appendID(id[:0], l.Number), Verdict: l.Verdict, Source: l.Source,
+		KnownAt: l.KnownAt, Version: uint32(l.Version),
+	}
 	if l.Kind != Genuine {
-		dst = append(dst, `","fraud_type":"`...)
-		dst = append(dst, kindNames[l.Kind]...)
+		s.FraudType = kindTexts[l.Kind]
 	}
-	dst = append(dst, `","source":"`...)
-	dst = append(dst, sourceNames[l.Source]...)
-	dst = append(dst, `","known_at":"`...)
-	dst = appendTime(dst, l.KnownAt)
-	dst = append(dst, `","time":"`...)
-	dst = appendTime(dst, l.Time)
-	dst = append(dst, `","version":`...)
-	dst = strconv.AppendUint(dst, uint64(l.Version), 10)
 	if l.Alert {
-		dst = append(dst, `,"selected":"alert","selected_prob":1`...)
+		s.Selected, s.SelectedProb = alertText, 1
 	}
-	return append(dst, '}')
+	return schemas.AppendLabelJSON(dst, &s)
 }
+
+// The texts of labels as bytes, so that none is made for each.
+var (
+	alertText = []byte("alert")
+	kindTexts = func() (list [NumFraudKinds][]byte) {
+		for k, name := range kindNames {
+			list[k] = []byte(name)
+		}
+		return list
+	}()
+)

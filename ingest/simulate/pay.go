@@ -5,13 +5,18 @@ import "github.com/weir-risk/weir/schemas"
 // pay makes the customer's own payment, and sets when his next one is due.
 func (b *Bank) pay(tx *Transaction, who uint32, at int64) {
 	c := &b.customers[who]
-	b.payments.postpone(max(c.advance(b.world, &b.draw, b.monday), at))
+	next := max(c.advance(b.world, &b.draw, b.monday), at)
+	b.payments.sink(0, entry(min(next, b.end)-b.start, who))
 	b.begin(tx, who, at)
 	years := float64(at-b.start) / float64(yearMs)
 	online := float64(c.online) / 256 * (1 + float64(b.cfg.Drift.Online*years))
 	switch u := b.draw.unit(); {
 	case u < 0.03:
-		b.transfer(tx, c, b.payee(who, b.draw.below(payees)))
+		known := uint64(b.draw.below(payees))
+		if b.draw.chance(0.12) { // somebody new
+			known = b.draw.pcg.Uint64()
+		}
+		b.transfer(tx, c, payee(who, known))
 		b.money(tx, b.draw.logNormal(120*float64(c.size), 0.8))
 		return
 	case u < 0.07:
@@ -82,7 +87,7 @@ func (b *Bank) buyOnline(tx *Transaction, c *customer) {
 	if regular && d.chance(0.7) {
 		tx.Entry = OnFile
 	}
-	tx.Device = 1 + b.device(tx.Customer, d.chance(0.2))
+	tx.Device = 1 + b.device(tx.Customer, d.chance(0.2), tx.Time)
 	b.surf(tx, c)
 	b.price(tx, c, t)
 	b.skim(tx, t)
@@ -112,15 +117,15 @@ func (b *Bank) transfer(tx *Transaction, c *customer, payee uint32) {
 		tx.Channel = Web
 	}
 	tx.Payee = payee
-	tx.Device = 1 + b.device(tx.Customer, b.draw.chance(0.1))
+	tx.Device = 1 + b.device(tx.Customer, b.draw.chance(0.1), tx.Time)
 	tx.Country = b.world.countries[b.world.cities[c.home].country].code
 	b.currency(tx, b.world.base)
 	b.surf(tx, c)
 }
 
-// payee returns the number of an account that the customer knows.
-func (b *Bank) payee(who uint32, k int) uint32 {
-	return 1 + uint32(scramble(uint64(who)<<8|uint64(k))>>32)%9_999_999
+// payee returns the number of the k-th account that the customer pays to.
+func payee(who uint32, k uint64) uint32 {
+	return 1 + uint32(scramble(uint64(who)<<8^k)>>32)%9_999_999
 }
 
 // surf gives tx the customer's address: at home mostly, else of a phone.

@@ -70,15 +70,22 @@ func scramble(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-// device returns the customer's phone or, for a third of them now and then, a
-// second one.
-func (b *Bank) device(who uint32, second bool) uint32 {
+// device returns the customer's phone at a time or, for a third of them now and
+// then, a second one, which a household may share. People buy a new phone every
+// one to three years.
+func (b *Bank) device(who uint32, second bool, now int64) uint32 {
 	h := scramble(uint64(who))
 	if second && h%3 == 0 {
 		return uint32((h >> 8) % uint64(b.cfg.Devices))
 	}
-	return who % uint32(b.cfg.Devices)
+	days := int64(365 + h>>16%730)
+	phone := (now/dayMs + int64(h>>32)%days) / days
+	return uint32(uint64(who)%uint64(b.cfg.Devices) + uint64(phone)<<24)
 }
+
+// attackerDevices is the top byte of devices that no customer has: their
+// 255th phone since 1970.
+const attackerDevices = 0xff << 24
 
 // address returns an IP address of 10.0.0.0/8: the second byte says the
 // country, the rest who, or for a phone network what was drawn.

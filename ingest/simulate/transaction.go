@@ -37,7 +37,7 @@ const (
 	NumChannels
 )
 
-var channelNames = [NumChannels]string{"pos", "ecommerce", "atm", "mobile", "web"}
+var channelNames = [NumChannels]string{"pos", "ecom", "atm", "mobile", "web"}
 
 // EntryMode is how a card's number was taken; transfers have none.
 type EntryMode uint8

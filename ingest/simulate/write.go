@@ -26,12 +26,11 @@ type Written struct {
 
 // Write lets a new bank of cfg run to its last day and writes what it sends.
 // Progress, where not nil, is called at each hour of the bank's time with the
-// hours done and in all. The errors are the Config's, one of a bank without an
-// end, and the writers'.
+// hours done and in all. The errors are the Config's, one of a bank of 0 days, and the writers'.
 func Write(to Files, cfg Config, progress func(done, total int)) (Written, error) {
 	var sum Written
 	if cfg.Days == 0 {
-		return sum, errors.New("write bank: it has no last day")
+		return sum, errors.New("write bank: how many days is not said")
 	}
 	b, err := New(cfg)
 	if err != nil {

@@ -41,7 +41,7 @@ func TestWriteSuccess(t *testing.T) {
 	if n := count(txs.Bytes(), "id", "time", "amount"); n != sum.Transactions || n < 30_000 {
 		t.Errorf("%d transactions, counted %d", n, sum.Transactions)
 	}
-	if n := count(labels.Bytes(), "id", "verdict", "source", "known_at", "time", "version"); n != sum.Labels || n < 100 {
+	if n := count(labels.Bytes(), "tx_id", "verdict", "source", "known_at", "version"); n != sum.Labels || n < 100 {
 		t.Errorf("%d labels, counted %d", n, sum.Labels)
 	}
 	if n := count(truth.Bytes(), "id", "fraud_type"); n != sum.Frauds || n < 100 {
