@@ -64,9 +64,6 @@ func Fit(d *Dataset, o Options, progress func(done, total int)) (*Result, error)
 		return nil, err
 	}
 	used := fit.thin(o.RowsMax)
-	if o.FraudWeight == 0 {
-		o.FraudWeight = math.Sqrt(float64(fit.Rows()-fit.Frauds()) / float64(fit.Frauds()))
-	}
 	l := standardise(used, o.Logs)
 	if len(l.Column) == 0 {
 		return nil, fmt.Errorf("no column varies: %w", ErrTooFew)

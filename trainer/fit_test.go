@@ -42,7 +42,7 @@ func knownWorld(seed uint64, rows int) (d *Dataset, chance []float64) {
 
 func plain() Options {
 	o := DefaultOptions()
-	o.Logs, o.FraudWeight, o.L2 = false, 1, 0
+	o.Logs, o.L2 = false, 0
 	return o
 }
 
@@ -305,6 +305,7 @@ func TestFitFailure(t *testing.T) {
 	f(good, func(o *Options) { o.FitShare = 0.9 }, nil)
 	f(good, func(o *Options) { o.FitShare = 0 }, nil)
 	f(good, func(o *Options) { o.L2 = math.NaN() }, nil)
+	f(good, func(o *Options) { o.FraudWeight = 0 }, nil)
 	f(good, func(o *Options) { o.Iterations = 0 }, nil)
 	f(good, func(o *Options) { o.ReviewShare = 0 }, nil)
 	f(good, func(o *Options) { o.Explore = 0.1 }, nil)

@@ -195,25 +195,18 @@ func (o *objective) sum(p []float64) {
 		g := o.grad[chunk*(o.terms+1) : (chunk+1)*(o.terms+1)]
 		clear(g)
 		loss := 0.0
-		for i := from; i < to; i++ {
+		i := from
+		for ; i+4 <= to; i += 4 {
+			loss += o.sumFour(i, w, bias, g)
+		}
+		for ; i < to; i++ {
 			z := o.z[i*o.terms : (i+1)*o.terms]
 			dot := bias
 			for t, v := range z {
 				dot += w[t] * float64(v)
 			}
-			if o.y[i] != 0 {
-				dot = -dot
-			}
-			// The row's loss is ln(1 + exp(dot)), its slope sigmoid(dot).
-			e := math.Exp(-math.Abs(dot))
-			loss += o.weight[i] * (max(dot, 0) + math.Log1p(e))
-			slope := o.weight[i] / (1 + e)
-			if dot < 0 {
-				slope *= e
-			}
-			if o.y[i] != 0 {
-				slope = -slope
-			}
+			l, slope := o.row(i, dot)
+			loss += l
 			for t, v := range z {
 				g[t] += slope * float64(v)
 			}
@@ -221,6 +214,46 @@ func (o *objective) sum(p []float64) {
 		}
 		o.loss[chunk] = loss
 	})
+}
+
+// sumFour does four rows at once, whose sums do not wait for one another: half
+// as long again row by row.
+func (o *objective) sumFour(i int, w []float64, bias float64, g []float64) (loss float64) {
+	n := o.terms
+	z := o.z[i*n : (i+4)*n]
+	a, b, c, d := z[:n], z[n:2*n], z[2*n:3*n], z[3*n:4*n]
+	da, db, dc, dd := bias, bias, bias, bias
+	for t, wt := range w[:n] {
+		da += wt * float64(a[t])
+		db += wt * float64(b[t])
+		dc += wt * float64(c[t])
+		dd += wt * float64(d[t])
+	}
+	la, sa := o.row(i, da)
+	lb, sb := o.row(i+1, db)
+	lc, sc := o.row(i+2, dc)
+	ld, sd := o.row(i+3, dd)
+	for t := range g[:n] {
+		g[t] += (sa*float64(a[t]) + sb*float64(b[t])) + (sc*float64(c[t]) + sd*float64(d[t]))
+	}
+	g[n] += (sa + sb) + (sc + sd)
+	return (la + lb) + (lc + ld)
+}
+
+// row returns the loss of row i and its slope at a logit: ln(1 + exp(z)) and
+// sigmoid(z), z being the logit of what the row is not.
+func (o *objective) row(i int, z float64) (loss, slope float64) {
+	weight, sign := o.weight[i], 1.0
+	if o.y[i] != 0 {
+		z, sign = -z, -1
+	}
+	e := math.Exp(-math.Abs(z))
+	loss = weight * (max(z, 0) + math.Log1p(e))
+	slope = sign * weight / (1 + e)
+	if z < 0 {
+		slope *= e
+	}
+	return loss, slope
 }
 
 func (o *objective) value(p []float64) float64 {

@@ -17,10 +17,8 @@ type Options struct {
 	// Gap is left out between these parts: in life, labels take as long to come.
 	Gap time.Duration
 
-	Logs bool // give the model each column's logarithm beside the column
-	// FraudWeight is by how much more a fraud counts than a genuine row; 0 is
-	// the square root of how much rarer it is.
-	FraudWeight float64
+	Logs        bool    // give the model each column's logarithm beside the column
+	FraudWeight float64 // by how much more a fraud counts than a genuine row
 	L2          float64 // penalty on squared weights, of the mean loss
 	Iterations  int     // of L-BFGS at most
 	RowsMax     int     // of which the weights are learnt; beyond it, genuine rows are thinned
@@ -42,13 +40,17 @@ func DefaultOptions() Options {
 		// Logarithms: amounts, counts and ages span decades, and a line through
 		// them sees only the largest.
 		Logs: true,
-		// Enough to keep weights finite where a column separates the classes,
-		// too little to be seen elsewhere.
+		// Raised to the root of their rarity, frauds took average precision from
+		// .606 to .580 on a simulated bank: what matters is the order at the top,
+		// which calibration cannot mend.
+		FraudWeight: 1,
+		// Enough to keep weights finite where a column separates the classes;
+		// 1e-4 took average precision from .606 to .583 there.
 		L2:         1e-6,
 		Iterations: 200,
-		// Half a million rows fix a hundred weights far better than the model's
-		// own bias; more would only take longer.
-		RowsMax:     500_000,
+		// There, 100,000 rows gave .605, 200,000 gave .606, 500,000 gave .604:
+		// more genuine rows only take longer.
+		RowsMax:     200_000,
 		Rank:        scoring.ByProb,
 		ReviewShare: 0.005,
 	}
@@ -65,7 +67,7 @@ func (o *Options) Validate() error {
 	check(o.FitShare > 0 && o.FitShare < 1, "FitShare", o.FitShare)
 	check(o.CalibrateShare > 0 && o.FitShare+o.CalibrateShare < 1, "CalibrateShare", o.CalibrateShare)
 	check(o.Gap >= 0, "Gap", o.Gap)
-	check(o.FraudWeight >= 0 && o.FraudWeight <= 1e6, "FraudWeight", o.FraudWeight)
+	check(o.FraudWeight > 0 && o.FraudWeight <= 1e6, "FraudWeight", o.FraudWeight)
 	check(o.L2 >= 0 && o.L2 <= 1e6, "L2", o.L2)
 	check(o.Iterations > 0, "Iterations", o.Iterations)
 	check(o.RowsMax >= 1000, "RowsMax", o.RowsMax)
