@@ -100,8 +100,12 @@ func (c *checker) settle(n *node, inWhere bool) {
 	before := len(c.problems)
 	fn, _ := aggregateByName(n.text)
 	c.settleArgument(n, fn)
-	c.settleKeys(n)
-	c.settleWindow(n, fn)
+	if len(n.clauses.by) > 0 {
+		c.settleKeys(n)
+		c.settleWindow(n, fn)
+	} else {
+		c.report(n.at(), shorten(n.print())+" without by", "by and an entity", "write "+exampleCall(fn)+" by customer over 7d")
+	}
 	if n.clauses.where != nil {
 		c.settle(n.clauses.where, true)
 	}
@@ -200,10 +204,6 @@ func (c *checker) key(w word) (FieldRef, bool) {
 // settleKeys checks the fields after by and puts them in their order.
 func (c *checker) settleKeys(n *node) {
 	by := n.clauses.by
-	if len(by) == 0 {
-		c.report(n.at(), n.text+"() without by", "by and an entity", "write "+n.text+"(...) by customer")
-		return
-	}
 	if len(by) > MaxKeys {
 		c.report(by[MaxKeys], fmt.Sprintf("%d fields keyed together", len(by)), fmt.Sprintf("at most %d", MaxKeys), "")
 		return

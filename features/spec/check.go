@@ -214,6 +214,7 @@ func (c *checker) required() {
 	for _, name := range []string{"id", "time", "amount"} {
 		if !c.symbols[name].declared && !c.file.spoilt[name] {
 			c.missing("field "+name, "add a line such as field "+name+" = $."+name)
+			c.file.spoilt[name] = true
 		}
 	}
 	if len(c.file.features) == 0 && len(c.file.spoilt) == 0 {

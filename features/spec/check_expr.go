@@ -67,9 +67,8 @@ func (c *checker) features() {
 	for i := range c.file.features {
 		d := &c.file.features[i]
 		f := &c.spec.Features[i]
-		before := len(c.problems)
 		f.Expr, _ = c.resolve(d.expr, scope{feature: i})
-		if len(c.problems) == before && constant(f.Expr) {
+		if constant(f.Expr) {
 			c.report(d.at, "the constant "+shorten(f.Text), "something that differs from transaction to transaction", "")
 		}
 	}
@@ -77,7 +76,7 @@ func (c *checker) features() {
 
 func constant(e *Expr) bool {
 	switch e.Op {
-	case OpField, OpTextEq, OpTextNe, OpAgg, OpFeature, OpHour, OpWeekday, OpDay:
+	case opUnknown, OpField, OpTextEq, OpTextNe, OpAgg, OpFeature, OpHour, OpWeekday, OpDay:
 		return false
 	}
 	return !slices.ContainsFunc(e.Args, func(a *Expr) bool { return !constant(a) })
@@ -115,15 +114,19 @@ func (c *checker) number(n *node, sc scope) *Expr {
 	return e
 }
 
+// opUnknown stands where a mistake was reported; no Spec that Parse returns has
+// one.
+const opUnknown = OpMax + 1
+
 // resolve turns a node into the expression that is computed.
 func (c *checker) resolve(n *node, sc scope) (*Expr, value) {
-	e := &Expr{Line: n.line, Col: n.col}
+	e := &Expr{Op: opUnknown, Line: n.line, Col: n.col}
 	if n.bad {
 		return e, valueBad
 	}
 	switch n.kind {
 	case nodeNumber:
-		e.Num = n.num
+		e.Op, e.Num = OpConst, n.num
 		return e, valueNumber
 	case nodeString:
 		c.report(n.at(), "the text "+strconvQuote(n.text), "a number or a condition",
@@ -138,7 +141,7 @@ func (c *checker) resolve(n *node, sc scope) (*Expr, value) {
 		return e, valueCondition
 	case nodeMinus:
 		if a := n.args[0]; a.kind == nodeNumber {
-			e.Num = -a.num
+			e.Op, e.Num = OpConst, -a.num
 			return e, valueNumber
 		}
 		a, _ := c.resolve(n.args[0], sc)
@@ -150,6 +153,12 @@ func (c *checker) resolve(n *node, sc scope) (*Expr, value) {
 
 func (c *checker) resolveBinary(n *node, e *Expr, sc scope) (*Expr, value) {
 	left, right := n.args[0], n.args[1]
+	switch {
+	case n.op >= OpLT && left.kind == nodeString:
+		return c.resolve(left, sc)
+	case n.op >= OpLT && n.op <= OpNE && c.comparesText(left, right):
+		return c.resolveText(n, e)
+	}
 	e.Op = n.op
 	switch {
 	case n.op == OpAnd || n.op == OpOr:
@@ -161,12 +170,14 @@ func (c *checker) resolveBinary(n *node, e *Expr, sc scope) (*Expr, value) {
 		e.Args = []*Expr{a, b}
 		return e, valueNumber
 	}
-	if left.kind == nodeName && c.symbols[left.text] != nil && !c.symbols[left.text].isNumber() ||
-		right.kind == nodeString {
-		return c.resolveText(n, e)
-	}
 	e.Args = []*Expr{c.number(left, sc), c.number(right, sc)}
 	return e, valueCondition
+}
+
+// comparesText says whether a comparison is one of texts, or is meant as one.
+func (c *checker) comparesText(left, right *node) bool {
+	s := c.symbols[left.text]
+	return right.kind == nodeString || left.kind == nodeName && s != nil && (s.isText() || s.isEnum())
 }
 
 // resolveText resolves FIELD == "text" and its negation.

@@ -159,6 +159,9 @@ func formatDuration(ms int64) string {
 			return strconv.FormatInt(ms/u.ms, 10) + u.name
 		}
 	}
+	if ms == 0 {
+		return "0s"
+	}
 	return strconv.FormatInt(ms, 10) + "ms"
 }
 

@@ -2,6 +2,7 @@ package spec
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -28,11 +29,12 @@ type parser struct {
 	failed  bool
 }
 
-// parseFile reads the whole text; the file holds what could be read.
+// parseFile reads the whole text; the file holds what could be read, and is nil
+// where the text is too long to be looked at.
 func parseFile(name string, text []byte) (*file, Problems) {
 	p := &parser{spec: name, file: &file{spoilt: map[string]bool{}}}
 	whole := func(found, expected string) (*file, Problems) {
-		return p.file, Problems{{Name: name, Line: 1, Found: found, Expected: expected}}
+		return nil, Problems{{Name: name, Line: 1, Found: found, Expected: expected}}
 	}
 	if len(text) > MaxText {
 		return whole(fmt.Sprintf("a spec of %d bytes", len(text)), fmt.Sprintf("at most %d", MaxText))
@@ -216,6 +218,19 @@ func (p *parser) end(expected string) {
 
 // afterwards is the remedy for a token that cannot stand behind what was read.
 func (p *parser) afterwards(t token) string {
+	if p.pos > 0 {
+		if before := p.toks[p.pos-1]; before.kind == tokWord && slices.Contains(functions(), before.text) {
+			return "write " + before.text + "(...)"
+		}
+	}
+	switch t.text {
+	case ",":
+		return "numbers are written without commas"
+	case "over", "delay", "before", "where":
+		if p.pos > 1 && p.toks[p.pos-2].text == "and" {
+			return "fields keyed together are written customer × terminal"
+		}
+	}
 	switch t.text {
 	case "by", "over", "delay", "before", "where":
 		return t.text + " belongs directly behind an aggregate such as count() or mean(amount)"

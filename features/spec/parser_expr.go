@@ -173,8 +173,11 @@ func (p *parser) call(t token) *node {
 			break
 		}
 	}
-	if aggregate && len(n.args) < 2 {
+	switch {
+	case aggregate && len(n.args) < 2:
 		p.clauses(n)
+	case aggregate && !slices.Contains(arithmetic, t.text):
+		p.failAs(t, fmt.Sprintf("%s of %d arguments", t.text, len(n.args)), "one field", "write "+t.text+"(amount) by customer over 7d")
 	}
 	return n
 }
@@ -252,8 +255,13 @@ func (p *parser) window(what string) *setting {
 // by reads a field, or several with ×, x or * between them.
 func (p *parser) by(c *clauses) {
 	for !p.failed {
-		c.by = append(c.by, p.word("a field such as customer", ""))
 		t := p.peek()
+		if reserved[t.text] {
+			p.fail(t, "a field such as customer", "")
+			return
+		}
+		c.by = append(c.by, p.word("a field such as customer", ""))
+		t = p.peek()
 		pair := t.text == "×" || p.peekAt(1).kind == tokWord &&
 			(t.text == "x" && t.kind == tokWord || t.text == "*" && p.textual[p.peekAt(1).text])
 		if !pair {

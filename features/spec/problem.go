@@ -49,14 +49,18 @@ func (ps Problems) sorted() Problems {
 	return ps
 }
 
-// nearest returns the candidate that text is a slip of, or "".
+// nearest returns the candidate that text is a slip of, or "". A slip is a third
+// of the letters at most, or a word begun and not finished, or gone on with.
 func nearest(text string, candidates []string) string {
-	best, bestAt := "", 1+len(text)/3
+	best, limit := "", max(1, (len(text)+1)/3)
 	for _, c := range candidates {
-		if d := distance(strings.ToLower(text), strings.ToLower(c), bestAt); d <= bestAt {
-			if best == "" || d < bestAt {
-				best, bestAt = c, d
-			}
+		if d := distance(strings.ToLower(text), strings.ToLower(c), limit); d < limit || d == limit && best == "" {
+			best, limit = c, d
+		}
+	}
+	for _, c := range candidates {
+		if best == "" && (len(text) > 2 && strings.HasPrefix(c, text) || len(c) > 3 && strings.HasPrefix(text, c)) {
+			best = c
 		}
 	}
 	return best

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 )
@@ -32,16 +33,26 @@ type Zone struct {
 
 // newZone compiles the offsets of a location.
 func newZone(location *time.Location) *Zone {
-	z := &Zone{}
-	end := time.Date(2200, 1, 2, 0, 0, 0, 0, time.UTC)
-	for t := time.Unix(0, 0).In(location); t.Before(end); {
-		_, offset := t.Zone()
-		if n := len(z.offsets); n == 0 || z.offsets[n-1] != int64(offset) {
-			z.starts, z.offsets = append(z.starts, t.Unix()), append(z.offsets, int64(offset))
+	offset := func(t int64) int64 {
+		_, o := time.Unix(t, 0).In(location).Zone()
+		return int64(o)
+	}
+	z := &Zone{starts: []int64{0}, offsets: []int64{offset(0)}}
+	end := time.Date(2200, 1, 2, 0, 0, 0, 0, time.UTC).Unix()
+	for t, last := int64(0), z.offsets[0]; t < end; {
+		next := t + day/second
+		// ZoneBounds spares most steps, but on 31 December of a leap year it may
+		// give an end that has passed.
+		if _, bound := time.Unix(t, 0).In(location).ZoneBounds(); bound.IsZero() {
+			next = end
+		} else if bound.Unix() > t {
+			next = bound.Unix()
 		}
-		_, next := t.ZoneBounds()
-		if next.IsZero() {
-			break
+		if o := offset(next); o != last {
+			// The change came in (t, next]; with a true bound, at next.
+			change := t + 1 + int64(sort.Search(int(next-t-1), func(i int) bool { return offset(t+1+int64(i)) != last }))
+			z.starts, z.offsets = append(z.starts, change), append(z.offsets, o)
+			last = o
 		}
 		t = next
 	}
@@ -121,21 +132,31 @@ func (s *Spec) ZoneByName(name []byte) *Zone {
 
 var utc = Zone{starts: []int64{0}, offsets: []int64{0}}
 
-// loadZones compiles all zones for fields that name one.
+// loadZones compiles all zones for fields that name one. Many names stand for
+// the same rules, which are compiled once.
 func (s *Spec) loadZones() error {
 	var f zoneFile
+	byRules := map[string]*Zone{}
+	if s.zones == nil {
+		s.zones = map[string]*Zone{}
+	}
 	for _, name := range f.names() {
-		if s.zones[name] != nil {
-			continue
-		}
-		location, err := f.location(name)
+		rules, err := f.rules(name)
 		if err != nil {
-			return fmt.Errorf("load zone %s: %w", name, err)
+			return err
 		}
-		if s.zones == nil {
-			s.zones = map[string]*Zone{}
+		z := byRules[string(rules)]
+		if z == nil {
+			location, err := time.LoadLocationFromTZData(name, rules)
+			if err != nil {
+				return fmt.Errorf("load zone %s: %w", name, err)
+			}
+			z = newZone(location)
+			byRules[string(rules)] = z
 		}
-		s.zones[name] = newZone(location)
+		if s.zones[name] == nil {
+			s.zones[name] = z
+		}
 	}
 	return nil
 }
@@ -166,7 +187,8 @@ func (f *zoneFile) names() []string {
 	return names
 }
 
-func (f *zoneFile) location(name string) (*time.Location, error) {
+// rules is the file of a zone.
+func (f *zoneFile) rules(name string) ([]byte, error) {
 	for _, file := range f.open().File {
 		if file.Name != name || strings.HasSuffix(name, "/") {
 			continue
@@ -176,11 +198,19 @@ func (f *zoneFile) location(name string) (*time.Location, error) {
 			return nil, fmt.Errorf("open zone %s: %w", name, err)
 		}
 		defer r.Close()
-		data, err := io.ReadAll(r)
+		rules, err := io.ReadAll(r)
 		if err != nil {
 			return nil, fmt.Errorf("read zone %s: %w", name, err)
 		}
-		return time.LoadLocationFromTZData(name, data)
+		return rules, nil
 	}
 	return nil, fmt.Errorf("unknown time zone %s", name)
+}
+
+func (f *zoneFile) location(name string) (*time.Location, error) {
+	rules, err := f.rules(name)
+	if err != nil {
+		return nil, err
+	}
+	return time.LoadLocationFromTZData(name, rules)
 }
