@@ -109,7 +109,7 @@ func (c *checker) settle(n *node, inWhere bool) {
 	if n.clauses.where != nil {
 		c.settle(n.clauses.where, true)
 	}
-	n.bad = len(c.problems) > before
+	n.bad = n.bad || len(c.problems) > before
 }
 
 func (n *node) at() word { return word{line: n.line, col: n.col} }
@@ -145,6 +145,7 @@ func (c *checker) settleArgument(n *node, fn AggFn) {
 	s := c.field(arg)
 	switch {
 	case s == nil:
+		n.bad = true
 	case !fits(s):
 		c.report(arg.at(), arg.text+", "+s.kind(), what, "write "+exampleCall(fn))
 	case fn == Distinct && len(n.clauses.by) == 1 && n.clauses.by[0].text == arg.text:
@@ -174,7 +175,7 @@ func (c *checker) field(n *node) *symbol {
 		if slices.ContainsFunc(c.file.features, func(d featureDecl) bool { return d.name != nil && d.name.text == n.text }) {
 			remedy = "it is a feature: aggregates are of fields; a where clause may ask for features"
 		}
-		c.report(n.at(), strconvQuote(n.text), "a field", remedy)
+		c.report(n.at(), quote(n.text), "a field", remedy)
 		return nil
 	case !s.declared && !c.file.spoilt[n.text]:
 		c.undeclared(n.at(), n.text)
@@ -216,6 +217,7 @@ func (c *checker) settleKeys(n *node) {
 		}
 		ref, ok := c.key(w)
 		if !ok {
+			n.bad = true
 			return
 		}
 		refs[w.text] = ref

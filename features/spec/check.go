@@ -35,7 +35,7 @@ func (c *checker) missing(what, remedy string) {
 	c.report(word{line: 1}, "no "+what, "one", remedy)
 }
 
-func strconvQuote(text string) string { return strconv.Quote(shorten(text)) }
+func quote(text string) string { return strconv.Quote(shorten(text)) }
 
 // check resolves the file. The order of the steps is the order in which they
 // need each other: fields before aggregates over them, names of features before
@@ -57,6 +57,7 @@ func (c *checker) check() {
 	c.findConditions()
 	c.features()
 	c.rules()
+	c.homeless()
 	c.groups()
 	c.circles()
 }
@@ -68,7 +69,7 @@ func (c *checker) base() {
 	}
 	digits, ok := CurrencyDigits(base)
 	if !ok {
-		c.report(*c.file.base, strconvQuote(base), "a code of ISO 4217 such as EUR", "")
+		c.report(*c.file.base, quote(base), "a code of ISO 4217 such as EUR", "")
 	}
 	c.spec.Base, c.spec.BaseDigits = base, digits
 }
@@ -123,15 +124,15 @@ func (c *checker) enum(field string, lines []valuesDecl, names []string, into *E
 	into.Values = map[string]uint8{}
 	declared := map[string]int{}
 	for _, d := range lines {
-		if !c.symbols[field].declared && !c.file.spoilt[field] {
-			c.report(d.name, "values of a field that no line declares", "field "+field+" = $."+field,
+		if into.Path == nil && !c.file.spoilt[field] {
+			c.report(d.name, "values of a field that is not read", "field "+field+" = $."+field,
 				"add the line, or leave this one out")
 			c.file.spoilt[field] = true
 		}
 		n := c.indexOf(d.name, names, "a "+field)
 		for _, v := range d.values {
 			if line := declared[v.text]; line > 0 {
-				c.report(v, strconvQuote(v.text)+" again", "each value once", fmt.Sprintf("line %d has it", line))
+				c.report(v, quote(v.text)+" again", "each value once", fmt.Sprintf("line %d has it", line))
 				continue
 			}
 			declared[v.text] = v.line
@@ -149,7 +150,7 @@ func (c *checker) enum(field string, lines []valuesDecl, names []string, into *E
 func (c *checker) indexOf(w word, names []string, what string) uint8 {
 	i := slices.Index(names, w.text)
 	if i < 0 {
-		c.report(w, strconvQuote(w.text), what, didYouMean(w.text, names))
+		c.report(w, quote(w.text), what, didYouMean(w.text, names))
 		return 0
 	}
 	return uint8(i)
@@ -241,6 +242,20 @@ func (c *checker) home() {
 	}
 	if ref, ok := c.key(d.entity); ok {
 		c.spec.Home = c.entity([]string{d.entity.text}, []FieldRef{ref}, d.entity)
+	}
+}
+
+// homeless reports aggregates of labels where there is no home entity.
+func (c *checker) homeless() {
+	if c.spec.Home >= 0 || c.file.home != nil || c.file.spoilt["home"] {
+		return
+	}
+	for _, a := range c.spec.Aggregates {
+		if aggregateRules[a.Fn].kind == kindLabels {
+			c.report(word{line: a.Line, col: 1}, a.Fn.String()+" in a spec without home", "a home line",
+				"add home customer, say: labels find their transaction through it")
+			return
+		}
 	}
 }
 

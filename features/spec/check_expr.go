@@ -129,7 +129,7 @@ func (c *checker) resolve(n *node, sc scope) (*Expr, value) {
 		e.Op, e.Num = OpConst, n.num
 		return e, valueNumber
 	case nodeString:
-		c.report(n.at(), "the text "+strconvQuote(n.text), "a number or a condition",
+		c.report(n.at(), "the text "+quote(n.text), "a number or a condition",
 			`texts are compared with the field on the left: channel == "ecom"`)
 		return e, valueBad
 	case nodeName:
@@ -218,14 +218,14 @@ func (c *checker) resolveText(n *node, e *Expr) (*Expr, value) {
 	}
 	switch s.ref.Kind {
 	case TypeRef:
-		e.Num = float64(c.indexOf(quoted(right), typeNames, "a transaction type"))
+		e.Num = float64(c.indexOf(right.literal(), typeNames, "a transaction type"))
 	case StatusRef:
-		e.Num = float64(c.indexOf(quoted(right), statusNames, "a status"))
+		e.Num = float64(c.indexOf(right.literal(), statusNames, "a status"))
 	}
 	return e, valueCondition
 }
 
-func quoted(n *node) word { return word{text: n.text, line: n.line, col: n.col} }
+func (n *node) literal() word { return word{text: n.text, line: n.line, col: n.col} }
 
 // resolveName resolves a numeric field or a feature.
 func (c *checker) resolveName(n *node, e *Expr, sc scope) (*Expr, value) {
@@ -278,7 +278,7 @@ func (c *checker) unknownName(n *node) {
 	} else if len(names) <= 8 {
 		remedy = didYouMean(n.text, names)
 	}
-	c.report(n.at(), strconvQuote(n.text), "a numeric field or a feature", remedy)
+	c.report(n.at(), quote(n.text), "a numeric field or a feature", remedy)
 }
 
 func (c *checker) resolveCall(n *node, e *Expr, sc scope) (*Expr, value) {

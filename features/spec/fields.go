@@ -200,14 +200,14 @@ func (c *checker) textField(d *fieldDecl, s *symbol) {
 			c.report(*d.byRule, "a default of a field that is always "+shorten(d.source.text), "a path", "")
 		}
 		if !strings.HasPrefix(d.source.text, `"`) {
-			c.report(d.source, strconvQuote(d.source.text), "a JSON path, or a text in quotes",
+			c.report(d.source, quote(d.source.text), "a JSON path, or a text in quotes",
 				"write $."+d.source.text+" for a key of the record")
 		}
 	}
 	if value != nil {
 		in.Constant = value.text
 		if _, ok := CurrencyDigits(value.text); f == schemas.Currency && !ok {
-			c.report(*value, strconvQuote(value.text), "a code of ISO 4217 such as EUR", "")
+			c.report(*value, quote(value.text), "a code of ISO 4217 such as EUR", "")
 		} else if value.text == "" {
 			c.report(*value, "an empty text", "a value", "")
 		}

@@ -174,7 +174,7 @@ func TestRandomExpressionsRoundTrip(t *testing.T) {
 	fine := 0
 	for range 300 {
 		text := "field id = $.i\nfield time = $.t\nfield amount = $.a\nfield customer = $.c\nfield terminal = $.te\n" +
-			"field channel = $.ch\nfield number age = $.n\nbase USD\n"
+			"field channel = $.ch\nfield number age = $.n\nbase USD\nhome customer\n"
 		for i := range 1 + g.IntN(4) {
 			text += fmt.Sprintf("%s as f%d in group \"g\"\n", g.number(4), i)
 		}

@@ -161,7 +161,7 @@ func (c *checker) groups() {
 		if d.group != nil {
 			f.Group = d.group.text
 			if f.Group == "" || len(f.Group) > 60 {
-				c.report(*d.group, "the group "+strconvQuote(f.Group), "a name of 1 to 60 letters", "")
+				c.report(*d.group, "the group "+quote(f.Group), "a name of 1 to 60 letters", "")
 			}
 		}
 		if slices.Contains(names, f.Group) {
