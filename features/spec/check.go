@@ -67,7 +67,7 @@ func (c *checker) base() {
 	if c.file.base != nil {
 		base = c.file.base.text
 	}
-	digits, ok := CurrencyDigits(base)
+	digits, ok := schemas.CurrencyDigits([]byte(base))
 	if !ok {
 		c.report(*c.file.base, quote(base), "a code of ISO 4217 such as EUR", "")
 	}

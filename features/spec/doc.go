@@ -87,6 +87,6 @@
 //	check, fields, check_expr,  the rules of the language: settings, fields,
 //	aggregates, names, circles  expressions, aggregates, names and groups, order
 //	format                      canonical text
-//	zones, currency             local time; ISO 4217
+//	zones                       local time
 //	problem, parse, builtin     mistakes; the way in; specs that come with weir
 package spec

@@ -78,31 +78,3 @@ func TestBrokenUTF8IsFound(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
-
-func TestCurrencyDigits(t *testing.T) {
-	f := func(code string, digits int, ok bool) {
-		t.Helper()
-		if d, o := CurrencyDigits(code); d != digits || o != ok {
-			t.Errorf("%q: got %d, %v", code, d, o)
-		}
-	}
-	f("EUR", 2, true)
-	f("AED", 2, true)
-	f("ZWG", 2, true)
-	f("ANG", 2, true)
-	f("ZWL", 2, true)
-	f("JPY", 0, true)
-	f("XPF", 0, true)
-	f("KWD", 3, true)
-	f("UYW", 4, true)
-	f("eur", 0, false)
-	f("XXX", 0, false)
-	f("", 0, false)
-	f("EURO", 0, false)
-	f("R U", 0, false)
-	f("D A", 0, false)
-	f("EU", 0, false)
-	if n := testing.AllocsPerRun(100, func() { CurrencyDigits("UYW") }); n != 0 {
-		t.Errorf("%v allocations", n)
-	}
-}
