@@ -69,7 +69,7 @@ func (c *checker) base() {
 	}
 	digits, ok := schemas.CurrencyDigits([]byte(base))
 	if !ok {
-		c.report(*c.file.base, quote(base), "a code of ISO 4217 such as EUR", "")
+		c.report(*c.file.base, quote(base), "a currency by its ISO 4217 letters, such as EUR", "")
 	}
 	c.spec.Base, c.spec.BaseDigits = base, digits
 }

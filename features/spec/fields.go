@@ -207,7 +207,7 @@ func (c *checker) textField(d *fieldDecl, s *symbol) {
 	if value != nil {
 		in.Constant = value.text
 		if _, ok := schemas.CurrencyDigits([]byte(value.text)); f == schemas.Currency && !ok {
-			c.report(*value, quote(value.text), "a code of ISO 4217 such as EUR", "")
+			c.report(*value, quote(value.text), "a currency by its ISO 4217 letters, such as EUR", "")
 		} else if value.text == "" {
 			c.report(*value, "an empty text", "a value", "")
 		}
