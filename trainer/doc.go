@@ -28,8 +28,8 @@
 //
 // Times are milliseconds since the Unix epoch, amounts minor units of the base
 // currency. Everything is in memory: four bytes a feature and row, and at most
-// [Options].RowsMax rows again as standardised terms. Values beyond eight
-// deviations count as eight; a missing value counts as the mean. Weights of
+// [Options].RowsMax rows again as standardised terms. Values beyond 16
+// deviations count as 16; a missing value counts as the mean. Weights of
 // rows are for what was thinned; the metrics and the desk's capacity count rows
 // as they are.
 //

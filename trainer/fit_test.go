@@ -311,3 +311,41 @@ func TestFitFailure(t *testing.T) {
 	f(good, func(o *Options) { o.Explore = 0.1 }, nil)
 	f(good, func(o *Options) { o.Rank = 9 }, nil)
 }
+
+// The metrics at the operating point are of what the bundle decides: counted
+// from its rulings on the rows held out, for each rank key.
+func TestHeldOutMetricsAreWhatTheBundleDecides(t *testing.T) {
+	d, _ := knownWorld(11, 30_000)
+	for _, key := range []scoring.RankKey{scoring.ByProb, scoring.BySqrtAmount, scoring.ByAmount} {
+		o := DefaultOptions()
+		o.Rank, o.ReviewShare = key, 0.02
+		r, err := Fit(d, o, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, b := sealed(t, d, o)
+		_, held := d.Split(d.Time[int(0.85*30_000)])
+		s, err := cpu.New(b.Model)
+		if err != nil {
+			t.Fatal(err)
+		}
+		scores, err := score(s, held)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var reviewed, hits, caught, frauds, money float64
+		for i, p := range scores {
+			y, amount := float64(held.Y[i]), float64(held.AmountBase[i])
+			frauds, money = frauds+y, money+y*amount
+			if b.Decide(p, held.AmountBase[i], []byte{1}).Action != 0 {
+				reviewed, hits, caught = reviewed+1, hits+y, caught+y*amount
+			}
+		}
+		m := r.Held
+		if float64(m.Reviewed) != reviewed || m.Rows != held.Rows() || float64(m.Frauds) != frauds ||
+			math.Abs(m.Precision-hits/reviewed) > near || math.Abs(m.Recall-hits/frauds) > near ||
+			math.Abs(m.MoneyRecall-caught/money) > near || hits == 0 {
+			t.Errorf("key %d: %+v, counted %g reviewed, %g of %g frauds, %g of %g", key, m, reviewed, hits, frauds, caught, money)
+		}
+	}
+}
