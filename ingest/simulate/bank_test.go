@@ -378,7 +378,7 @@ func TestConfigFailure(t *testing.T) {
 	f(func(c *Config) { c.Kinds[StolenCard] = -1 })
 	f(func(c *Config) { c.Late = 1.5 })
 	f(func(c *Config) { c.BaseCurrency = "XXX" })
-	f(func(c *Config) { c.Currencies = []Currency{{"EUR", 2, 2, 1}} })
+	f(func(c *Config) { c.Currencies = []Currency{{"EUR", 2, 2 * rateUnit}} })
 	f(func(c *Config) { c.Currencies[0].Digits = 4 })
 	f(func(c *Config) { c.Start = time.Time{} })
 }

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"github.com/weir-risk/weir/schemas"
 )
 
 // Limits of a bank.
@@ -55,12 +53,12 @@ type Config struct {
 	Currencies []Currency
 }
 
-// Currency is a currency and its fixed rate: one of its minor units is Num/Den
-// minor units of the base currency.
+// Currency is a currency and its rate, which never changes: one of its units is
+// Rate millionths of a unit of the base currency.
 type Currency struct {
-	Code     string // ISO 4217 letters
-	Digits   int    // decimals, 0 to 3
-	Num, Den int64
+	Code   string // ISO 4217 letters
+	Digits int    // decimals, 0 to 3, as ISO 4217 says
+	Rate   int64
 }
 
 // Labels is how the truth becomes known.
@@ -110,26 +108,14 @@ func DefaultConfig() Config {
 		Drift:        Drift{Inflation: 0.04, Online: 0.25, Contactless: 0.15, Cunning: 0.30, PushPaymentDay: 90},
 		BaseCurrency: "EUR",
 		Currencies: []Currency{
-			{"EUR", 2, 1, 1}, {"USD", 2, 92, 100}, {"GBP", 2, 117, 100},
-			{"PLN", 2, 23, 100}, {"JPY", 0, 61, 100}, {"TND", 3, 3, 100},
+			{"EUR", 2, 1_000_000}, {"USD", 2, 920_000}, {"GBP", 2, 1_170_000},
+			{"PLN", 2, 230_000}, {"JPY", 0, 6_100}, {"TND", 3, 300_000},
 		},
 	}
 }
 
 // Rate returns the customers' own transactions per second of event time.
 func (c *Config) Rate() float64 { return float64(c.Customers) * c.TxPerDay / 86400 }
-
-// Rates returns the exchange rates of the bank's world in the form of the
-// rates topic, each in force since 1970.
-func (c *Config) Rates() []schemas.Rate {
-	var rates []schemas.Rate
-	for _, cur := range c.Currencies {
-		if cur.Code != c.BaseCurrency {
-			rates = append(rates, schemas.Rate{Currency: []byte(cur.Code), Num: cur.Num, Den: cur.Den})
-		}
-	}
-	return rates
-}
 
 // Validate reports every problem of c at once.
 func (c *Config) Validate() error {
@@ -182,12 +168,11 @@ func (c *Config) validateMoney() (errs []error) {
 	base := false
 	for _, cur := range c.Currencies {
 		base = base || cur.Code == c.BaseCurrency
-		if len(cur.Code) != 3 || cur.Digits < 0 || cur.Digits > 3 || cur.Num < 1 || cur.Den < 1 ||
-			cur.Num > 1e6 || cur.Den > 1e6 {
-			errs = append(errs, fmt.Errorf("currency %q has %d digits and the rate %d/%d", cur.Code, cur.Digits, cur.Num, cur.Den))
+		if len(cur.Code) != 3 || cur.Digits < 0 || cur.Digits > 3 || cur.Rate < 1 || cur.Rate > 1e9 {
+			errs = append(errs, fmt.Errorf("currency %q has %d digits and the rate %d", cur.Code, cur.Digits, cur.Rate))
 		}
-		if cur.Code == c.BaseCurrency && cur.Num != cur.Den {
-			errs = append(errs, fmt.Errorf("base currency %s has the rate %d/%d to itself", cur.Code, cur.Num, cur.Den))
+		if cur.Code == c.BaseCurrency && cur.Rate != rateUnit {
+			errs = append(errs, fmt.Errorf("base currency %s has the rate %d to itself", cur.Code, cur.Rate))
 		}
 	}
 	if !base {

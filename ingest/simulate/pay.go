@@ -163,25 +163,6 @@ func (b *Bank) price(tx *Transaction, c *customer, t uint32) {
 	b.money(tx, b.draw.logNormal(trades[m.trade].amount*float64(c.size), float64(c.sigma)))
 }
 
-// money sets the amount of tx to what major units of the base currency, at
-// prices of the bank's first day, are worth.
-func (b *Bank) money(tx *Transaction, major float64) {
-	w := b.world
-	years := float64(tx.Time-b.start) / float64(yearMs)
-	major *= 1 + float64(b.cfg.Drift.Inflation*years)
-	for range w.currencies[w.base].Digits {
-		major *= 10
-	}
-	minor := int64(min(major, 1e11) + 0.5)
-	for i := range w.currencies {
-		if cur := &w.currencies[i]; string(tx.Currency[:]) == cur.Code {
-			minor = (minor*cur.Den + cur.Num/2) / cur.Num
-			break
-		}
-	}
-	tx.Amount = max(minor, 1)
-}
-
 // skim makes tx a fraud if its terminal is compromised: a copied card, so often
 // by its magnetic stripe, and somewhat dearer goods.
 func (b *Bank) skim(tx *Transaction, t uint32) {

@@ -4,6 +4,7 @@ package simulate
 // currencies, and when people pay.
 type world struct {
 	currencies []Currency
+	num, den   []int64 // rates of the currencies between minor units
 	base       uint8
 	countries  []country
 	cities     []city
@@ -91,6 +92,10 @@ func newWorld(cfg *Config, d *draw) *world {
 		if cur.Code == cfg.BaseCurrency {
 			w.base = uint8(i)
 		}
+	}
+	for i := range cfg.Currencies {
+		num, den := cfg.Currencies[i].ratio(cfg.Currencies[w.base].Digits)
+		w.num, w.den = append(w.num, num), append(w.den, den)
 	}
 	for _, n := range nations {
 		c := country{code: [2]byte{n.code[0], n.code[1]}, currency: w.base}
