@@ -5,7 +5,8 @@
 // computed (the same engine as live) and the labels known by the day of the
 // training; out come a [Result], which says what the model does with rows that
 // it has not seen, and from that a signed file ([Result.Bundle], [Seal]). The
-// same data and options give the same bytes, whatever the number of processors.
+// same data and options give the same bytes, whatever the number of processors,
+// though not on processors of another kind.
 //
 // [Fit] puts the rows in the order of time and cuts them in three. From the
 // first it learns the weights of a logistic regression by L-BFGS over

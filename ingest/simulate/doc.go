@@ -39,8 +39,8 @@
 //
 // # The labels
 //
-// An analyst's verdict takes hours, a customer's report a day, a chargeback
-// weeks; each source knows of a share of frauds only. Some verdicts are wrong,
+// An analyst's verdict takes hours, a customer's report a day, a chargeback days
+// to weeks; each source knows of a share of frauds only. Some verdicts are wrong,
 // some chargebacks are not for fraud, some are withdrawn (version 2, verdict
 // none). What nobody reports stays unlabelled.
 //
@@ -48,7 +48,8 @@
 //
 // Times are milliseconds since the Unix epoch, amounts minor units of their
 // currency. A [Bank] belongs to one goroutine and allocates nothing once its
-// queues have grown to what is usually under way. [Config.Validate] names
+// queues have grown to what is usually under way; labels that nobody asks for
+// pile up, unless the shares of [Labels] are 0. [Config.Validate] names
 // the limits. What it does not do: real BINs, holidays, pay days, time zones
 // (people live by UTC), payouts, gangs that share cards.
 package simulate
