@@ -1,0 +1,102 @@
+package ingest
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/weir-risk/weir/ingest/kafka"
+	"github.com/weir-risk/weir/schemas"
+)
+
+// A group is goroutines of which the first to end with an error stops the
+// rest. Whoever makes it waits for it.
+type group struct{ wg sync.WaitGroup }
+
+func (g *group) start(cancel context.CancelCauseFunc, f func() error) {
+	g.wg.Go(func() {
+		if err := f(); err != nil {
+			cancel(err)
+		}
+	})
+}
+
+func (g *group) wait() { g.wg.Wait() }
+
+// pause waits before another attempt.
+func (n *Node) pause(ctx context.Context, attempt int) error {
+	select {
+	case <-n.After(backoff(attempt)):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (n *Node) after(d time.Duration) <-chan time.Time { return n.After(d) }
+
+func (n *Node) retried(err error) {
+	n.Metrics.Retries.Inc()
+	n.Log.Warn("tried again", "cause", err)
+}
+
+// malformed counts a label or a rate that could not be read.
+func (n *Node) malformed(topic string, p schemas.Place, err error) {
+	n.Metrics.Malformed.WithLabelValues(topic).Inc()
+	n.Log.Warn("record passed over", "topic", topic, "partition", p.Partition, "offset", p.Offset, "cause", err)
+}
+
+// produce appends one batch to a topic, again and again until it is
+// acknowledged: readers of these topics drop what comes twice.
+func (n *Node) produce(ctx context.Context, topic string, partition int32, b *kafka.BatchWriter) error {
+	bytes, err := b.Finish(n.Codec)
+	if err != nil {
+		return err
+	}
+	for attempt := 0; ; attempt++ {
+		_, err := n.log.Produce(ctx, topic, partition, bytes)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if kafka.Classify(err) == kafka.Stop {
+			return err
+		}
+		n.retried(err)
+		if err := n.pause(ctx, attempt); err != nil {
+			return err
+		}
+	}
+}
+
+// published counts a durable step.
+func (n *Node) published(f *flight) {
+	m, now := n.Metrics, n.Now().UnixMilli()
+	for _, at := range f.stamps {
+		m.Decision.Observe(float64(now-at) / 1000)
+	}
+	for _, v := range f.verdicts {
+		m.decided(v)
+	}
+	m.Position.Set(float64(f.end))
+	n.set(func(s *Status) { s.Counts, s.Ledger = f.counts, f.end })
+	if n.OnPublished != nil {
+		n.OnPublished(f.stamps)
+	}
+}
+
+func (n *Node) saveSnapshot(s *State) error {
+	name, err := WriteSnapshot(n.SnapshotDir, s, n.KeyCheck)
+	if err != nil {
+		n.Metrics.SnapErrors.Inc()
+		n.Log.Error("snapshot not written", "cause", err)
+		return err
+	}
+	n.Metrics.Snapshot.Set(float64(n.Now().Unix()))
+	n.Metrics.StateBytes.Set(float64(s.Engine.Bytes()))
+	n.Metrics.Entities.Set(float64(s.Engine.Entities()))
+	n.Log.Info("snapshot written", "file", name, "ledger_offset", s.Chain.Offset)
+	return nil
+}

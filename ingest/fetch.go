@@ -1,0 +1,166 @@
+package ingest
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/weir-risk/weir/ingest/decode"
+	"github.com/weir-risk/weir/ingest/kafka"
+	"github.com/weir-risk/weir/schemas"
+)
+
+// A fetcher reads one source partition, decodes what it brings, and hands it to
+// the merger in chunks. It has two chunks, so it reads one while the other is
+// in work; that bounds what waits in memory. It runs in a goroutine of its own.
+type fetcher struct {
+	node     *Node
+	cursor   *cursor
+	topic    string
+	position int64 // of the next fetch
+	previous int64 // offset of the last data record
+	maxTime  int64 // the largest event time so far
+	decoder  *decode.Decoder
+	own      [2]int // widths of the spec's own fields
+	free     chan *chunk
+	out      chan<- *chunk
+	reader   kafka.Records
+	raw      []byte
+}
+
+// run fetches until the context ends, or until an error that trying again does
+// not mend: the records at the position are gone, or the topic is.
+func (f *fetcher) run(ctx context.Context) error {
+	var c *chunk
+	for attempt := 0; ; attempt++ {
+		if c == nil {
+			select {
+			case c = <-f.free:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		c.reset(f.own[0], f.own[1])
+		err := f.fetch(ctx, c)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil && kafka.Classify(err) != kafka.Retry:
+			return fmt.Errorf("fetch %s partition %d at %d: %w", f.topic, f.cursor.partition, f.position, err)
+		case err != nil:
+			f.node.retried(err)
+			if err := f.node.pause(ctx, attempt); err != nil {
+				return err
+			}
+			continue
+		}
+		attempt = 0
+		f.out <- c // never blocks: it holds all chunks there are
+		c = nil
+	}
+}
+
+// fetch makes one request and decodes the answer into c.
+func (f *fetcher) fetch(ctx context.Context, c *chunk) error {
+	answer, raw, err := f.node.log.Fetch(ctx, kafka.FetchRequest{
+		Topic: f.topic, Partition: f.cursor.partition, Offset: f.position,
+		MaxWait: f.node.FetchWait, MinBytes: 1, MaxBytes: f.node.FetchBytes,
+	}, f.raw)
+	f.raw = raw
+	if err != nil {
+		return err
+	}
+	f.reader.Reset(&answer, f.position)
+	for f.reader.Next() {
+		r := f.reader.Record()
+		f.add(c, r.Offset, r.Timestamp, r.Value)
+	}
+	if err := f.reader.Err(); err != nil {
+		return err
+	}
+	f.position = f.reader.NextOffset()
+	c.end, c.high = f.position, answer.LastStableOffset
+	f.parse(c)
+	return nil
+}
+
+// add decodes one record into c.
+func (f *fetcher) add(c *chunk, offset, timestamp int64, value []byte) {
+	place := schemas.Place{Partition: f.cursor.partition, Offset: offset, Prev: f.previous, Timestamp: timestamp}
+	f.previous = offset
+	if f.cursor.class != Transactions {
+		f.addOther(c, place, value)
+		return
+	}
+	i := c.rows.Add(place)
+	f.decoder.Decode(&c.rows, i, value)
+	if moves(c.rows.Verdict[i]) {
+		f.maxTime = max(f.maxTime, c.rows.Tx[i].Time)
+	}
+	c.keys, c.last = append(c.keys, f.maxTime), append(c.last, offset)
+}
+
+// addOther keeps a label or a rate for parse: its texts alias the arena, which
+// may still move.
+func (f *fetcher) addOther(c *chunk, place schemas.Place, value []byte) {
+	c.spans = append(c.spans, schemas.Span{Off: uint32(len(c.arena)), Len: uint32(len(value))})
+	c.places = append(c.places, place)
+	c.arena = append(c.arena, value...)
+}
+
+// parse reads the labels or rates of a chunk. One that is malformed is counted
+// and passed over: it changes nothing, and the position in the ledger's facts
+// moves on.
+func (f *fetcher) parse(c *chunk) {
+	for i, s := range c.spans {
+		value := c.arena[s.Off : s.Off+s.Len]
+		var at int64
+		var err error
+		if f.cursor.class == Labels {
+			var l schemas.Label
+			if err = schemas.ParseLabel(value, &l); err == nil {
+				l.Place, at = c.places[i], l.KnownAt
+				c.labels = append(c.labels, l)
+			}
+		} else {
+			var r schemas.Rate
+			if r, err = decode.ParseRate(value, f.node.Spec.Base); err == nil {
+				r.Partition, r.Offset, at = c.places[i].Partition, c.places[i].Offset, r.Since
+				c.rates = append(c.rates, r)
+			}
+		}
+		if err != nil {
+			f.node.malformed(f.topic, c.places[i], err)
+			continue
+		}
+		f.maxTime = max(f.maxTime, at)
+		c.keys, c.last = append(c.keys, f.maxTime), append(c.last, c.places[i].Offset)
+	}
+}
+
+// fetchers makes the shard's fetchers and its merger, from the state's progress.
+func (o *owner) fetchers() []*fetcher {
+	in := &o.state.Spec.Input
+	var list []*fetcher
+	o.merge = &merger{skew: o.node.SkewMax.Milliseconds(), unmerged: o.node.Unmerged}
+	for class, topic := range o.node.sourceTopics() {
+		for _, p := range o.state.Progress[class] {
+			c := &cursor{class: Class(class), partition: p.Partition, end: p.Offset + 1, high: p.Offset + 1}
+			c.start = o.node.ends[class][p.Partition]
+			o.merge.cursors = append(o.merge.cursors, c)
+			f := &fetcher{
+				node: o.node, cursor: c, topic: topic, position: p.Offset + 1, previous: p.Offset, maxTime: p.MaxTime,
+				decoder: decode.New(o.state.Spec, decode.Options{Tokens: o.node.Tokens}),
+				own:     [2]int{len(in.OwnText), len(in.OwnNumber)}, free: make(chan *chunk, 2),
+			}
+			for range cap(f.free) {
+				f.free <- &chunk{cursor: c, free: f.free}
+			}
+			list = append(list, f)
+		}
+	}
+	o.merge.arrived = make(chan *chunk, 2*len(list))
+	for _, f := range list {
+		f.out = o.merge.arrived
+	}
+	return list
+}

@@ -1,0 +1,192 @@
+package ingest
+
+import (
+	"context"
+
+	"github.com/weir-risk/weir/schemas"
+)
+
+// A chunk is what one fetch brought from one source partition, decoded. Its
+// fetcher fills it, the merger reads it and gives it back.
+type chunk struct {
+	cursor *cursor
+	// What it holds, by class.
+	rows   schemas.Batch
+	labels []schemas.Label
+	rates  []schemas.Rate
+	arena  []byte // what labels and rates alias
+	spans  []schemas.Span
+	places []schemas.Place
+
+	keys []int64 // the merge key's time of each record: the largest event time so far in the partition
+	last []int64 // the offset of each record
+	next int     // the first one not taken
+	end  int64   // the position after the fetch
+	high int64   // where the partition ended when it was fetched
+	free chan<- *chunk
+}
+
+func (c *chunk) reset(ownText, ownNumber int) {
+	c.rows.Reset(ownText, ownNumber)
+	c.labels, c.rates, c.arena = c.labels[:0], c.rates[:0], c.arena[:0]
+	c.spans, c.places = c.spans[:0], c.places[:0]
+	c.keys, c.last, c.next = c.keys[:0], c.last[:0], 0
+}
+
+// A cursor is the merger's view of one source partition.
+type cursor struct {
+	class     Class
+	partition int32
+	chunks    []*chunk // arrived and not used up, oldest first
+	end       int64    // the position after the newest chunk
+	high      int64    // the end of the partition as last seen
+	start     int64    // its end when the merger began: catching up lasts until all are there
+}
+
+// head returns the chunk that holds the next record, nil where none has arrived.
+func (c *cursor) head() *chunk {
+	if len(c.chunks) == 0 {
+		return nil
+	}
+	return c.chunks[0]
+}
+
+// key returns the merge key's time of the next record.
+func (c *cursor) key() int64 { h := c.chunks[0]; return h.keys[h.next] }
+
+// before is the order of the merge: time, then class, partition, and within a
+// partition the order of the log.
+func (c *cursor) before(o *cursor) bool {
+	if a, b := c.key(), o.key(); a != b {
+		return a < b
+	}
+	if c.class != o.class {
+		return c.class < o.class
+	}
+	return c.partition < o.partition
+}
+
+// A merger joins the source partitions of a shard into one sequence by merge
+// key. Live, it takes what has arrived and waits for nobody. Catching up, it
+// takes the smallest key among all partitions that have records waiting, and so
+// waits for a partition whose waiting records it has not yet seen: a replay
+// gives the same sequence however the fetches fall.
+type merger struct {
+	cursors  []*cursor
+	arrived  chan *chunk
+	done     []*chunk // used up by the step in work; given back at its end
+	seen     int64    // the largest key that has arrived
+	skew     int64    // ms of event time beyond which a backlog is caught up in order
+	unmerged bool     // for the test that shows what the merge is for: take as it arrives
+}
+
+// receive takes in what has arrived; where wait is set it waits for one chunk.
+func (m *merger) receive(ctx context.Context, wait bool) error {
+	for {
+		if !wait {
+			select {
+			case c := <-m.arrived:
+				m.add(c)
+				continue
+			default:
+				return nil
+			}
+		}
+		select {
+		case c := <-m.arrived:
+			m.add(c)
+			wait = false
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (m *merger) add(c *chunk) {
+	at := c.cursor
+	at.end, at.high = c.end, c.high
+	if len(c.keys) == 0 {
+		c.free <- c
+		return
+	}
+	at.chunks = append(at.chunks, c)
+	m.seen = max(m.seen, c.keys[len(c.keys)-1])
+}
+
+// least returns the cursor whose next record comes first, nil where nothing
+// has arrived, and the one that comes second.
+func (m *merger) least() (first, second *cursor) {
+	for _, c := range m.cursors {
+		switch {
+		case c.head() == nil:
+		case first == nil:
+			first = c
+		case c.before(first):
+			first, second = c, first
+		case second == nil || c.before(second):
+			second = c
+		}
+	}
+	return first, second
+}
+
+// mustWait reports whether a record with this key has to wait for a partition
+// that has records which have not arrived.
+func (m *merger) mustWait(key int64) bool {
+	if m.unmerged {
+		return false
+	}
+	behind := m.seen-key > m.skew
+	for _, c := range m.cursors {
+		if c.head() == nil && (c.end < c.start || behind && c.end < c.high) {
+			return true
+		}
+	}
+	return false
+}
+
+// take moves records in merge order into w until the step is full or nothing
+// more may be taken now. Unless something has been taken it waits.
+func (m *merger) take(ctx context.Context, w *work) error {
+	if err := m.receive(ctx, false); err != nil {
+		return err
+	}
+	for !w.full() {
+		first, second := m.least()
+		if first == nil || m.mustWait(first.key()) {
+			if w.records() > 0 {
+				return nil
+			}
+			if err := m.receive(ctx, true); err != nil {
+				return err
+			}
+			continue
+		}
+		m.run(w, first, second)
+	}
+	return nil
+}
+
+// run moves records of first into w for as long as they come before second's.
+func (m *merger) run(w *work, first, second *cursor) {
+	h := first.head()
+	for h.next < len(h.keys) && !w.full() {
+		if second != nil && !first.before(second) {
+			return
+		}
+		w.add(h, h.next)
+		h.next++
+	}
+	if h.next == len(h.keys) {
+		first.chunks = append(first.chunks[:0], first.chunks[1:]...)
+		m.done = append(m.done, h)
+	}
+}
+
+// release gives the chunks that the last step used up back to their fetchers.
+func (m *merger) release() {
+	for _, c := range m.done {
+		c.free <- c
+	}
+	m.done = m.done[:0]
+}

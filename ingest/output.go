@@ -1,0 +1,59 @@
+package ingest
+
+import "github.com/weir-risk/weir/schemas"
+
+// An output is what one step wrote: ledger records, not yet durable.
+type output struct {
+	buf    []byte
+	ends   []int   // the end in buf of each record
+	alerts []int32 // records whose action is not allow
+	dead   []int32 // records that were rejected
+}
+
+func (o *output) reset() {
+	o.buf, o.ends, o.alerts, o.dead = o.buf[:0], o.ends[:0], o.alerts[:0], o.dead[:0]
+}
+
+func (o *output) records() int { return len(o.ends) }
+
+// record returns the bytes of record i.
+func (o *output) record(i int) []byte {
+	from := 0
+	if i > 0 {
+		from = o.ends[i-1]
+	}
+	return o.buf[from:o.ends[i]:o.ends[i]]
+}
+
+func (o *output) end() { o.ends = append(o.ends, len(o.buf)) }
+
+func (o *output) decide(d *schemas.Decision) {
+	if d.Action != schemas.Allow {
+		o.alerts = append(o.alerts, int32(len(o.ends)))
+	}
+	if d.Outcome == schemas.Rejected {
+		o.dead = append(o.dead, int32(len(o.ends)))
+	}
+	o.buf = schemas.AppendDecision(o.buf, d)
+	o.end()
+}
+
+func (o *output) label(l *schemas.Label) {
+	o.buf = schemas.AppendLabelEntry(o.buf, l)
+	o.end()
+}
+
+func (o *output) rate(r *schemas.Rate) {
+	o.buf = schemas.AppendRateEntry(o.buf, r)
+	o.end()
+}
+
+func (o *output) bundle(b *schemas.BundleTaken) {
+	o.buf = schemas.AppendBundleEntry(o.buf, b)
+	o.end()
+}
+
+func (o *output) genesis(g *schemas.Genesis) {
+	o.buf = schemas.AppendGenesisEntry(o.buf, g)
+	o.end()
+}

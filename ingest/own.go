@@ -1,0 +1,260 @@
+package ingest
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/weir-risk/weir/ingest/kafka"
+	"github.com/weir-risk/weir/schemas"
+)
+
+// An owner decides the transactions of one shard. Its goroutines: one fetcher
+// a source partition, the decider (the caller's), the publisher and the
+// follower; own waits for all of them.
+type owner struct {
+	node    *Node
+	shard   int32
+	state   *State
+	merge   *merger
+	work    work
+	decider *Decider
+	publish *publisher
+	after   *follower
+
+	id       schemas.BatchID // of the last batch decided
+	decided  schemas.Anchor  // where it will end, if nobody intrudes
+	unsaved  int64           // ledger records since the last snapshot
+	announce *schemas.BundleTaken
+}
+
+// own takes the shard over and decides until the context ends or the ownership
+// does. The state must be the fold of the ledger to its end; afterwards it must
+// be thrown away unless the error is nil.
+func (n *Node) own(ctx context.Context, shard int32, s *State, pending []*followUp) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	o, err := n.newOwner(shard, s)
+	if err != nil {
+		return err
+	}
+	var g group
+	g.start(cancel, func() error { return o.after.run(ctx) })
+	g.start(cancel, func() error { return o.publish.run(ctx) })
+	for _, f := range o.fetchers() {
+		g.start(cancel, func() error { return f.run(ctx) })
+	}
+	err = o.run(ctx, pending)
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	cancel(err)
+	g.wait()
+	return err
+}
+
+func (n *Node) newOwner(shard int32, s *State) (*owner, error) {
+	var random [8]byte
+	if _, err := rand.Read(random[:]); err != nil {
+		return nil, fmt.Errorf("draw a writer id: %w", err)
+	}
+	o := &owner{
+		node: n, shard: shard, state: s,
+		id:      schemas.BatchID{Writer: binary.BigEndian.Uint64(random[:]) | 1},
+		decided: s.Chain,
+		after:   newFollower(n, shard, min(s.AlertsMark, s.DeadMark)),
+	}
+	o.decider = &Decider{tenant: []byte(n.Tenant), engine: schemas.HashPrefix(EngineHash)}
+	o.work = work{rowsMax: n.RowsMax, bytesMax: n.BytesMax, rowBytes: rowBytes(s)}
+	o.publish = &publisher{node: n, shard: shard, after: o.after, flying: make(chan *flight, 1), free: make(chan *flight, 2)}
+	o.publish.at.Store(&schemas.Anchor{Offset: s.Chain.Offset, Head: s.Chain.Head})
+	for range cap(o.publish.free) {
+		o.publish.free <- &flight{}
+	}
+	return o, nil
+}
+
+// rowBytes bounds a decision in the ledger, its texts aside.
+func rowBytes(s *State) int { return 256 + 4*s.Engine.Width() + 9*len(s.Spec.Input.OwnNumber) }
+
+// run is the owner's loop: take, step, hand over.
+func (o *owner) run(ctx context.Context, pending []*followUp) error {
+	for _, u := range pending {
+		if err := o.after.put(ctx, u); err != nil {
+			return err
+		}
+	}
+	if !o.state.Genesis {
+		if err := o.genesis(ctx); err != nil {
+			return err
+		}
+	}
+	for {
+		var f *flight
+		select {
+		case f = <-o.publish.free:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if err := o.fill(ctx, f); err != nil {
+			return err
+		}
+		select {
+		case o.publish.flying <- f:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if o.unsaved >= o.node.SnapshotEvery {
+			if err := o.snapshot(ctx); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// fill makes one step of what has arrived and encodes it into f.
+func (o *owner) fill(ctx context.Context, f *flight) error {
+	in := &o.state.Spec.Input
+	o.work.reset(len(in.OwnText), len(in.OwnNumber))
+	if err := o.merge.take(ctx, &o.work); err != nil {
+		return err
+	}
+	started := o.node.Now()
+	f.out.reset()
+	o.swap(&f.out)
+	o.decider.step(o.state, &o.work, &f.out)
+	f.stamps, f.verdicts = f.stamps[:0], f.verdicts[:0]
+	for i, p := range o.work.rows.Place {
+		f.stamps, f.verdicts = append(f.stamps, p.Timestamp), append(f.verdicts, o.work.rows.Verdict[i])
+	}
+	o.merge.release()
+	err := o.encode(f)
+	f.counts, f.end = o.state.Counts, o.decided.Offset
+	o.node.Metrics.stepped(&o.work, o.node.Now().Sub(started))
+	return err
+}
+
+// swap takes a new bundle between two steps, and says so in the ledger.
+func (o *owner) swap(out *output) {
+	b, scorer := o.node.bundle()
+	if b == o.decider.bundle {
+		return
+	}
+	o.decider.Use(b, scorer)
+	taken := schemas.BundleTaken{Slot: []byte("champion"), Offset: -1}
+	if b != nil {
+		taken.Hash = b.Hash
+	}
+	if taken.Hash != o.state.Champion {
+		o.state.Champion = taken.Hash
+		out.bundle(&taken)
+	}
+}
+
+// encode makes the record batch of a step: the facts on its first record.
+func (o *owner) encode(f *flight) error {
+	facts := &f.facts
+	o.fillFacts(facts, uint32(f.out.records()))
+	f.headers, f.scratch = schemas.AppendFacts(f.headers[:0], f.scratch[:0], facts)
+	now := o.node.Now().UnixMilli()
+	f.batch.Reset()
+	for i := range f.out.records() {
+		var headers []kafka.Header
+		if i == 0 {
+			headers = f.headers
+		}
+		f.batch.Append(nil, f.out.record(i), now, headers)
+	}
+	var err error
+	f.bytes, err = f.batch.Finish(o.node.Codec)
+	if err != nil {
+		return fmt.Errorf("encode a step of %d records: %w", f.out.records(), err)
+	}
+	o.unsaved += int64(facts.Records)
+	return nil
+}
+
+// fillFacts says what is true of the step. The last batch taken serves as
+// anchor; it may be one behind the batch that this one extends.
+func (o *owner) fillFacts(f *schemas.Facts, records uint32) {
+	s := o.state
+	f.Extends = o.decided.Head
+	o.id.Sequence++
+	f.ID = o.id
+	f.Sources = positions(f.Sources[:0], s.Progress[Transactions])
+	f.Labels = positions(f.Labels[:0], s.Progress[Labels])
+	f.Rates = positions(f.Rates[:0], s.Progress[Rates])
+	f.Bundle, f.Spec, f.Engine = s.Champion, s.Spec.Hash, EngineHash
+	f.AlertsMark = o.after.mark.Load()
+	f.DeadMark = f.AlertsMark
+	f.Anchor = *o.publish.at.Load()
+	f.Records = records
+	o.decided = schemas.Anchor{Offset: o.decided.Offset + int64(records), Head: f.ID}
+	s.Chain, s.AlertsMark, s.DeadMark = o.decided, max(s.AlertsMark, f.AlertsMark), max(s.DeadMark, f.DeadMark)
+}
+
+func positions(dst []schemas.Position, list []Progress) []schemas.Position {
+	for _, p := range list {
+		dst = append(dst, schemas.Position{Partition: p.Partition, Offset: p.Offset})
+	}
+	return dst
+}
+
+// genesis begins the ledger: it names the source topic and where it was begun.
+func (o *owner) genesis(ctx context.Context) error {
+	f := <-o.publish.free
+	f.out.reset()
+	f.stamps, f.verdicts = f.stamps[:0], f.verdicts[:0]
+	g := schemas.Genesis{Topic: []byte(o.node.Topics.Transactions), TopicID: o.node.sourceID}
+	for _, p := range o.state.Progress[Transactions] {
+		g.Start = append(g.Start, schemas.Position{Partition: p.Partition, Offset: p.Offset + 1})
+	}
+	o.state.Genesis, o.state.TopicID = true, g.TopicID
+	f.out.genesis(&g)
+	if err := o.encode(f); err != nil {
+		return err
+	}
+	select {
+	case o.publish.flying <- f:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// quiesce waits until everything decided is taken and everything that follows
+// from it is acknowledged.
+func (o *owner) quiesce(ctx context.Context) error {
+	for o.publish.at.Load().Offset != o.decided.Offset || o.after.mark.Load() != o.decided.Offset-1 {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-o.node.after(time.Millisecond):
+		}
+	}
+	return nil
+}
+
+// snapshot writes the state once it holds only what was taken.
+func (o *owner) snapshot(ctx context.Context) error {
+	if o.node.SnapshotDir == "" {
+		o.unsaved = 0
+		return nil
+	}
+	if err := o.quiesce(ctx); err != nil {
+		return err
+	}
+	o.state.AlertsMark = o.after.mark.Load()
+	o.state.DeadMark = o.state.AlertsMark
+	err := o.node.saveSnapshot(o.state)
+	if err != nil && errors.Is(err, context.Canceled) {
+		return err
+	}
+	// A full disk must not stop the stream: the metric and the log say it, and
+	// the next try comes after as many records again.
+	o.unsaved = 0
+	return nil
+}

@@ -1,0 +1,229 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/weir-risk/weir/ingest/kafka"
+	"github.com/weir-risk/weir/schemas"
+)
+
+// A fold is a state that follows the ledger, with what was decided and is not
+// known to have been published: alerts and dead letters beyond the marks.
+type fold struct {
+	node    *Node
+	shard   int32
+	state   *State
+	folder  Folder
+	reader  *kafka.LedgerReader
+	pending []unsettled
+	entry   schemas.Entry
+}
+
+type unsettled struct {
+	offset int64 // in the ledger
+	value  []byte
+}
+
+func (f *fold) close() { f.reader.Close() }
+
+// restore builds the state from the newest good snapshot and the ledger after
+// it. A snapshot that cannot be used is passed over by name.
+func (n *Node) restore(ctx context.Context) (*fold, error) {
+	t, err := n.log.Describe(ctx, n.Topics.Decisions)
+	if err != nil {
+		return nil, fmt.Errorf("describe %s: %w", n.Topics.Decisions, err)
+	}
+	if t.Partitions != 1 {
+		return nil, fmt.Errorf("%s has %d partitions: %w", n.Topics.Decisions, t.Partitions, ErrLedgerPartitions)
+	}
+	f := &fold{node: n}
+	if f.state, err = n.newestSnapshot(ctx); err != nil {
+		return nil, err
+	}
+	f.reader = kafka.NewLedgerReader(n.log, n.Topics.Decisions, f.shard, f.state.Chain)
+	_, end, err := n.log.Offsets(ctx, n.Topics.Decisions, f.shard)
+	if err == nil && end < f.state.Chain.Offset {
+		err = ErrTruncated
+	}
+	if err == nil {
+		err = f.until(ctx, end)
+	}
+	if err != nil {
+		f.close()
+		return nil, fmt.Errorf("fold %s from %d: %w", n.Topics.Decisions, f.state.Chain.Offset, err)
+	}
+	return f, nil
+}
+
+// newestSnapshot returns the newest state that can be used, or a new one.
+func (n *Node) newestSnapshot(ctx context.Context) (*State, error) {
+	fresh := func() *State { return NewState(n.Spec, n.Features) }
+	if n.SnapshotDir == "" {
+		return fresh(), nil
+	}
+	names, err := Snapshots(n.SnapshotDir)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		s, err := ReadSnapshot(name, n.Spec, n.Features, n.KeyCheck)
+		if err == nil {
+			err = n.onChain(ctx, s.Chain)
+		}
+		if err == nil {
+			n.Log.Info("snapshot read", "file", name, "ledger_offset", s.Chain.Offset)
+			return s, nil
+		}
+		if !errors.Is(err, ErrSnapshotDamaged) && !errors.Is(err, ErrSnapshotForeign) && !errors.Is(err, ErrSnapshotOffPath) {
+			return nil, err
+		}
+		n.Log.Warn("snapshot passed over", "file", name, "cause", err)
+	}
+	return fresh(), nil
+}
+
+// onChain checks that the batch which ends at a snapshot's position is the one
+// that the snapshot was made after.
+func (n *Node) onChain(ctx context.Context, at schemas.Anchor) error {
+	if at.Offset == 0 {
+		return nil
+	}
+	start, end, err := n.log.Offsets(ctx, n.Topics.Decisions, 0)
+	if err != nil {
+		return err
+	}
+	if at.Offset > end {
+		return fmt.Errorf("snapshot is at ledger offset %d, the ledger ends at %d: %w", at.Offset, end, ErrTruncated)
+	}
+	if at.Offset-1 < start {
+		return fmt.Errorf("ledger begins at %d, after the snapshot's position %d: %w", start, at.Offset, ErrSnapshotOffPath)
+	}
+	id, err := kafka.BatchAt(ctx, n.log, n.Topics.Decisions, 0, at.Offset-1)
+	if err != nil {
+		return err
+	}
+	if id != at.Head {
+		return fmt.Errorf("ledger offset %d is of batch %x, the snapshot's is %x: %w", at.Offset-1, id, at.Head, ErrSnapshotOffPath)
+	}
+	return nil
+}
+
+// until folds the ledger up to an offset.
+func (f *fold) until(ctx context.Context, end int64) error {
+	for f.reader.Position() < end {
+		b, err := f.reader.Next(ctx, end)
+		if err != nil {
+			return err
+		}
+		if b == nil {
+			return nil
+		}
+		if err := f.take(b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// take folds one batch of the ledger, if the chain takes it.
+func (f *fold) take(b *kafka.LedgerBatch) error {
+	if !b.Taken {
+		return nil
+	}
+	if b.Facts.Spec != f.state.Spec.Hash {
+		return fmt.Errorf("ledger offset %d was decided with spec %.8x, this is %.8x (%s)", b.Base, b.Facts.Spec, f.state.Spec.Hash, f.state.Spec.Name)
+	}
+	if err := f.folder.Fold(f.state, &b.Facts, b.Base, b.Values); err != nil {
+		return err
+	}
+	mark := min(f.state.AlertsMark, f.state.DeadMark)
+	keep := f.pending[:0]
+	for _, u := range f.pending {
+		if u.offset > mark {
+			keep = append(keep, u)
+		}
+	}
+	f.pending = keep
+	for _, i := range f.folder.calls {
+		if offset := b.Base + int64(i); offset > mark {
+			f.pending = append(f.pending, unsettled{offset: offset, value: append([]byte(nil), b.Values[i]...)})
+		}
+	}
+	return nil
+}
+
+// followUps returns what has to be published again before anything new is.
+func (f *fold) followUps() []*followUp {
+	var list []*followUp
+	for len(f.pending) > 0 {
+		u := &followUp{}
+		batch := f.pending[:min(alertsPerBatch, len(f.pending))]
+		f.pending = f.pending[len(batch):]
+		for _, p := range batch {
+			u.upto = p.offset
+			// These records were parsed when they were folded.
+			_ = schemas.ParseEntry(p.value, &f.entry)
+			if f.entry.Decision.Action != schemas.Allow {
+				_ = u.alert(f.shard, p.offset, p.value, &f.entry)
+			}
+			if f.entry.Decision.Outcome == schemas.Rejected {
+				_ = u.letter(p.value, &f.entry)
+			}
+		}
+		list = append(list, u)
+	}
+	if f.state.Chain.Offset > 0 {
+		list = append(list, &followUp{upto: f.state.Chain.Offset - 1})
+	}
+	return list
+}
+
+// standBy folds the ledger as it is written until the group gives this node
+// the shard, and then to the ledger's end.
+func (n *Node) standBy(ctx context.Context, f *fold, m *kafka.Member) (context.Context, error) {
+	n.set(func(s *Status) { s.Ready, s.Reason, s.Ledger = true, "", f.state.Chain.Offset })
+	follow, stop := context.WithCancel(ctx)
+	defer stop()
+	var held context.Context
+	var joinErr error
+	done := make(chan struct{})
+	go func() { // ends with the standby: Wait returns when follow is cancelled
+		defer close(done)
+		held, joinErr = m.Wait(follow, f.shard)
+		stop()
+	}()
+	err := f.follow(follow)
+	stop()
+	<-done
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case joinErr != nil && !errors.Is(joinErr, context.Canceled):
+		return nil, fmt.Errorf("wait for the shard: %w", joinErr)
+	case err != nil && !errors.Is(err, context.Canceled):
+		return nil, fmt.Errorf("follow %s: %w", n.Topics.Decisions, err)
+	case held == nil:
+		return nil, fmt.Errorf("wait for the shard: %w", kafka.ErrLostShard)
+	}
+	_, end, err := n.log.Offsets(held, n.Topics.Decisions, f.shard)
+	if err == nil {
+		err = f.until(held, end)
+	}
+	return held, err
+}
+
+// follow folds the ledger as it is written, until the context ends.
+func (f *fold) follow(ctx context.Context) error {
+	for {
+		b, err := f.reader.Follow(ctx)
+		if err != nil {
+			return err
+		}
+		if err := f.take(b); err != nil {
+			return err
+		}
+		f.node.Metrics.Position.Set(float64(f.state.Chain.Offset))
+	}
+}

@@ -1,0 +1,237 @@
+package ingest
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/weir-risk/weir/features"
+	"github.com/weir-risk/weir/features/spec"
+	"github.com/weir-risk/weir/schemas"
+)
+
+// The errors of snapshots; each is why one was passed over.
+var (
+	ErrSnapshotDamaged = errors.New("snapshot is damaged")
+	ErrSnapshotForeign = errors.New("snapshot is of another spec, key or engine")
+	ErrSnapshotOffPath = errors.New("snapshot's position is not on the ledger's chain")
+)
+
+const (
+	snapshotMagic  = "weirsnap1\n"
+	snapshotSuffix = ".weirsnap"
+	// snapshotsKept is how many are left after a new one: the one before the
+	// newest is used where the newest is damaged.
+	snapshotsKept = 3
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// snapshotHeader is what a snapshot holds besides the engine's parts.
+type snapshotHeader struct {
+	Spec, Engine string // hashes, hex
+	KeyCheck     uint64 // tells the deployment's key without telling it
+	Chain        schemas.Anchor
+	Genesis      bool
+	TopicID      [16]byte
+	Champion     [32]byte
+	AlertsMark   int64
+	DeadMark     int64
+	Progress     [numClasses][]Progress
+	Counts       Counts
+	Rates        []byte
+}
+
+// WriteSnapshot writes the state, which must hold only what was taken, into
+// dir. The file is written whole, synced, and renamed into place; older ones
+// beyond a few are removed. It returns the file's name.
+func WriteSnapshot(dir string, s *State, keyCheck uint64) (string, error) {
+	name := filepath.Join(dir, fmt.Sprintf("%020d%s", s.Chain.Offset, snapshotSuffix))
+	f, err := os.CreateTemp(dir, "writing-*")
+	if err != nil {
+		return "", fmt.Errorf("create snapshot: %w", err)
+	}
+	defer os.Remove(f.Name()) // nothing is there any more once it was renamed
+	w := bufio.NewWriterSize(f, 1<<20)
+	err = writeState(w, s, keyCheck)
+	err = errors.Join(err, w.Flush(), f.Sync(), f.Close())
+	if err != nil {
+		return "", fmt.Errorf("write snapshot at ledger offset %d: %w", s.Chain.Offset, err)
+	}
+	if err := os.Rename(f.Name(), name); err != nil {
+		return "", fmt.Errorf("rename snapshot: %w", err)
+	}
+	if err := syncFolder(dir); err != nil {
+		return "", fmt.Errorf("sync snapshot folder: %w", err)
+	}
+	names, err := Snapshots(dir)
+	for i, old := range names {
+		if i >= snapshotsKept {
+			err = errors.Join(err, os.Remove(old))
+		}
+	}
+	return name, err
+}
+
+func syncFolder(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func writeState(w io.Writer, s *State, keyCheck uint64) error {
+	header, err := json.Marshal(snapshotHeader{
+		Spec: hex32(s.Spec.Hash), Engine: hex32(EngineHash), KeyCheck: keyCheck,
+		Chain: s.Chain, Genesis: s.Genesis, TopicID: s.TopicID, Champion: s.Champion,
+		AlertsMark: s.AlertsMark, DeadMark: s.DeadMark, Progress: s.Progress, Counts: s.Counts,
+		Rates: s.Rates.AppendTo(nil),
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := io.WriteString(w, snapshotMagic); err != nil {
+		return err
+	}
+	if err := writeBlock(w, header); err != nil {
+		return err
+	}
+	var part []byte
+	for p := range features.Parts {
+		part = s.Engine.AppendPart(part[:0], p)
+		if err := writeBlock(w, part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeBlock writes length, checksum and bytes.
+func writeBlock(w io.Writer, b []byte) error {
+	var head [12]byte
+	binary.BigEndian.PutUint64(head[:], uint64(len(b)))
+	binary.BigEndian.PutUint32(head[8:], crc32.Checksum(b, castagnoli))
+	if _, err := w.Write(head[:]); err != nil {
+		return err
+	}
+	_, err := w.Write(b)
+	return err
+}
+
+func readBlock(r io.Reader, limit int64, buf []byte) ([]byte, error) {
+	var head [12]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrSnapshotDamaged, err)
+	}
+	n := binary.BigEndian.Uint64(head[:])
+	if n > uint64(limit) {
+		return nil, fmt.Errorf("%w: a block of %d bytes in a file of %d", ErrSnapshotDamaged, n, limit)
+	}
+	buf = slices.Grow(buf[:0], int(n))[:n]
+	if _, err := io.ReadFull(r, buf); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrSnapshotDamaged, err)
+	}
+	if crc32.Checksum(buf, castagnoli) != binary.BigEndian.Uint32(head[8:]) {
+		return nil, fmt.Errorf("%w: checksum does not match", ErrSnapshotDamaged)
+	}
+	return buf, nil
+}
+
+// Snapshots lists the snapshots in dir, newest first. A folder that does not
+// exist has none.
+func Snapshots(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list snapshots: %w", err)
+	}
+	var names []string
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), snapshotSuffix) {
+			names = append(names, filepath.Join(dir, e.Name()))
+		}
+	}
+	slices.Sort(names)
+	slices.Reverse(names)
+	return names, nil
+}
+
+// ReadSnapshot reads one snapshot. The error is ErrSnapshotDamaged or
+// ErrSnapshotForeign, wrapped, or that of the file system.
+func ReadSnapshot(name string, sp *spec.Spec, o features.Options, keyCheck uint64) (*State, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("open snapshot: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("open snapshot: %w", err)
+	}
+	r := bufio.NewReaderSize(f, 1<<20)
+	magic := make([]byte, len(snapshotMagic))
+	if _, err := io.ReadFull(r, magic); err != nil || string(magic) != snapshotMagic {
+		return nil, fmt.Errorf("read snapshot %s: %w: not a snapshot of this version", filepath.Base(name), ErrSnapshotDamaged)
+	}
+	s, err := readState(r, info.Size(), sp, o, keyCheck)
+	if err != nil {
+		return nil, fmt.Errorf("read snapshot %s: %w", filepath.Base(name), err)
+	}
+	return s, nil
+}
+
+func readState(r io.Reader, size int64, sp *spec.Spec, o features.Options, keyCheck uint64) (*State, error) {
+	block, err := readBlock(r, size, nil)
+	if err != nil {
+		return nil, err
+	}
+	var h snapshotHeader
+	if err := json.Unmarshal(block, &h); err != nil {
+		return nil, fmt.Errorf("%w: header: %w", ErrSnapshotDamaged, err)
+	}
+	if h.Spec != hex32(sp.Hash) || h.Engine != hex32(EngineHash) || h.KeyCheck != keyCheck {
+		return nil, ErrSnapshotForeign
+	}
+	s := NewState(sp, o)
+	s.Chain, s.Genesis, s.TopicID, s.Champion = h.Chain, h.Genesis, h.TopicID, h.Champion
+	s.AlertsMark, s.DeadMark, s.Progress, s.Counts = h.AlertsMark, h.DeadMark, h.Progress, h.Counts
+	if err := s.Rates.Load(h.Rates); err != nil {
+		return nil, fmt.Errorf("%w: rates: %w", ErrSnapshotDamaged, err)
+	}
+	for p := range features.Parts {
+		if block, err = readBlock(r, size, block); err != nil {
+			return nil, err
+		}
+		if err := s.Engine.LoadPart(p, block); err != nil {
+			return nil, fmt.Errorf("%w: part %d: %w", ErrSnapshotDamaged, p, err)
+		}
+	}
+	return s, nil
+}
+
+// EngineHash names the arithmetic of features, decoding and the ledger's
+// layout. It changes whenever the same records would give other bits.
+var EngineHash = sha256.Sum256([]byte("weir engine 1"))
+
+func hex32(h [32]byte) string { return fmt.Sprintf("%x", h[:]) }
+
+// StateHash returns the SHA-256 of the state's canonical bytes: two states that
+// fold the same ledger to the same offset have the same.
+func StateHash(s *State) [32]byte {
+	h := sha256.New()
+	// A hash never fails to be written to.
+	_ = writeState(h, s, 0)
+	return [32]byte(h.Sum(nil))
+}

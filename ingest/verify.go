@@ -1,0 +1,349 @@
+package ingest
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/weir-risk/weir/features"
+	"github.com/weir-risk/weir/features/spec"
+	"github.com/weir-risk/weir/schemas"
+	"github.com/weir-risk/weir/scoring"
+)
+
+// Finding is one thing that is wrong with a ledger.
+type Finding struct {
+	Kind      string `json:"kind"` // "lost", "doubled", "different", "chain"
+	Partition int32  `json:"partition"`
+	Offset    int64  `json:"offset"` // in the source, or in the ledger where Ledger is set
+	Ledger    bool   `json:"ledger"`
+	What      string `json:"what"`
+}
+
+func (f Finding) String() string {
+	topic := "source"
+	if f.Ledger {
+		topic = "ledger"
+	}
+	return fmt.Sprintf("%s: %s partition %d offset %d: %s", f.Kind, topic, f.Partition, f.Offset, f.What)
+}
+
+// Report is what a verification found.
+type Report struct {
+	SourceRecords int64 `json:"source_records"`
+	Decisions     int64 `json:"decisions"`
+	Scored        int64 `json:"scored"`
+	Degraded      int64 `json:"degraded"`
+	Unscored      int64 `json:"unscored"`
+	Duplicate     int64 `json:"duplicate"`
+	Rejected      int64 `json:"rejected"`
+	Approximate   int64 `json:"approximate"`
+	Lost          int64 `json:"lost"`
+	Doubled       int64 `json:"doubled"`
+	Different     int64 `json:"different"`
+	Gaps          int64 `json:"gaps"`
+	Labels        int64 `json:"labels"`
+	Batches       int64 `json:"batches"`
+	Dropped       int64 `json:"dropped"` // batches that the reader drops: resent, or of a loser
+	// First are the first findings, at most maxFindings.
+	First []Finding `json:"findings"`
+}
+
+// maxFindings bounds the findings that are kept with their place.
+const maxFindings = 20
+
+// OK reports whether nothing is wrong.
+func (r *Report) OK() bool {
+	return r.Lost == 0 && r.Doubled == 0 && r.Different == 0 && len(r.First) == 0
+}
+
+// Verifier recomputes a ledger from its own records: it feeds the decoded
+// transactions, in the ledger's order, to the very step that made them, and
+// compares the bytes.
+type Verifier struct {
+	Report  Report
+	state   *State
+	decider Decider
+	bundles func(hash [32]byte) (*scoring.Bundle, scoring.Scorer, error)
+	entry   schemas.Entry
+	work    work
+	out     output
+	values  [][]byte // the recorded bytes of what is in work
+	offsets []int64
+	facts   schemas.Facts
+	shard   int32
+}
+
+// NewVerifier returns a verifier of one shard. Bundles finds a bundle and a
+// scorer that holds its model by the bundle's hash.
+func NewVerifier(s *spec.Spec, o features.Options, shard int32,
+	bundles func(hash [32]byte) (*scoring.Bundle, scoring.Scorer, error)) *Verifier {
+	v := &Verifier{state: NewState(s, o), bundles: bundles, shard: shard}
+	v.decider.engine = schemas.HashPrefix(EngineHash)
+	v.reset()
+	return v
+}
+
+func (v *Verifier) reset() {
+	in := &v.state.Spec.Input
+	v.work.reset(len(in.OwnText), len(in.OwnNumber))
+	v.out.reset()
+	v.values, v.offsets = v.values[:0], v.offsets[:0]
+}
+
+// State returns the fold of what was verified so far.
+func (v *Verifier) State() *State { return v.state }
+
+// Dropped counts a batch that the reader of the chain dropped.
+func (v *Verifier) Dropped() { v.Report.Dropped++ }
+
+// Batch verifies one taken batch of the ledger. An error means that the ledger
+// cannot be read at all; what is wrong with it is in the report.
+func (v *Verifier) Batch(facts *schemas.Facts, base int64, values [][]byte) error {
+	v.Report.Batches++
+	if facts.Spec != v.state.Spec.Hash {
+		return fmt.Errorf("ledger offset %d was decided with spec %.8x, this is %.8x (%s): give the spec that the ledger names", base, facts.Spec, v.state.Spec.Hash, v.state.Spec.Name)
+	}
+	for i, value := range values {
+		if err := v.record(base+int64(i), value); err != nil {
+			return err
+		}
+	}
+	v.flush()
+	v.checkFacts(facts, base, len(values))
+	v.state.applyFacts(facts, base)
+	return nil
+}
+
+// record takes one ledger record in.
+func (v *Verifier) record(offset int64, value []byte) error {
+	if err := schemas.ParseEntry(value, &v.entry); err != nil {
+		v.different(v.shard, offset, true, "does not parse: "+err.Error())
+		return nil
+	}
+	e := &v.entry
+	switch e.Kind {
+	case schemas.EntryDecision:
+		v.decided(offset, value)
+	case schemas.EntryLabel:
+		// The record outlives this call, the parsed texts alias it.
+		v.work.labels = append(v.work.labels, e.Label)
+		v.queue(Labels, len(v.work.labels), offset, value)
+	case schemas.EntryRate:
+		v.work.rates = append(v.work.rates, e.Rate)
+		v.queue(Rates, len(v.work.rates), offset, value)
+	case schemas.EntryBundle:
+		v.flush()
+		return v.use(offset, &e.Bundle)
+	default:
+		v.flush()
+		if err := v.state.apply(e); err != nil {
+			return fmt.Errorf("ledger offset %d: %w", offset, err)
+		}
+		v.Report.Gaps = v.state.Counts.Gaps
+	}
+	return nil
+}
+
+func (v *Verifier) use(offset int64, b *schemas.BundleTaken) error {
+	if string(b.Slot) != "champion" {
+		return nil
+	}
+	v.state.Champion = b.Hash
+	if b.Hash == [32]byte{} {
+		v.decider.Use(nil, nil)
+		return nil
+	}
+	bundle, scorer, err := v.bundles(b.Hash)
+	if err != nil {
+		return fmt.Errorf("bundle %.8x taken at ledger offset %d: %w", b.Hash, offset, err)
+	}
+	v.decider.Use(bundle, scorer)
+	return nil
+}
+
+func (v *Verifier) queue(c Class, n int, offset int64, value []byte) {
+	if k := len(v.work.order); k > 0 && v.work.order[k-1].class == c {
+		v.work.order[k-1].to = n
+	} else {
+		v.work.order = append(v.work.order, run{class: c, from: n - 1, to: n})
+	}
+	v.values, v.offsets = append(v.values, value), append(v.offsets, offset)
+}
+
+// decided queues a decision for recomputation, as the transaction it was before
+// the engine saw it.
+func (v *Verifier) decided(offset int64, value []byte) {
+	d := &v.entry.Decision
+	v.Report.Decisions++
+	v.place(d)
+	v.outcome(d)
+	// A model that failed cannot be made to fail again: such decisions are
+	// recomputed without one.
+	if d.Outcome == schemas.Degraded && d.Reason == schemas.ModelFailed {
+		v.flush()
+		defer func(b *scoring.Bundle, s scoring.Scorer) {
+			v.flush()
+			v.decider.Use(b, s)
+		}(v.decider.bundle, v.decider.scorer)
+		v.decider.scorer = failed{}
+	}
+	v.decider.tenant = append(v.decider.tenant[:0], d.Tenant...)
+	if d.Outcome != schemas.Rejected {
+		d.Verdict = schemas.Verdict{}
+	}
+	v.work.rows.AddDecision(d)
+	v.queue(Transactions, v.work.rows.Len(), offset, value)
+}
+
+// failed stands for a back end that could not score.
+type failed struct{}
+
+func (failed) Score(scoring.Matrix, []float32) error { return fmt.Errorf("the model failed then") }
+
+// place checks that the source records of a partition follow one another.
+func (v *Verifier) place(d *schemas.Decision) {
+	last := v.lastQueued(d.Partition)
+	switch {
+	case d.Offset <= last:
+		v.Report.Doubled++
+		v.find(Finding{Kind: "doubled", Partition: d.Partition, Offset: d.Offset, What: fmt.Sprintf("decided again; %d was decided before", last)})
+	case d.Prev > last:
+		v.find(Finding{Kind: "chain", Partition: d.Partition, Offset: d.Offset, What: fmt.Sprintf("says that %d came before it, but the last decision was of %d", d.Prev, last)})
+	}
+}
+
+// lastQueued returns the last offset of a partition that was decided.
+func (v *Verifier) lastQueued(partition int32) int64 {
+	for i := v.work.rows.Len() - 1; i >= 0; i-- {
+		if v.work.rows.Place[i].Partition == partition {
+			return v.work.rows.Place[i].Offset
+		}
+	}
+	return v.state.At(Transactions, partition).Offset
+}
+
+func (v *Verifier) outcome(d *schemas.Decision) {
+	r := &v.Report
+	switch d.Outcome {
+	case schemas.Scored:
+		r.Scored++
+	case schemas.Degraded:
+		r.Degraded++
+	case schemas.Unscored:
+		r.Unscored++
+	case schemas.Duplicate:
+		r.Duplicate++
+	case schemas.Rejected:
+		r.Rejected++
+	}
+	if d.Flags&schemas.Approximate != 0 {
+		r.Approximate++
+	}
+}
+
+// flush recomputes what is queued and compares.
+func (v *Verifier) flush() {
+	if v.work.records() == 0 {
+		return
+	}
+	v.decider.step(v.state, &v.work, &v.out)
+	v.Report.Labels = v.state.Counts.Labels
+	for i, want := range v.values {
+		if got := v.out.record(i); !bytes.Equal(got, want) {
+			v.explain(v.offsets[i], want, got)
+		}
+	}
+	v.reset()
+}
+
+// explain says in what a recomputed record differs from the recorded one.
+func (v *Verifier) explain(offset int64, want, got []byte) {
+	var w, g schemas.Entry
+	if schemas.ParseEntry(want, &w) != nil || schemas.ParseEntry(got, &g) != nil || w.Kind != schemas.EntryDecision {
+		v.different(v.shard, offset, true, "the recorded bytes differ from the recomputed ones")
+		return
+	}
+	a, b := &w.Decision, &g.Decision
+	if a.Flags&schemas.Approximate != 0 && b.Flags&schemas.Approximate != 0 {
+		return
+	}
+	v.different(a.Partition, a.Offset, false, fmt.Sprintf("%s (ledger offset %d)", difference(v.state.Spec, a, b), offset))
+}
+
+// difference names the first thing in which two decisions differ.
+func difference(s *spec.Spec, a, b *schemas.Decision) string {
+	f := func(what string, recorded, recomputed any) string {
+		return fmt.Sprintf("%s: recorded %v, recomputed %v", what, recorded, recomputed)
+	}
+	if a.Verdict != b.Verdict {
+		return f("outcome", a.Verdict, b.Verdict)
+	}
+	for i := range min(len(a.Features), len(b.Features)) {
+		if math.Float32bits(a.Features[i]) != math.Float32bits(b.Features[i]) {
+			return f("feature "+s.Features[i].Name, a.Features[i], b.Features[i])
+		}
+	}
+	if len(a.Features) != len(b.Features) {
+		return f("number of features", len(a.Features), len(b.Features))
+	}
+	for _, p := range []struct {
+		name string
+		a, b float32
+	}{{"score", a.Score, b.Score}, {"probability", a.Prob, b.Prob}, {"rank", a.Rank, b.Rank}, {"threshold", a.Threshold, b.Threshold}, {"review probability", a.ReviewProb, b.ReviewProb}} {
+		if math.Float32bits(p.a) != math.Float32bits(p.b) {
+			return f(p.name, p.a, p.b)
+		}
+	}
+	switch {
+	case a.Action != b.Action:
+		return f("action", a.Action, b.Action)
+	case a.Bundle != b.Bundle:
+		return f("bundle", fmt.Sprintf("%016x", a.Bundle), fmt.Sprintf("%016x", b.Bundle))
+	case a.Spec != b.Spec || a.Engine != b.Engine:
+		return f("spec and engine", fmt.Sprintf("%016x %016x", a.Spec, a.Engine), fmt.Sprintf("%016x %016x", b.Spec, b.Engine))
+	case a.Tx != b.Tx:
+		return f("transaction", a.Tx, b.Tx)
+	}
+	return "the recorded bytes differ from the recomputed ones"
+}
+
+// checkFacts compares the headers of a batch with the state after it.
+func (v *Verifier) checkFacts(f *schemas.Facts, base int64, records int) {
+	if int(f.Records) != records {
+		v.find(Finding{Kind: "chain", Partition: v.shard, Offset: base, Ledger: true, What: fmt.Sprintf("header says %d records, the batch has %d", f.Records, records)})
+	}
+	want := positions(nil, v.state.Progress[Transactions])
+	if !slices.Equal(want, f.Sources) {
+		v.find(Finding{Kind: "chain", Partition: v.shard, Offset: base, Ledger: true, What: fmt.Sprintf("header says source positions %v, its decisions %v", f.Sources, want)})
+	}
+	if f.Bundle != v.state.Champion {
+		v.different(v.shard, base, true, fmt.Sprintf("bundle in the header is %.8x, the ledger took %.8x", f.Bundle, v.state.Champion))
+	}
+	if f.Engine != EngineHash {
+		v.different(v.shard, base, true, fmt.Sprintf("engine in the header is %.8x, this is %.8x", f.Engine, EngineHash))
+	}
+}
+
+func (v *Verifier) different(partition int32, offset int64, ledger bool, what string) {
+	v.Report.Different++
+	v.find(Finding{Kind: "different", Partition: partition, Offset: offset, Ledger: ledger, What: what})
+}
+
+func (v *Verifier) find(f Finding) {
+	if len(v.Report.First) < maxFindings {
+		v.Report.First = append(v.Report.First, f)
+	}
+}
+
+// Source compares one source record that exists, in the order of its
+// partition, with what was decided: decided is the offset of the next decision
+// of the partition that is not yet matched, or a negative number at the end.
+func (v *Verifier) Source(partition int32, offset int64, decided bool) {
+	v.Report.SourceRecords++
+	if !decided {
+		v.Report.Lost++
+		v.find(Finding{Kind: "lost", Partition: partition, Offset: offset, What: "has no decision"})
+	}
+}
