@@ -74,8 +74,8 @@ func (n *Node) produce(ctx context.Context, topic string, partition int32, b *ka
 // published counts a durable step.
 func (n *Node) published(f *flight) {
 	m, now := n.Metrics, n.Now().UnixMilli()
-	for _, at := range f.stamps {
-		m.Decision.Observe(float64(now-at) / 1000)
+	for _, p := range f.places {
+		m.Decision.Observe(float64(now-p.Timestamp) / 1000)
 	}
 	for _, v := range f.verdicts {
 		m.decided(v)
@@ -83,7 +83,7 @@ func (n *Node) published(f *flight) {
 	m.Position.Set(float64(f.end))
 	n.set(func(s *Status) { s.Counts, s.Ledger = f.counts, f.end })
 	if n.OnPublished != nil {
-		n.OnPublished(f.stamps)
+		n.OnPublished(f.places, f.verdicts)
 	}
 }
 

@@ -58,9 +58,9 @@ type Config struct {
 	Metrics *Metrics
 	// Probe, if set, is told the phase the owner is in; tests kill there.
 	Probe func(phase string)
-	// OnPublished, if set, is called with every durable step: the Kafka
-	// timestamps of its source records and the counts so far.
-	OnPublished func(stamps []int64)
+	// OnPublished, if set, is called with every durable step: where its source
+	// records were and what became of them. It must not keep the slices.
+	OnPublished func(places []schemas.Place, verdicts []schemas.Verdict)
 }
 
 func (c Config) withDefaults() Config {

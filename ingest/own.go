@@ -126,10 +126,9 @@ func (o *owner) fill(ctx context.Context, f *flight) error {
 	f.out.reset()
 	o.swap(&f.out)
 	o.decider.step(o.state, &o.work, &f.out)
-	f.stamps, f.verdicts = f.stamps[:0], f.verdicts[:0]
-	for i, p := range o.work.rows.Place {
-		f.stamps, f.verdicts = append(f.stamps, p.Timestamp), append(f.verdicts, o.work.rows.Verdict[i])
-	}
+	f.places, f.verdicts = f.places[:0], f.verdicts[:0]
+	f.places = append(f.places, o.work.rows.Place...)
+	f.verdicts = append(f.verdicts, o.work.rows.Verdict...)
 	o.merge.release()
 	err := o.encode(f)
 	f.counts, f.end = o.state.Counts, o.decided.Offset
@@ -207,7 +206,7 @@ func positions(dst []schemas.Position, list []Progress) []schemas.Position {
 func (o *owner) genesis(ctx context.Context) error {
 	f := <-o.publish.free
 	f.out.reset()
-	f.stamps, f.verdicts = f.stamps[:0], f.verdicts[:0]
+	f.places, f.verdicts = f.places[:0], f.verdicts[:0]
 	g := schemas.Genesis{Topic: []byte(o.node.Topics.Transactions), TopicID: o.node.sourceID}
 	for _, p := range o.state.Progress[Transactions] {
 		g.Start = append(g.Start, schemas.Position{Partition: p.Partition, Offset: p.Offset + 1})

@@ -27,9 +27,9 @@ type flight struct {
 	headers []kafka.Header
 	scratch []byte
 	bytes   []byte // the record batch as sent, and sent again
-	// For the metrics, once it is durable: the Kafka timestamps of the source
-	// records, their outcomes, the counts and the ledger offset after the step.
-	stamps   []int64
+	// For the metrics, once it is durable: the source records' places and
+	// outcomes, the counts and the ledger offset after the step.
+	places   []schemas.Place
 	verdicts []schemas.Verdict
 	counts   Counts
 	end      int64

@@ -133,7 +133,7 @@ func (w *world) runUntil(want int64, change func(*Config)) {
 		if change != nil {
 			change(c)
 		}
-		c.OnPublished = func([]int64) {
+		c.OnPublished = func([]schemas.Place, []schemas.Verdict) {
 			if s := n.Status(); s.Counts.Decisions() >= want {
 				cancel()
 			}
