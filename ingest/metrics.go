@@ -27,6 +27,7 @@ import (
 //	weir_halted{reason}                        1 while the scorer refuses to go on
 //	weir_owner                                 1 while this node decides
 //	weir_model_info{bundle}                    1 for the bundle that decides
+//	weir_models_refused_total                  champions that were refused
 type Metrics struct {
 	decisions   [schemas.NumOutcomes][schemas.NumReasons]prometheus.Counter
 	byOutcome   *prometheus.CounterVec
@@ -47,6 +48,7 @@ type Metrics struct {
 	Halted      *prometheus.GaugeVec
 	Owner       prometheus.Gauge
 	Model       *prometheus.GaugeVec
+	Refused     prometheus.Counter
 }
 
 // NewMetrics registers the metrics with r.
@@ -91,6 +93,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		Corrections: counter("weir_corrections_total", "Rebuilds because another writer's batch was taken first."),
 		Halted:      gauges("weir_halted", "1 while the scorer refuses to go on.", "reason"),
 		Owner:       gauge("weir_owner", "1 while this node decides."),
+		Refused:     counter("weir_models_refused_total", "Champions that were refused."),
 		Model:       gauges("weir_model_info", "1 for the bundle that decides.", "bundle"),
 	}
 	r.MustRegister(m.byOutcome, m.Malformed)

@@ -1,12 +1,17 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/weir-risk/weir/ingest/kafka"
@@ -26,61 +31,88 @@ type Slot struct {
 }
 
 func (s *Slot) signed(name string) []byte {
-	return []byte("weir slot\n" + name + "\n" + s.Bundle + "\n" + s.By + "\n" + s.Reason + "\n" + s.Previous)
+	b := []byte("weir slot")
+	for _, text := range []string{name, s.Bundle, s.By, s.Reason, s.Previous} {
+		b = strconv.AppendQuote(append(b, '\n'), text)
+	}
+	return b
 }
 
 // The errors of models.
 var (
 	ErrNoBundle    = errors.New("models does not hold this bundle")
 	ErrSlotRefused = errors.New("the slot is not signed by a trusted key")
+	ErrModelsAway  = errors.New("the topic could not be read")
 )
 
-// Models is what the topic models held when it was read.
+// Models follows the topic models: where its bundles are, and what its slots
+// point at. Bundles are read when they are opened, so that a long history of
+// them costs no memory. One goroutine uses it.
 type Models struct {
-	Bundles map[[32]byte][]byte // the files, by their content's hash
-	Slots   map[string]Slot     // by name; only those with a good signature
-	Refused []error             // what was not taken, and why
-	next    int64
+	Slots   map[string]Slot // by name; only those with a good signature
+	Refused []error         // the last records that were not taken, and why
+
+	log    *kafka.Client
+	topic  string
+	trust  []ed25519.PublicKey
+	reader *kafka.Reader
+	at     map[[32]byte]int64 // the offset of each bundle
 }
 
-// ReadModels reads the topic models to its end.
-func ReadModels(ctx context.Context, log *kafka.Client, topics schemas.Topics, trust []ed25519.PublicKey) (*Models, error) {
-	_, end, err := log.Offsets(ctx, topics.Models, 0)
+// refusedKept bounds Models.Refused.
+const refusedKept = 100
+
+// NewModels returns what has read nothing yet; trust are the keys whose bundles
+// and slots are taken.
+func NewModels(log *kafka.Client, topics schemas.Topics, trust []ed25519.PublicKey) *Models {
+	return &Models{Slots: make(map[string]Slot), log: log, topic: topics.Models, trust: trust,
+		reader: kafka.NewReader(log, topics.Models, 0, kafka.Earliest), at: make(map[[32]byte]int64)}
+}
+
+// Read reads on to where the topic ends now.
+func (m *Models) Read(ctx context.Context) error {
+	_, end, err := m.log.Offsets(ctx, m.topic, 0)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	m := &Models{Bundles: make(map[[32]byte][]byte), Slots: make(map[string]Slot)}
-	r := kafka.NewReader(log, topics.Models, 0, kafka.Earliest)
-	defer r.Close()
-	for {
-		records, err := r.Next(ctx, end)
-		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", topics.Models, err)
-		}
-		if records == nil {
-			return m, nil
-		}
-		for records.Next() {
-			m.add(records.Record(), trust)
-		}
-		if err := records.Err(); err != nil {
-			return nil, fmt.Errorf("read %s: %w", topics.Models, err)
+	for more := true; more; {
+		if more, err = m.next(ctx, end); err != nil {
+			return err
 		}
 	}
+	return nil
+}
+
+// Follow waits for what comes next; it returns without anything new from time
+// to time.
+func (m *Models) Follow(ctx context.Context) error {
+	_, err := m.next(ctx, math.MaxInt64)
+	return err
+}
+
+// next takes one fetch in and reports whether there was one before end.
+func (m *Models) next(ctx context.Context, end int64) (bool, error) {
+	records, err := m.reader.Next(ctx, end)
+	if err != nil || records == nil {
+		return false, err
+	}
+	for records.Next() {
+		m.add(records.Record())
+	}
+	return true, records.Err()
 }
 
 // add takes one record in.
-func (m *Models) add(r *kafka.Record, trust []ed25519.PublicKey) {
+func (m *Models) add(r *kafka.Record) {
 	key := string(r.Key)
-	m.next = r.Offset + 1
 	if name, ok := strings.CutPrefix(key, "slot/"); ok {
 		var s Slot
 		err := json.Unmarshal(r.Value, &s)
-		if err == nil && !s.trusted(name, trust) {
+		if err == nil && !s.trusted(name, m.trust) {
 			err = ErrSlotRefused
 		}
 		if err != nil {
-			m.Refused = append(m.Refused, fmt.Errorf("slot %s at offset %d: %w", name, r.Offset, err))
+			m.refuse(fmt.Errorf("slot %s at offset %d: %w", name, r.Offset, err))
 			return
 		}
 		m.Slots[name] = s
@@ -89,10 +121,31 @@ func (m *Models) add(r *kafka.Record, trust []ed25519.PublicKey) {
 	name, ok := strings.CutPrefix(key, "bundle/")
 	hash, err := hex.DecodeString(name)
 	if !ok || err != nil || len(hash) != 32 {
-		m.Refused = append(m.Refused, fmt.Errorf("record %d of models has the key %q, which is neither a bundle's nor a slot's", r.Offset, key))
+		m.refuse(fmt.Errorf("record %d of %s has the key %q, which is neither a bundle's nor a slot's", r.Offset, m.topic, key))
 		return
 	}
-	m.Bundles[[32]byte(hash)] = append([]byte(nil), r.Value...)
+	m.at[[32]byte(hash)] = r.Offset
+}
+
+func (m *Models) refuse(err error) {
+	if len(m.Refused) == refusedKept {
+		m.Refused = append(m.Refused[:0], m.Refused[1:]...)
+	}
+	m.Refused = append(m.Refused, err)
+}
+
+// Bundles returns the hashes of the bundles that the topic holds, oldest first.
+func (m *Models) Bundles() [][32]byte {
+	list := slices.Collect(maps.Keys(m.at))
+	slices.SortFunc(list, func(a, b [32]byte) int { return cmp.Compare(m.at[a], m.at[b]) })
+	return list
+}
+
+// Champion returns the hash of the bundle that should decide; zero is none.
+func (m *Models) Champion() (hash [32]byte) {
+	// A slot's signature was checked, and it holds a hash or decides nothing.
+	_, _ = hex.Decode(hash[:], []byte(m.Slots["champion"].Bundle))
+	return hash
 }
 
 func (s *Slot) trusted(name string, trust []ed25519.PublicKey) bool {
@@ -108,15 +161,32 @@ func (s *Slot) trusted(name string, trust []ed25519.PublicKey) bool {
 	return false
 }
 
-// Open reads a bundle that models holds, and makes a scorer of it. The bundle is
-// checked as any is: signature, spec, and the bits of its self-test on the back
-// end that will serve it.
-func (m *Models) Open(hash, spec [32]byte, trust []ed25519.PublicKey) (*scoring.Bundle, scoring.Scorer, error) {
-	data, ok := m.Bundles[hash]
-	if !ok {
-		return nil, nil, fmt.Errorf("bundle %x: %w", hash, ErrNoBundle)
+// Open reads a bundle and makes a scorer of it. The bundle is checked as any is:
+// signature, spec, and the bits of its self-test on the back end that will serve
+// it. The error wraps ErrNoBundle where the topic does not hold it.
+func (m *Models) Open(ctx context.Context, hash, spec [32]byte) (*scoring.Bundle, scoring.Scorer, error) {
+	data, err := m.File(ctx, hash)
+	if err != nil {
+		return nil, nil, err
 	}
-	return OpenBundle(data, spec, trust)
+	b, s, err := OpenBundle(data, spec, m.trust)
+	if err == nil && b.Hash != hash {
+		err = fmt.Errorf("bundle %.8x is filed under %.8x: %w", b.Hash, hash, scoring.ErrHash)
+	}
+	return b, s, err
+}
+
+// File returns a bundle's file as the topic holds it, unchecked.
+func (m *Models) File(ctx context.Context, hash [32]byte) ([]byte, error) {
+	offset, ok := m.at[hash]
+	if !ok {
+		return nil, fmt.Errorf("bundle %.8x: %w", hash, ErrNoBundle)
+	}
+	r, err := kafka.NewReader(m.log, m.topic, 0, offset).Get(ctx, offset)
+	if err != nil {
+		return nil, fmt.Errorf("read bundle %.8x: %w: %w", hash, ErrModelsAway, err)
+	}
+	return append([]byte(nil), r.Value...), nil
 }
 
 // OpenBundle checks a bundle's file and makes a scorer of it.

@@ -97,6 +97,8 @@ type Node struct {
 	sourceID [16]byte
 	ends     [numClasses]map[int32]int64
 
+	refused [32]byte // the champion that was refused last; of the goroutine that watches
+
 	mu       sync.Mutex
 	champion *scoring.Bundle
 	scorer   scoring.Scorer
@@ -123,6 +125,10 @@ func (n *Node) Use(b *scoring.Bundle, s scoring.Scorer) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.champion, n.scorer = b, s
+	n.Metrics.Model.Reset()
+	if b != nil {
+		n.Metrics.Model.WithLabelValues(hex32(b.Hash)).Set(1)
+	}
 }
 
 func (n *Node) bundle() (*scoring.Bundle, scoring.Scorer) {

@@ -126,6 +126,12 @@ func (w *world) node(change func(*Config)) *Node {
 // and waits for it.
 func (w *world) runUntil(want int64, change func(*Config)) {
 	w.t.Helper()
+	w.runNode(want, change, func(context.Context, *Node) {})
+}
+
+// runNode does as runUntil; before is called with the node before it runs.
+func (w *world) runNode(want int64, change func(*Config), before func(context.Context, *Node)) {
+	w.t.Helper()
 	ctx, cancel := context.WithCancel(w.t.Context())
 	defer cancel()
 	var n *Node
@@ -139,6 +145,7 @@ func (w *world) runUntil(want int64, change func(*Config)) {
 			}
 		}
 	})
+	before(ctx, n)
 	done := make(chan error)
 	go func() { done <- n.Run(ctx) }()
 	select {
