@@ -137,6 +137,15 @@ func (n *Node) bundle() (*scoring.Bundle, scoring.Scorer) {
 	return n.champion, n.scorer
 }
 
+// Champion returns the hash of the bundle that decides from the next step on;
+// zero is none.
+func (n *Node) Champion() [32]byte {
+	if b, _ := n.bundle(); b != nil {
+		return b.Hash
+	}
+	return [32]byte{}
+}
+
 // Status returns what the node says of itself now.
 func (n *Node) Status() Status {
 	n.mu.Lock()

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/term"
+)
+
+// The exit codes of every command.
+const (
+	exitOK     = 0
+	exitFailed = 1 // it did not work, or what was checked is wrong
+	exitUsage  = 2 // the command line is wrong
+)
+
+// errFound ends a command with exit code 1 after it has said itself what is
+// wrong.
+var errFound = errors.New("something is wrong")
+
+// usageError is a mistake on the command line.
+type usageError struct{ text string }
+
+func (e usageError) Error() string { return e.text }
+
+func usagef(format string, a ...any) error { return usageError{fmt.Sprintf(format, a...)} }
+
+// env is the world of a command: its streams and its environment. Tests make
+// one of buffers.
+type env struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	lookup         func(string) (string, bool)
+	tty            bool // whether stderr is a terminal: progress bars are drawn
+	json           bool // --json
+}
+
+func newEnv(stdin, stdout, stderr *os.File, lookup func(string) (string, bool)) *env {
+	return &env{stdin: stdin, stdout: stdout, stderr: stderr, lookup: lookup, tty: term.IsTerminal(int(stderr.Fd()))}
+}
+
+func (e *env) printf(format string, a ...any) { fmt.Fprintf(e.stdout, format, a...) }
+
+// report prints v as the last line of a command that was asked for --json.
+func (e *env) report(v any) error {
+	if !e.json {
+		return nil
+	}
+	line, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode the report: %w", err)
+	}
+	_, err = fmt.Fprintf(e.stdout, "%s\n", line)
+	return err
+}
+
+// A command is one subcommand of weir.
+type command struct {
+	name     string
+	args     string // what follows the flags in the usage line, "" for nothing
+	summary  string // one line
+	about    string // a paragraph or two, more than the summary says
+	examples []string
+	hidden   bool // of no use to people: weir starts itself with it
+	json     bool // whether it reports, and so takes --json
+	// flags declares the command's flags on fs and returns what runs it once
+	// they are parsed; args is what follows them.
+	flags func(fs *flag.FlagSet) func(ctx context.Context, e *env, args []string) error
+}
+
+// run is the whole program: it returns the exit code.
+func run(ctx context.Context, args []string, e *env) int {
+	if len(args) == 0 || args[0] == "help" && len(args) == 1 || args[0] == "--help" || args[0] == "-h" {
+		fmt.Fprint(e.stdout, overview())
+		return exitOK
+	}
+	if args[0] == "help" {
+		args = []string{args[1], "--help"}
+	}
+	if args[0] == "--version" {
+		args = []string{"version"}
+	}
+	for _, c := range commands() {
+		if c.name == args[0] {
+			return c.run(ctx, args[1:], e)
+		}
+	}
+	fmt.Fprintf(e.stderr, "weir: there is no command %q; weir --help lists them\n", args[0])
+	return exitUsage
+}
+
+func (c *command) run(ctx context.Context, args []string, e *env) int {
+	fs := flag.NewFlagSet(c.name, flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	f := c.flags(fs)
+	if c.json {
+		fs.BoolVar(&e.json, "json", false, "end with one line of JSON on stdout")
+	}
+	err := fs.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprint(e.stdout, c.help(fs))
+		return exitOK
+	case err != nil:
+		err = usageError{err.Error()}
+	case c.args == "" && fs.NArg() > 0:
+		err = usagef("%q is not expected; flags begin with --", fs.Arg(0))
+	default:
+		err = f(ctx, e, fs.Args())
+	}
+	var usage usageError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errFound):
+		return exitFailed
+	case errors.As(err, &usage):
+		fmt.Fprintf(e.stderr, "weir %s: %v\nweir %s --help says how it is used\n", c.name, err, c.name)
+		return exitUsage
+	}
+	fmt.Fprintf(e.stderr, "weir %s: %v\n", c.name, err)
+	return exitFailed
+}
+
+// help is the text of weir COMMAND --help.
+func (c *command) help(fs *flag.FlagSet) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "weir %s: %s\n\nUsage: weir %s [flags]%s\n\n%s\n", c.name, c.summary, c.name, pad(c.args), strings.TrimSpace(c.about))
+	first := true
+	fs.VisitAll(func(f *flag.Flag) {
+		if first {
+			b.WriteString("\nFlags:\n")
+			first = false
+		}
+		kind, text := flag.UnquoteUsage(f)
+		name := "--" + f.Name
+		if kind != "" {
+			name += " " + kind
+		}
+		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0" && f.DefValue != "0s" {
+			text += " (default " + f.DefValue + ")"
+		}
+		fmt.Fprintf(&b, "  %-26s %s\n", name, strings.ReplaceAll(text, "\n", "\n"+strings.Repeat(" ", 29)))
+	})
+	b.WriteString("\nExamples:\n")
+	for _, x := range c.examples {
+		fmt.Fprintf(&b, "  %s\n", x)
+	}
+	return b.String()
+}
+
+func pad(s string) string {
+	if s == "" {
+		return ""
+	}
+	return " " + s
+}
+
+// overview is the text of weir --help.
+func overview() string {
+	var b strings.Builder
+	b.WriteString("weir scores a stream of payments: every payment in, one durable decision out.\n\nUsage: weir COMMAND [flags]\n\nCommands:\n")
+	for _, c := range commands() {
+		if !c.hidden {
+			fmt.Fprintf(&b, "  %-10s %s\n", c.name, c.summary)
+		}
+	}
+	b.WriteString("\nweir COMMAND --help says more, with examples. Begin with: weir demo\n")
+	return b.String()
+}

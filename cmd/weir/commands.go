@@ -1,0 +1,12 @@
+package main
+
+// commands lists the subcommands in the order in which people meet them.
+func commands() []*command {
+	return []*command{
+		demoCommand,
+		upCommand,
+		scoreCommand,
+		verifyCommand,
+		tailCommand,
+	}
+}

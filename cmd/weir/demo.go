@@ -1,0 +1,241 @@
+package main
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/weir-risk/weir/features/spec"
+	"github.com/weir-risk/weir/ingest"
+	"github.com/weir-risk/weir/ingest/broker"
+	"github.com/weir-risk/weir/ingest/simulate"
+	"github.com/weir-risk/weir/scoring"
+	"github.com/weir-risk/weir/trainer"
+)
+
+var demoCommand = &command{
+	name: "demo", summary: "see weir work: a simulated bank pays, weir learns, scores and alerts", json: true,
+	about: `A simulated bank's past goes through the stream; weir learns a first model from
+what it recorded, swaps it in, and scores the bank's present, faster than life.
+The table shows each second: transactions decided, the time from record to
+durable decision, outcomes, alerts, and how many of the alerts were right by the
+simulator's truth. Nothing is kept unless --data names a folder. It runs until
+Ctrl-C.`,
+	examples: []string{
+		"weir demo                     # until Ctrl-C",
+		"weir demo --seconds 30 --rate 5000",
+		"weir demo --seconds 20 --json # the last line is one JSON object",
+	},
+	flags: func(fs *flag.FlagSet) func(context.Context, *env, []string) error {
+		d := &demo{service: addService(fs), score: addScore(fs)}
+		fs.IntVar(&d.customers, "customers", 4000, "customers of the simulated bank")
+		fs.IntVar(&d.past, "past", 42, "`DAYS` of the past to learn from")
+		fs.IntVar(&d.rate, "rate", 2000, "transactions a second, live")
+		fs.IntVar(&d.seconds, "seconds", 0, "stop after so many `SECONDS` of live stream; 0 runs until Ctrl-C")
+		fs.Uint64Var(&d.seed, "seed", 1, "seed of the simulated bank")
+		set := fs.Lookup("data")
+		set.DefValue, set.Usage = "", "`FOLDER` to keep everything in; a temporary one if not given"
+		_ = set.Value.Set("")
+		return d.run
+	},
+}
+
+// demo is one run of the command.
+type demo struct {
+	service               *serviceFlags
+	score                 *scoreFlags
+	customers, past, rate int
+	seconds               int
+	seed                  uint64
+
+	env  *env
+	s    *service
+	node *ingest.Node
+	spec *spec.Spec
+	feed *feed
+	live *live
+}
+
+func (d *demo) run(ctx context.Context, e *env, _ []string) error {
+	if d.rate < 1 || d.rate > 100_000 {
+		return usagef("--rate %d: 1 to 100000 transactions a second", d.rate)
+	}
+	if d.past < 21 {
+		return usagef("--past %d: the model needs 21 days or more, of which labels take the last 7", d.past)
+	}
+	if d.service.kafka.brokers != "" {
+		return usagef("--kafka: the demo brings its own broker; weir simulate and weir up work on yours")
+	}
+	d.env = e
+	dir := d.service.data
+	if dir == "" {
+		var err error
+		if dir, err = os.MkdirTemp("", "weir-demo-"); err != nil {
+			return fmt.Errorf("make a temporary folder: %w", err)
+		}
+		defer os.RemoveAll(dir)
+		d.service.data = dir
+	}
+	b, err := broker.Start(broker.Options{})
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	d.service.kafka.brokers = b.Addr()
+	if d.s, err = d.service.open(ctx, e, 4); err != nil {
+		return err
+	}
+	defer d.s.close()
+	return d.serve(ctx)
+}
+
+// serve runs a scorer beside the demo's own story.
+func (d *demo) serve(ctx context.Context) error {
+	// What happens is told by the table; the log would tear it apart.
+	d.s.log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	node, models, err := d.s.scorer(ctx, d.score)
+	if err != nil {
+		return err
+	}
+	d.node = node
+	if d.spec, err = loadSpec(*d.score.spec); err != nil {
+		return err
+	}
+	at, stop, err := serveMetrics(d.service.listen, d.service.pprof, d.s.registry, node.Status)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	d.env.printf("metrics       http://%s/metrics\n", at)
+	d.live = newLive(d)
+	node.OnPublished = d.live.published
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	err = together(ctx,
+		role{"score", node.Run},
+		role{"models", func(ctx context.Context) error { return node.Watch(ctx, models) }},
+		role{"alerts", d.live.watch},
+		role{"demo", func(ctx context.Context) error { defer cancel(); return d.story(ctx) }},
+	)
+	r := reportOf(node.Status())
+	if !d.env.json {
+		d.env.printf("%s\n", r)
+	}
+	if err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return d.env.report(r)
+}
+
+// story is what the demo shows: the past, the lesson, the present.
+func (d *demo) story(ctx context.Context) error {
+	started := time.Now()
+	if err := d.pay(ctx); err != nil {
+		return err
+	}
+	if err := d.learn(ctx); err != nil {
+		return err
+	}
+	return d.live.run(ctx, started)
+}
+
+// pay sends the bank's past and waits until it is decided, by the fallback
+// rules: there is no model yet.
+func (d *demo) pay(ctx context.Context) error {
+	cfg := simulate.DefaultConfig()
+	cfg.Seed, cfg.Customers, cfg.Days = d.seed, d.customers, 0
+	cfg.Merchants, cfg.Terminals, cfg.Devices = max(cfg.Merchants*d.customers/5000, 16), max(cfg.Terminals*d.customers/5000, 24), max(cfg.Devices*d.customers/5000, 8)
+	// Three years back there is room for an hour of present at thousands of
+	// times the speed of life.
+	cfg.Start = time.Now().UTC().Truncate(24*time.Hour).AddDate(-3, 0, 0)
+	cfg.Drift.PushPaymentDay = d.past + 14
+	bank, err := simulate.New(cfg)
+	if err != nil {
+		return err
+	}
+	if d.feed, err = newFeed(ctx, bank, d.s.client, d.s.topics); err != nil {
+		return err
+	}
+	if err := d.feed.rates(ctx, &cfg); err != nil {
+		return err
+	}
+	began, end := time.Now(), cfg.Start.AddDate(0, 0, d.past).UnixMilli()
+	b := newBar(d.env, "the past")
+	defer b.end()
+	expected := int64(cfg.Rate() * 86400 * float64(d.past) * 1.05)
+	decided := func() int64 { return d.node.Status().Counts.Decisions() }
+	for bank.Now() < end {
+		d.feed.draw(1000)
+		if err := d.feed.flush(ctx); err != nil {
+			return err
+		}
+		b.set(decided(), expected)
+	}
+	for decided() < d.feed.total {
+		if err := sleep(ctx, 20*time.Millisecond); err != nil {
+			return err
+		}
+		b.set(decided(), d.feed.total)
+	}
+	b.end()
+	took := time.Since(began)
+	d.env.printf("the past      %s transactions of %d days, decided by rules in %.1f s (%s a second)\n", thousands(d.feed.total), d.past,
+		took.Seconds(), thousands(int64(float64(d.feed.total)/took.Seconds())))
+	return nil
+}
+
+// learn trains a first model on what the ledger holds and publishes it.
+func (d *demo) learn(ctx context.Context) error {
+	began := time.Now()
+	b := newBar(d.env, "learning")
+	defer b.end()
+	rows, err := ledgerRows(ctx, d.s.client, d.s.topics, d.spec, (7 * 24 * time.Hour).Milliseconds())
+	if err != nil {
+		return err
+	}
+	o := trainer.DefaultOptions()
+	o.RowsMax = 60_000 // a first model soon: twice the rows gain a hundredth of average precision
+	o.Explore, o.ExploreKey = 0.0005, [16]byte{byte(d.seed), 1}
+	r, err := trainer.Fit(rows, o, func(done, total int) { b.set(int64(done), int64(total)) })
+	if err != nil {
+		return err
+	}
+	bundle, err := r.Bundle("demo", scoring.SpecText{Name: d.spec.Name, Text: d.spec.Text, Hash: d.spec.Hash})
+	if err != nil {
+		return err
+	}
+	key, err := signingKey(d.service.data)
+	if err != nil {
+		return err
+	}
+	data, sealed, err := trainer.Seal(bundle, key)
+	if err != nil {
+		return err
+	}
+	if err := ingest.PublishBundle(ctx, d.s.client, d.s.topics, data, sealed.Hash, "champion", ingest.Slot{By: "weir demo", Reason: "first model"}, key); err != nil {
+		return err
+	}
+	b.end()
+	d.env.printf("the lesson    learnt in %.1f s from %s transactions, %d known frauds; on later days it finds\n              %.0f %% of frauds in %.2f %% of transactions; signed by %x\n",
+		time.Since(began).Seconds(), thousands(int64(r.Facts.Rows)), r.Facts.Frauds, 100*r.Held.Recall,
+		100*float64(r.Held.Reviewed)/float64(max(r.Held.Rows, 1)), []byte(key.Public().(ed25519.PublicKey))[:4])
+	return nil
+}
+
+// sleep waits, or ends with the context.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

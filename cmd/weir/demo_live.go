@@ -1,0 +1,212 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/weir-risk/weir/ingest"
+	"github.com/weir-risk/weir/ingest/kafka"
+	"github.com/weir-risk/weir/ingest/simulate"
+	"github.com/weir-risk/weir/schemas"
+)
+
+// live is the demo's present: it sends at a steady rate, and watches decisions
+// and alerts as they come.
+type live struct {
+	demo *demo
+
+	mu     sync.Mutex
+	from   []int64         // first live offset of each partition; nil before the present
+	due    [][]int64       // when the record at an offset was sent, ns, by partition and offset modulo the window
+	took   []float64       // ms from record to durable decision, of this second
+	frauds map[string]bool // live frauds by transaction id; true once alerted
+	found  int64           // frauds alerted
+	alerts int64           // on live transactions
+}
+
+// dueWindow is how many records of a partition may be on their way.
+const dueWindow = 1 << 16
+
+func newLive(d *demo) *live { return &live{demo: d, frauds: make(map[string]bool)} }
+
+// published takes in a durable step; it is called by the node's publisher.
+func (l *live) published(places []schemas.Place, _ []schemas.Verdict) {
+	now := time.Now().UnixNano()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.from == nil {
+		return
+	}
+	for _, p := range places {
+		if p.Offset >= l.from[p.Partition] {
+			l.took = append(l.took, float64(now-l.due[p.Partition][p.Offset%dueWindow])/1e6)
+		}
+	}
+}
+
+// watch follows the topic of alerts as a desk would.
+func (l *live) watch(ctx context.Context) error {
+	r := kafka.NewReader(l.demo.s.client, l.demo.s.topics.Alerts, 0, kafka.Earliest)
+	for {
+		records, err := r.Next(ctx, math.MaxInt64)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		for records != nil && records.Next() {
+			var a struct {
+				TxID   string `json:"tx_id"`
+				Source struct {
+					Partition int32 `json:"partition"`
+					Offset    int64 `json:"offset"`
+				} `json:"source"`
+			}
+			if err := json.Unmarshal(records.Record().Value, &a); err != nil {
+				return fmt.Errorf("read an alert: %w", err)
+			}
+			l.alerted(a.TxID, a.Source.Partition, a.Source.Offset)
+		}
+	}
+}
+
+func (l *live) alerted(id string, partition int32, offset int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.from == nil || offset < l.from[partition] {
+		return
+	}
+	l.alerts++
+	if seen, fraud := l.frauds[id]; fraud && !seen {
+		l.frauds[id] = true
+		l.found++
+	}
+}
+
+// begin starts the present: what is sent from here on is watched.
+func (l *live) begin() {
+	f := l.demo.feed
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.from = slices.Clone(f.sent)
+	l.due = make([][]int64, len(f.sent))
+	for p := range l.due {
+		l.due[p] = make([]int64, dueWindow)
+	}
+	f.stamp = func(p int, offset int64) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.due[p][offset%dueWindow] = time.Now().UnixNano()
+	}
+	f.truth = func(tx *simulate.Transaction) {
+		if tx.Fraud() && !tx.Resent {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.frauds[string(tx.AppendID(nil))] = false
+		}
+	}
+}
+
+// run sends and shows until the time is up or the context ends.
+func (l *live) run(ctx context.Context, started time.Time) error {
+	d := l.demo
+	// The swap is between two steps; the past is decided, so it comes with the
+	// first live record.
+	for d.node.Champion() == [32]byte{} {
+		if err := sleep(ctx, 5*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	l.begin()
+	d.env.printf("the present   %s transactions a second, %.0f times the speed of life; Ctrl-C stops\n\n", thousands(int64(d.rate)), l.speed())
+	began, shown, before := time.Now(), 0, d.node.Status()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for sent := 0; ; {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		passed := time.Since(began)
+		if due := int(passed.Seconds() * float64(d.rate)); due > sent {
+			if !d.feed.draw(min(due-sent, d.rate)) {
+				return nil
+			}
+			sent = due
+			if err := d.feed.flush(ctx); err != nil {
+				return err
+			}
+		}
+		if s := int(passed.Seconds()); s > shown {
+			if shown == 0 {
+				d.env.printf("first live transactions scored %.1f s after the start\n\n", time.Since(started).Seconds()-passed.Seconds()+float64(s-1))
+			}
+			now := d.node.Status()
+			l.show(shown, before, now, passed)
+			before, shown = now, s
+		}
+		if d.seconds > 0 && passed >= time.Duration(d.seconds)*time.Second {
+			return l.settle(ctx)
+		}
+	}
+}
+
+// settle waits until what was sent is decided.
+func (l *live) settle(ctx context.Context) error {
+	for l.demo.node.Status().Counts.Decisions() < l.demo.feed.total {
+		if err := sleep(ctx, 5*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// speed is how much faster than life the present goes.
+func (l *live) speed() float64 {
+	cfg := simulate.DefaultConfig()
+	cfg.Customers = l.demo.customers
+	return float64(l.demo.rate) / cfg.Rate()
+}
+
+const headEvery = 20
+
+// show prints one line of the table.
+func (l *live) show(row int, before, now ingest.Status, _ time.Duration) {
+	l.mu.Lock()
+	took := slices.Clone(l.took)
+	l.took = l.took[:0]
+	alerts, found, frauds := l.alerts, l.found, len(l.frauds)
+	l.mu.Unlock()
+	if row%headEvery == 0 {
+		l.demo.env.printf("    tx/s   p50 ms   p99 ms  p99.9 ms      scored  degraded  unscored  duplicate  rejected   alerts  right  frauds found\n")
+	}
+	slices.Sort(took)
+	o := now.Counts.Outcomes
+	l.demo.env.printf("%8s %8.2f %8.2f %9.2f %11s %9s %9s %10s %9s %8s %5s%% %12s%%\n",
+		thousands(now.Counts.Decisions()-before.Counts.Decisions()), quantile(took, .5), quantile(took, .99), quantile(took, .999),
+		thousands(o[schemas.Scored]), thousands(o[schemas.Degraded]), thousands(o[schemas.Unscored]), thousands(o[schemas.Duplicate]), thousands(o[schemas.Rejected]),
+		thousands(alerts), share(found, alerts), share(found, int64(frauds)))
+}
+
+// quantile is the smallest value that a share q of the sorted values does not
+// pass; 0 where there are none.
+func quantile(sorted []float64, q float64) float64 {
+	if len(sorted) == 0 {
+		return 0
+	}
+	return sorted[min(len(sorted)-1, int(math.Ceil(q*float64(len(sorted))))-1)]
+}
+
+func share(part, whole int64) string {
+	if whole == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.0f", 100*float64(part)/float64(whole))
+}

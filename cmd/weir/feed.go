@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"time"
+
+	"github.com/weir-risk/weir/ingest/kafka"
+	"github.com/weir-risk/weir/ingest/simulate"
+	"github.com/weir-risk/weir/schemas"
+)
+
+// A feed writes a simulated bank's records into Kafka, as the bank's own systems
+// would: transactions by their customer's partition, labels as they become
+// known, before the transactions of that moment. One goroutine uses it.
+type feed struct {
+	bank   *simulate.Bank
+	log    *kafka.Client
+	topics schemas.Topics
+	labels kafka.BatchWriter
+	parts  []kafka.BatchWriter
+	counts []int   // records in parts
+	sent   []int64 // offset of the next record of each partition
+	known  int     // records in labels
+	tx     simulate.Transaction
+	label  simulate.Label
+	buf    []byte
+	total  int64
+	// Truth, if set, is told of every transaction before it is sent.
+	truth func(*simulate.Transaction)
+	// Stamp, if set, is told where each transaction will be and when it was due.
+	stamp func(partition int, offset int64)
+}
+
+func newFeed(ctx context.Context, bank *simulate.Bank, log *kafka.Client, topics schemas.Topics) (*feed, error) {
+	t, err := log.Describe(ctx, topics.Transactions)
+	if err != nil {
+		return nil, err
+	}
+	f := &feed{bank: bank, log: log, topics: topics, parts: make([]kafka.BatchWriter, t.Partitions), counts: make([]int, t.Partitions), sent: make([]int64, t.Partitions)}
+	for p := range f.sent {
+		if _, f.sent[p], err = log.Offsets(ctx, topics.Transactions, int32(p)); err != nil {
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+// rates writes the bank's exchange rates.
+func (f *feed) rates(ctx context.Context, cfg *simulate.Config) error {
+	var w kafka.BatchWriter
+	for _, c := range cfg.Currencies {
+		w.Append([]byte(c.Code), c.AppendRate(nil), time.Now().UnixMilli(), nil)
+	}
+	return f.send(ctx, f.topics.Rates, 0, &w)
+}
+
+// draw takes n transactions from the bank and reports whether there are more.
+func (f *feed) draw(n int) bool {
+	now := time.Now().UnixMilli()
+	for range n {
+		if !f.bank.Next(&f.tx) {
+			return false
+		}
+		for f.bank.NextLabel(&f.label) {
+			f.buf = f.label.AppendJSON(f.buf[:0])
+			f.labels.Append(f.label.AppendID(nil), f.buf, now, nil)
+			f.known++
+		}
+		if f.truth != nil {
+			f.truth(&f.tx)
+		}
+		f.buf = f.tx.AppendCustomer(f.buf[:0])
+		h := fnv.New32a()
+		_, _ = h.Write(f.buf)
+		p := int(h.Sum32() % uint32(len(f.parts)))
+		if f.stamp != nil {
+			f.stamp(p, f.sent[p]+int64(f.counts[p]))
+		}
+		key := len(f.buf)
+		f.buf = f.tx.AppendJSON(f.buf)
+		f.parts[p].Append(f.buf[:key], f.buf[key:], now, nil)
+		f.counts[p]++
+		f.total++
+	}
+	return true
+}
+
+// flush sends what was drawn.
+func (f *feed) flush(ctx context.Context) error {
+	if f.known > 0 {
+		if err := f.send(ctx, f.topics.Labels, 0, &f.labels); err != nil {
+			return err
+		}
+		f.known = 0
+	}
+	for p := range f.parts {
+		if f.counts[p] == 0 {
+			continue
+		}
+		if err := f.send(ctx, f.topics.Transactions, int32(p), &f.parts[p]); err != nil {
+			return err
+		}
+		f.sent[p] += int64(f.counts[p])
+		f.counts[p] = 0
+	}
+	return nil
+}
+
+func (f *feed) send(ctx context.Context, topic string, partition int32, w *kafka.BatchWriter) error {
+	batch, err := w.Finish(kafka.LZ4)
+	if err != nil {
+		return err
+	}
+	if _, err := f.log.Produce(ctx, topic, partition, batch); err != nil {
+		return fmt.Errorf("write to %s partition %d: %w", topic, partition, err)
+	}
+	w.Reset()
+	return nil
+}

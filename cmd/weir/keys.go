@@ -1,0 +1,129 @@
+package main
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/weir-risk/weir/features"
+	"github.com/weir-risk/weir/ingest/decode"
+)
+
+// tokenFlags say where the deployment's token key is: the key under which card
+// numbers and other secrets become tokens.
+type tokenFlags struct{ key, previous string }
+
+func addTokens(fs *flag.FlagSet) *tokenFlags {
+	t := &tokenFlags{}
+	fs.StringVar(&t.key, "token-key-file", "", "`FILE` of the key of tokens, ID:HEX; or the environment variable\nWEIR_TOKEN_KEY")
+	fs.StringVar(&t.previous, "token-key-previous-file", "", "`FILE` of the key before it, during a change of keys")
+	return t
+}
+
+// deployment is what follows from the deployment's token key.
+type deployment struct {
+	tokens *decode.Tokens
+	engine features.Options // keyed: nobody outside can choose texts whose hashes meet
+	check  uint64           // tells the key without telling it
+}
+
+// load reads the keys. Where none is named it is made in the file made, unless
+// that is empty.
+func (t *tokenFlags) load(e *env, made string) (*deployment, error) {
+	text, ok := e.lookup("WEIR_TOKEN_KEY")
+	from := "WEIR_TOKEN_KEY"
+	name := t.key
+	if name == "" && !ok {
+		if made == "" {
+			return nil, usagef("--token-key-file or WEIR_TOKEN_KEY: the spec has secret fields, and tokens of them need a key")
+		}
+		if err := makeTokenKey(made); err != nil {
+			return nil, err
+		}
+		name = made
+	}
+	if name != "" {
+		b, err := readSecret(name)
+		if err != nil {
+			return nil, err
+		}
+		text, from = string(b), name
+	}
+	key, err := decode.ParseKey(text)
+	if err != nil {
+		return nil, fmt.Errorf("token key in %s: %w", from, err)
+	}
+	var previous *decode.Key
+	if t.previous != "" {
+		b, err := readSecret(t.previous)
+		if err != nil {
+			return nil, err
+		}
+		k, err := decode.ParseKey(string(b))
+		if err != nil {
+			return nil, fmt.Errorf("token key in %s: %w", t.previous, err)
+		}
+		previous = &k
+	}
+	d := &deployment{}
+	if d.tokens, err = decode.NewTokens(key, previous); err != nil {
+		return nil, err
+	}
+	copy(d.engine.Key[:], derive(key.Secret, "weir engine"))
+	d.check = binary.BigEndian.Uint64(derive(key.Secret, "weir check"))
+	return d, nil
+}
+
+// derive makes a key for another purpose from the deployment's.
+func derive(secret []byte, purpose string) []byte {
+	m := hmac.New(sha256.New, secret)
+	m.Write([]byte(purpose))
+	return m.Sum(nil)
+}
+
+// readSecret reads a file that only its owner may read.
+func readSecret(name string) ([]byte, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, fmt.Errorf("read key: %w", err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("read key: others than the owner may read %s: chmod 600 it", name)
+	}
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("read key: %w", err)
+	}
+	return b, nil
+}
+
+// makeTokenKey makes a file with a new key where there is none.
+func makeTokenKey(name string) error {
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		return fmt.Errorf("make token key: %w", err)
+	}
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("make token key: %w", err)
+	}
+	var secret [32]byte
+	_, err = rand.Read(secret[:])
+	if err == nil {
+		_, err = fmt.Fprintf(f, "k1:%s\n", hex.EncodeToString(secret[:]))
+	}
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("make token key: %w", err)
+	}
+	return nil
+}

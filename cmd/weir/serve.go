@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/weir-risk/weir/ingest"
+)
+
+// serveMetrics answers /metrics, /healthz and /readyz on addr, and pprof on a
+// port of its own if debug is not empty: profiles tell more than a bank's
+// monitoring needs to see. It returns the address in use and a function that
+// ends both servers.
+func serveMetrics(addr, debug string, reg *prometheus.Registry, status func() ingest.Status) (string, func(), error) {
+	mux := http.NewServeMux()
+	mux.Handle("/metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
+	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) {
+		s := status()
+		w.Header().Set("Content-Type", "application/json")
+		if !s.Ready {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		_ = json.NewEncoder(w).Encode(map[string]any{"ready": s.Ready, "owner": s.Owner, "reason": s.Reason,
+			"ledger_offset": s.Ledger, "decisions": s.Counts.Decisions()})
+	})
+	at, stop, err := listen(addr, mux)
+	if err != nil || debug == "" {
+		return at, stop, err
+	}
+	profiles := http.NewServeMux()
+	profiles.HandleFunc("/debug/pprof/", pprof.Index)
+	profiles.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	profiles.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	profiles.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	_, stopDebug, err := listen(debug, profiles)
+	if err != nil {
+		stop()
+		return "", nil, err
+	}
+	return at, func() { stop(); stopDebug() }, nil
+}
+
+// listen serves h on addr until the returned function is called, which waits
+// for the requests that are being answered.
+func listen(addr string, h http.Handler) (string, func(), error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return "", nil, fmt.Errorf("listen on %s: %w", addr, err)
+	}
+	server := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
+	done := make(chan struct{})
+	go func() { // ends when the server is shut down below
+		defer close(done)
+		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			panic(fmt.Sprintf("BUG: serve %s: %v", addr, err))
+		}
+	}()
+	return l.Addr().String(), func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		_ = server.Shutdown(ctx)
+		_ = server.Close()
+		<-done
+	}, nil
+}

@@ -1,0 +1,240 @@
+package main
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/weir-risk/weir/features/spec"
+	"github.com/weir-risk/weir/ingest"
+	"github.com/weir-risk/weir/ingest/decode"
+	"github.com/weir-risk/weir/ingest/kafka"
+	"github.com/weir-risk/weir/schemas"
+	"github.com/weir-risk/weir/trainer"
+)
+
+// serviceFlags are what every long-running role takes.
+type serviceFlags struct {
+	kafka  *kafkaFlags
+	logger func(*env) (*slog.Logger, error)
+	data   string
+	listen string
+	pprof  string
+}
+
+func addService(fs *flag.FlagSet) *serviceFlags {
+	s := &serviceFlags{kafka: addKafka(fs), logger: addLog(fs)}
+	fs.StringVar(&s.data, "data", "weir-data", "`FOLDER` for snapshots, keys and what else is kept here")
+	fs.StringVar(&s.listen, "listen", "127.0.0.1:9464", "`HOST:PORT` of /metrics, /healthz and /readyz")
+	fs.StringVar(&s.pprof, "pprof", "", "`HOST:PORT` of the profiles, for loopback only; none if not given")
+	return s
+}
+
+// scoreFlags are what a scorer takes beside them.
+type scoreFlags struct {
+	spec                 *string
+	tokens               *tokenFlags
+	trust, group, tenant string
+	codec                string
+	rowsMax              int
+	snapshotEvery        int64
+	session              time.Duration
+	gaps                 gapList
+}
+
+func addScore(fs *flag.FlagSet) *scoreFlags {
+	s := &scoreFlags{spec: addSpec(fs, "payments"), tokens: addTokens(fs)}
+	fs.StringVar(&s.trust, "trust", "", "PEM `FILE` of the public keys whose bundles and slots are taken\n(the one of this data folder if not given)")
+	fs.StringVar(&s.group, "group", "weir-score", "consumer `GROUP` whose members share the shards out")
+	fs.StringVar(&s.tenant, "tenant", "", "`NAME` of the bank or unit, in every decision")
+	fs.StringVar(&s.codec, "compression", "lz4", "`CODEC` of the ledger's batches: none, lz4, zstd, snappy or gzip")
+	fs.IntVar(&s.rowsMax, "rows-max", 4096, "most `RECORDS` in one step")
+	fs.Int64Var(&s.snapshotEvery, "snapshot-every", 2_000_000, "ledger `RECORDS` between two snapshots")
+	fs.DurationVar(&s.session, "session", 6*time.Second, "silence after which a dead scorer's standby takes over")
+	fs.Var(&s.gaps, "accept-gap", "source records `P:FROM-TO` that are gone for good: written into the ledger as given up\n(may be repeated)")
+	return s
+}
+
+// gapList is the value of --accept-gap.
+type gapList []schemas.Gap
+
+func (g *gapList) String() string { return "" }
+
+func (g *gapList) Set(text string) error {
+	var gap schemas.Gap
+	if n, err := fmt.Sscanf(text, "%d:%d-%d", &gap.Partition, &gap.From, &gap.To); n != 3 || err != nil || gap.From > gap.To || gap.From < 0 {
+		return fmt.Errorf("%q is not PARTITION:FROM-TO, such as 0:1200-1350", text)
+	}
+	gap.By = []byte("--accept-gap")
+	*g = append(*g, gap)
+	return nil
+}
+
+// A service is a role that is running: its connections, its metrics, and what
+// they say of it.
+type service struct {
+	flags    *serviceFlags
+	env      *env
+	log      *slog.Logger
+	client   *kafka.Client
+	topics   schemas.Topics
+	registry *prometheus.Registry
+}
+
+// open connects a service to Kafka at brokers and makes the topics that are
+// missing.
+func (f *serviceFlags) open(ctx context.Context, e *env, partitions int) (*service, error) {
+	log, err := f.logger(e)
+	if err != nil {
+		return nil, err
+	}
+	s := &service{flags: f, env: e, log: log, topics: f.kafka.topics(), registry: prometheus.NewRegistry()}
+	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if s.client, err = f.kafka.client(e); err != nil {
+		return nil, err
+	}
+	if err := s.client.Ensure(ctx, s.topics.Layouts(partitions)); err != nil {
+		s.client.Close()
+		return nil, fmt.Errorf("topics on %s: %w", f.kafka.brokers, err)
+	}
+	return s, nil
+}
+
+func (s *service) close() { s.client.Close() }
+
+// scorer makes a node of the flags, with its models read.
+func (s *service) scorer(ctx context.Context, f *scoreFlags) (*ingest.Node, *ingest.Models, error) {
+	sp, err := loadSpec(*f.spec)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(sp.Fallback) == 0 {
+		return nil, nil, fmt.Errorf("spec %s has no fallback line: what is done where no model can score? Write, for example: fallback review when amount > 1000", sp.Name)
+	}
+	keys, err := s.keys(f, sp)
+	if err != nil {
+		return nil, nil, err
+	}
+	trust, err := s.trusted(f.trust)
+	if err != nil {
+		return nil, nil, err
+	}
+	codec, err := kafka.ParseCodec(f.codec)
+	if err != nil {
+		return nil, nil, usagef("--compression: %v", err)
+	}
+	snapshots := filepath.Join(s.flags.data, "snapshots")
+	if err := os.MkdirAll(snapshots, 0o700); err != nil {
+		return nil, nil, fmt.Errorf("make the folder of snapshots: %w", err)
+	}
+	n := ingest.NewNode(s.client, ingest.Config{
+		Spec: sp, Features: keys.engine, Tokens: keys.tokens, KeyCheck: keys.check, Topics: s.topics,
+		Group: f.group, Tenant: f.tenant, SnapshotDir: snapshots, SnapshotEvery: f.snapshotEvery, RowsMax: f.rowsMax, Codec: codec,
+		Membership: kafka.GroupOptions{Session: f.session},
+		Now: time.Now, After: time.After, Log: s.log, Metrics: ingest.NewMetrics(s.registry),
+	})
+	m := ingest.NewModels(s.client, s.topics, trust)
+	if err := n.Load(ctx, m); err != nil {
+		return nil, nil, err
+	}
+	return n, m, nil
+}
+
+// keys loads the token key, which a spec without secrets can do without.
+func (s *service) keys(f *scoreFlags, sp *spec.Spec) (*deployment, error) {
+	return loadKeys(s.env, f.tokens, sp, filepath.Join(s.flags.data, "token.key"))
+}
+
+func loadKeys(e *env, t *tokenFlags, sp *spec.Spec, made string) (*deployment, error) {
+	if _, set := e.lookup("WEIR_TOKEN_KEY"); !decode.NeedsTokens(sp) && t.key == "" && !set && made == "" {
+		return &deployment{}, nil
+	}
+	return t.load(e, made)
+}
+
+// trusted returns the keys whose bundles are taken: those of a file, or the
+// data folder's own, which is made where there is none.
+func (s *service) trusted(file string) ([]ed25519.PublicKey, error) {
+	if file != "" {
+		return trainer.LoadPublicKeys(file)
+	}
+	key, err := signingKey(s.flags.data)
+	if err != nil {
+		return nil, err
+	}
+	return []ed25519.PublicKey{key.Public().(ed25519.PublicKey)}, nil
+}
+
+// signingKey returns the key of a data folder, made where there is none.
+func signingKey(data string) (ed25519.PrivateKey, error) {
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		return nil, fmt.Errorf("make the data folder: %w", err)
+	}
+	key, _, err := trainer.LoadOrMakeKey(filepath.Join(data, "signing.key"))
+	return key, err
+}
+
+// A role is one of the things that a process does until it is told to stop.
+type role struct {
+	name string
+	run  func(context.Context) error
+}
+
+// together runs roles until the context ends or one of them fails, which stops
+// the others; it returns when all have ended.
+func together(ctx context.Context, roles ...role) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan error, len(roles))
+	for _, r := range roles {
+		go func() { // ends with ctx; waited for below
+			err := r.run(ctx)
+			if err != nil {
+				err = fmt.Errorf("%s: %w", r.name, err)
+			}
+			ended <- err
+		}()
+	}
+	var errs []error
+	for range roles {
+		err := <-ended
+		cancel()
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// stopReport is the last line of up, score and demo.
+type stopReport struct {
+	SourceRecords int64 `json:"source_records"`
+	Scored        int64 `json:"scored"`
+	Degraded      int64 `json:"degraded"`
+	Unscored      int64 `json:"unscored"`
+	Duplicate     int64 `json:"duplicate"`
+	Rejected      int64 `json:"rejected"`
+	Alerts        int64 `json:"alerts"`
+	LedgerOffset  int64 `json:"ledger_offset"`
+}
+
+func reportOf(st ingest.Status) stopReport {
+	o := st.Counts.Outcomes
+	return stopReport{SourceRecords: st.Counts.Decisions(), Scored: o[schemas.Scored], Degraded: o[schemas.Degraded], Unscored: o[schemas.Unscored],
+		Duplicate: o[schemas.Duplicate], Rejected: o[schemas.Rejected], Alerts: st.Counts.Alerts, LedgerOffset: st.Ledger}
+}
+
+func (r stopReport) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s source records decided: %s scored, %s degraded, %s unscored, %s duplicate, %s rejected; %s alerts",
+		thousands(r.SourceRecords), thousands(r.Scored), thousands(r.Degraded), thousands(r.Unscored), thousands(r.Duplicate), thousands(r.Rejected), thousands(r.Alerts))
+	return b.String()
+}
