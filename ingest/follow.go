@@ -63,6 +63,9 @@ func (f *follower) add(ctx context.Context, base int64, out *output) error {
 	}
 	u.reset()
 	u.upto = base + int64(out.records()) - 1
+	if len(out.alerts) > 0 {
+		f.node.enter(Unalerted)
+	}
 	for _, i := range out.alerts {
 		if err := u.alert(f.shard, base+int64(i), out.record(int(i)), &f.entry); err != nil {
 			return err
@@ -118,6 +121,9 @@ func (f *follower) run(ctx context.Context) error {
 				return err
 			}
 			f.mark.Store(u.upto)
+			if len(f.queue) == 0 {
+				f.node.leave(Unalerted)
+			}
 			select {
 			case f.spare <- u:
 			default: // what a take-over put in front came from outside the pool

@@ -56,8 +56,9 @@ type Config struct {
 	After   func(time.Duration) <-chan time.Time
 	Log     *slog.Logger
 	Metrics *Metrics
-	// Probe, if set, is told the phase the owner is in; tests kill there.
-	Probe func(phase string)
+	// Probe, if set, is told what the node enters and leaves, by several
+	// goroutines; tests kill there.
+	Probe func(p Phase, in bool)
 	// OnPublished, if set, is called with every durable step: where its source
 	// records were and what became of them. It must not keep the slices.
 	OnPublished func(places []schemas.Place, verdicts []schemas.Verdict)
@@ -212,6 +213,7 @@ var haltReasons = map[string]error{
 
 // session is one membership: restore, stand by, own.
 func (n *Node) session(ctx context.Context) error {
+	n.enter(Joining)
 	member, err := kafka.Join(ctx, n.log, n.Group, n.Topics.Decisions, n.Membership)
 	if err != nil {
 		return fmt.Errorf("join group %s: %w", n.Group, err)
@@ -230,6 +232,7 @@ func (n *Node) session(ctx context.Context) error {
 	if err := n.prepare(held, f.state); err != nil {
 		return err
 	}
+	n.leave(Joining)
 	n.Metrics.Owner.Set(1)
 	n.Metrics.Halted.Reset()
 	defer n.Metrics.Owner.Set(0)

@@ -119,9 +119,14 @@ func (o *owner) run(ctx context.Context, pending []*followUp) error {
 func (o *owner) fill(ctx context.Context, f *flight) error {
 	in := &o.state.Spec.Input
 	o.work.reset(len(in.OwnText), len(in.OwnNumber))
-	if err := o.merge.take(ctx, &o.work); err != nil {
+	o.node.enter(Fetching)
+	err := o.merge.take(ctx, &o.work)
+	o.node.leave(Fetching)
+	if err != nil {
 		return err
 	}
+	o.node.enter(Stepping)
+	defer o.node.leave(Stepping)
 	started := o.node.Now()
 	f.out.reset()
 	o.swap(&f.out)
@@ -130,7 +135,7 @@ func (o *owner) fill(ctx context.Context, f *flight) error {
 	f.places = append(f.places, o.work.rows.Place...)
 	f.verdicts = append(f.verdicts, o.work.rows.Verdict...)
 	o.merge.release()
-	err := o.encode(f)
+	err = o.encode(f)
 	f.counts, f.end = o.state.Counts, o.decided.Offset
 	o.node.Metrics.stepped(&o.work, o.node.Now().Sub(started))
 	return err
@@ -246,6 +251,8 @@ func (o *owner) snapshot(ctx context.Context) error {
 	if err := o.quiesce(ctx); err != nil {
 		return err
 	}
+	o.node.enter(Snapshotting)
+	defer o.node.leave(Snapshotting)
 	o.state.AlertsMark = o.after.mark.Load()
 	o.state.DeadMark = o.state.AlertsMark
 	err := o.node.saveSnapshot(o.state)

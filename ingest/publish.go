@@ -72,6 +72,8 @@ func (p *publisher) run(ctx context.Context) error {
 // publish sends one batch until it is taken. A request whose fate is unknown is
 // looked up in the log before the same bytes are sent again.
 func (p *publisher) publish(ctx context.Context, f *flight) error {
+	p.node.enter(Unacknowledged)
+	defer p.node.leave(Unacknowledged)
 	for attempt := 0; ; attempt++ {
 		at := *p.at.Load()
 		base, err := p.node.log.Produce(ctx, p.node.Topics.Decisions, p.shard, f.bytes)

@@ -141,7 +141,7 @@ func (s *service) scorer(ctx context.Context, f *scoreFlags) (*ingest.Node, *ing
 		Spec: sp, Features: keys.engine, Tokens: keys.tokens, KeyCheck: keys.check, Topics: s.topics,
 		Group: f.group, Tenant: f.tenant, SnapshotDir: snapshots, SnapshotEvery: f.snapshotEvery, RowsMax: f.rowsMax, Codec: codec,
 		Membership: kafka.GroupOptions{Session: f.session},
-		Now: time.Now, After: time.After, Log: s.log, Metrics: ingest.NewMetrics(s.registry),
+		Now:        time.Now, After: time.After, Log: s.log, Metrics: ingest.NewMetrics(s.registry),
 	})
 	m := ingest.NewModels(s.client, s.topics, trust)
 	if err := n.Load(ctx, m); err != nil {

@@ -94,4 +94,3 @@ func printVerified(e *env, r *ingest.Report) error {
 	}
 	return nil
 }
-
