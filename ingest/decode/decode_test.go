@@ -116,6 +116,25 @@ func TestColumnsFailure(t *testing.T) {
 	}
 }
 
+// TestColumnsInside reads a field inside an object from a column of its path.
+func TestColumnsInside(t *testing.T) {
+	d := New(malformedSpec(t), Options{Tokens: testTokens(t)})
+	c, err := d.Columns([]string{"id", "time", "amount", "card.pan", "currency"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b schemas.Batch
+	b.Reset(8, 8)
+	cells := [][]byte{[]byte("t1"), []byte("2026-01-02 03:04:05"), []byte("1.50"), []byte("4000001234567899"), []byte("EUR")}
+	b.Add(schemas.Place{Timestamp: -1})
+	if r := d.DecodeFields(&b, 0, c, cells); r != schemas.NoReason || len(b.Bytes(0, schemas.Card)) == 0 {
+		t.Errorf("%v, card %q", r, b.Bytes(0, schemas.Card))
+	}
+	if _, err := d.Columns([]string{"id", "time", "amount", "card.pan", "card.pan"}); err == nil {
+		t.Error("a column twice was taken")
+	}
+}
+
 // TestTable holds names that the hash cannot tell apart, and finds no others.
 func TestTable(t *testing.T) {
 	names := []string{"", "a", "ab", "abc", "abcd", "12345678", "12345678x12345678", "12345678y12345678", "12345678z12345678", "$", "é"}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/weir-risk/weir/schemas"
@@ -19,31 +21,55 @@ type Columns struct {
 }
 
 // Columns binds the names of a header to the spec's fields: a column NAME is what
-// the path $.NAME reads, columns that no field reads are passed over. It is an
-// error, which wraps [ErrColumns], where a field's column comes twice, where id,
-// time or amount has none, or where a path is deeper than a column can be.
+// the path $.NAME reads, a column a.b what $.a.b does; columns that no field reads
+// are passed over. It is an error, which wraps [ErrColumns], where a field's column
+// comes twice, where two fields would have the same column, where id, time or
+// amount has none, or where a column stands for an object that fields are inside.
 func (d *Decoder) Columns(header []string) (*Columns, error) {
+	named := make(map[string]*node)
+	if err := d.root.columns("", named); err != nil {
+		return nil, err
+	}
 	c := &Columns{leaves: make([]*leaf, len(header))}
-	found := make([]bool, len(d.root.children))
+	found := make(map[*node]bool)
 	for i, name := range header {
-		k := slices.Index(d.root.names.names, name)
-		if k < 0 {
+		n := named[name]
+		switch {
+		case n == nil:
 			continue
-		}
-		if d.root.children[k].leaf == nil {
-			return nil, fmt.Errorf("%w: the spec reads fields inside %q, and a column has none", ErrColumns, name)
-		}
-		if found[k] {
+		case n.leaf == nil:
+			return nil, fmt.Errorf("%w: the spec reads fields inside %q, and a column has none; name it %s.FIELD", ErrColumns, name, name)
+		case found[n]:
 			return nil, fmt.Errorf("%w: the column %q comes twice", ErrColumns, name)
 		}
-		found[k], c.leaves[i] = true, d.root.children[k].leaf
+		found[n], c.leaves[i] = true, n.leaf
 	}
-	for k, n := range d.root.children {
-		if l := n.leaf; !found[k] && l != nil && (l.kind == timeKind || l.kind == amountKind || l.kind == textKind && l.col == int(schemas.ID)) {
-			return nil, fmt.Errorf("%w: the column %q is missing, which id, time or amount is read from", ErrColumns, d.root.names.names[k])
+	var missing []string
+	for name, n := range named {
+		if l := n.leaf; !found[n] && l != nil && (l.kind == timeKind || l.kind == amountKind || l.kind == textKind && l.col == int(schemas.ID)) {
+			missing = append(missing, strconv.Quote(name))
 		}
 	}
+	if len(missing) > 0 {
+		slices.Sort(missing)
+		return nil, fmt.Errorf("%w: no column %s, which id, time or amount is read from", ErrColumns, strings.Join(missing, ", "))
+	}
 	return c, nil
+}
+
+// columns enters what is below n under the name that a column of it has.
+func (n *node) columns(prefix string, named map[string]*node) error {
+	for k, child := range n.children {
+		name := prefix + n.names.names[k]
+		if named[name] != nil {
+			return fmt.Errorf("%w: two fields of the spec would be read from the column %q", ErrColumns, name)
+		}
+		named[name] = child
+		if err := child.columns(name+".", named); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // DecodeFields decodes a flat record into row i of b: cells[k] is the text of
