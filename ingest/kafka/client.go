@@ -65,34 +65,58 @@ func (c *Client) Close() {
 // with runs f over a connection to a broker and keeps the connection where f
 // succeeds.
 func (c *Client) with(ctx context.Context, addr string, f func(*conn) error) error {
-	cn, err := c.get(ctx, addr)
-	if err != nil {
-		return err
+	cn := c.get(addr)
+	if cn == nil {
+		var err error
+		if cn, err = c.dial(ctx, addr); err != nil {
+			return err
+		}
 	}
 	if err := f(cn); err != nil {
 		_ = cn.raw.Close()
 		return err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
-		return cn.raw.Close()
-	}
-	c.idle[addr] = append(c.idle[addr], cn)
+	c.put(addr, cn)
 	return nil
 }
 
-func (c *Client) get(ctx context.Context, addr string) (*conn, error) {
-	c.mu.Lock()
-	list := c.idle[addr]
-	if n := len(list); n > 0 {
-		cn := list[n-1]
-		c.idle[addr] = list[:n-1]
+// idleMax is how long a connection waits for its next request. Brokers close
+// one after ten minutes, balancers and firewalls after about four, some of them
+// without a word: a request over it would then have an unknown outcome.
+const idleMax = time.Minute
+
+// get returns a connection that waits and that the broker has not closed, nil
+// where there is none. Looking first turns most broken connections into another
+// dial; a request that was sent over one might have been carried out.
+func (c *Client) get(addr string) *conn {
+	for {
+		c.mu.Lock()
+		list := c.idle[addr]
+		if len(list) == 0 {
+			c.mu.Unlock()
+			return nil
+		}
+		cn := list[len(list)-1]
+		c.idle[addr] = list[:len(list)-1]
 		c.mu.Unlock()
-		return cn, nil
+		now := time.Now()
+		if now.Sub(cn.idle) < idleMax && (cn.expiry.IsZero() || now.Before(cn.expiry)) && quiet(cn.raw) {
+			return cn
+		}
+		_ = cn.raw.Close()
 	}
-	c.mu.Unlock()
-	return c.dial(ctx, addr)
+}
+
+// put keeps a connection for the next request.
+func (c *Client) put(addr string, cn *conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed || cn.spent {
+		_ = cn.raw.Close()
+		return
+	}
+	cn.idle = time.Now()
+	c.idle[addr] = append(c.idle[addr], cn)
 }
 
 // leader returns the address of the broker that leads a partition.
@@ -250,33 +274,12 @@ func (c *Client) Ensure(ctx context.Context, layouts []schemas.Layout) error {
 	}
 	resp, err := c.admin.CreateTopics(ctx, &req)
 	if err != nil {
-		return fmt.Errorf("create %d topics: %w", len(req.Topics), err)
+		return fmt.Errorf("create %d topics: %w", len(req.Topics), named(err))
 	}
 	for topic, err := range resp.Errors {
 		if err != nil && !errors.Is(err, kafkago.TopicAlreadyExists) {
-			return fmt.Errorf("create topic %s: %w", topic, err)
+			return fmt.Errorf("create topic %s: %w", topic, named(err))
 		}
 	}
 	return nil
-}
-
-// Offsets returns the offset of the first record of a partition and the one
-// after its last. The end is the high watermark: what is not committed by all
-// replicas, or is of an open transaction, counts too.
-func (c *Client) Offsets(ctx context.Context, topic string, partition int32) (start, end int64, err error) {
-	resp, err := c.admin.ListOffsets(ctx, &kafkago.ListOffsetsRequest{
-		Topics: map[string][]kafkago.OffsetRequest{topic: {kafkago.FirstOffsetOf(int(partition)), kafkago.LastOffsetOf(int(partition))}},
-	})
-	if err != nil {
-		return 0, 0, fmt.Errorf("list offsets of %s: %w", topic, err)
-	}
-	for _, p := range resp.Topics[topic] {
-		if p.Partition == int(partition) {
-			if errors.Is(p.Error, kafkago.UnknownTopicOrPartition) {
-				return 0, 0, fmt.Errorf("list offsets of %s partition %d: %w", topic, partition, ErrUnknownTopic)
-			}
-			return p.FirstOffset, p.LastOffset, p.Error
-		}
-	}
-	return 0, 0, fmt.Errorf("list offsets of %s: partition %d is not in the answer: %w", topic, partition, ErrUnknownTopic)
 }

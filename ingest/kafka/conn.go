@@ -11,7 +11,6 @@ import (
 	"slices"
 	"time"
 
-	kafkago "github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/sasl"
 )
 
@@ -26,50 +25,17 @@ type Options struct {
 	Timeout time.Duration
 }
 
-// conn is one connection to a broker. kafka-go dials it, and authenticates
-// over it; after that the requests of the hot path are written and read here,
-// with one buffer each, because kafka-go decodes every record as it reads.
+// conn is one connection to a broker. The requests of the hot path are written
+// and read here, with one buffer each, because kafka-go decodes every record as
+// it reads.
 type conn struct {
-	raw  net.Conn
-	out  []byte
-	in   []byte // short answers are read into it
-	next int32  // correlation id
-}
-
-// dial opens a connection to a broker.
-func (c *Client) dial(ctx context.Context, addr string) (*conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.options.Timeout)
-	defer cancel()
-	cn := &conn{}
-	d := &kafkago.Dialer{ClientID: c.options.ClientID, SASLMechanism: c.options.SASL, Timeout: c.options.Timeout,
-		DialFunc: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			raw, err := (&net.Dialer{}).DialContext(ctx, network, addr)
-			if err != nil {
-				return nil, err
-			}
-			if c.options.TLS != nil {
-				secure := tls.Client(raw, tlsFor(c.options.TLS, addr))
-				if err := secure.HandshakeContext(ctx); err != nil {
-					_ = raw.Close()
-					return nil, err
-				}
-				raw = secure
-			}
-			cn.raw = raw
-			return raw, nil
-		}}
-	if _, err := d.DialContext(ctx, "tcp", addr); err != nil {
-		return nil, fmt.Errorf("connect to broker %s: %w", addr, err)
-	}
-	return cn, nil
-}
-
-func tlsFor(config *tls.Config, addr string) *tls.Config {
-	config = config.Clone()
-	if config.ServerName == "" {
-		config.ServerName, _, _ = net.SplitHostPort(addr)
-	}
-	return config
+	raw    net.Conn
+	out    []byte
+	in     []byte    // short answers are read into it
+	next   int32     // correlation id
+	spent  bool      // of no use for another request
+	idle   time.Time // since when it waits for the next request
+	expiry time.Time // when the broker ends the session; zero is never
 }
 
 // begin starts a request of an API; flexible ones carry a tag section in their
@@ -96,22 +62,37 @@ const answerMax = 512 << 20
 
 // roundTrip sends the request in b and reads the answer into buf, which is
 // grown where it is too small. The connection is of no use after an error,
-// which wraps ErrUnknownOutcome where the request may have been carried out.
+// which wraps ErrUnknownOutcome where the request may have been carried out: a
+// broker carries out only what it has read to its last byte.
 func (cn *conn) roundTrip(ctx context.Context, b, buf []byte, timeout time.Duration) ([]byte, error) {
 	cn.out = b
 	binary.BigEndian.PutUint32(b, uint32(len(b)-4))
 	if err := cn.raw.SetDeadline(time.Now().Add(timeout)); err != nil {
-		return buf, fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
+		return buf, fmt.Errorf("send the request: %w", err)
 	}
 	// A context that ends cuts the wait short: a read in the past fails at once.
 	stop := context.AfterFunc(ctx, func() { _ = cn.raw.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
+	defer func() {
+		if !stop() {
+			// That function may yet run, and would cut the next request short.
+			cn.spent = true
+		}
+	}()
 	if _, err := cn.raw.Write(b); err != nil {
-		return buf, fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
+		return buf, fmt.Errorf("send the request: %w", explain(err, ctx))
 	}
 	var head [8]byte
-	if _, err := io.ReadFull(cn.raw, head[:]); err != nil {
-		return buf, fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
+	if n, err := io.ReadFull(cn.raw, head[:]); err != nil {
+		if n >= 2 && head[0] == tlsAlert && head[1] == tlsMajor {
+			return buf, errWantsTLS
+		}
+		if cn.next == 1 && errors.Is(err, io.EOF) {
+			return buf, fmt.Errorf("%w: %w: %w", ErrUnknownOutcome, errShut, err)
+		}
+		return buf, fmt.Errorf("%w: %w", ErrUnknownOutcome, explain(err, ctx))
+	}
+	if head[0] == tlsAlert && head[1] == tlsMajor {
+		return buf, errWantsTLS
 	}
 	size := binary.BigEndian.Uint32(head[:])
 	if size < 4 || size > answerMax {
@@ -120,13 +101,26 @@ func (cn *conn) roundTrip(ctx context.Context, b, buf []byte, timeout time.Durat
 	if got := int32(binary.BigEndian.Uint32(head[4:])); got != cn.next {
 		return buf, fmt.Errorf("%w: an answer to request %d, not %d", ErrUnknownOutcome, got, cn.next)
 	}
-	n := int(size) - 4
-	if cap(buf) < n {
-		buf = slices.Grow(buf[:0], n)
+	buf, err := readFull(cn.raw, buf, int(size)-4)
+	if err != nil {
+		return buf, fmt.Errorf("%w: %w", ErrUnknownOutcome, explain(err, ctx))
 	}
-	buf = buf[:n]
-	if _, err := io.ReadFull(cn.raw, buf); err != nil {
-		return buf, fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
+	return buf, nil
+}
+
+// readFull reads n bytes into buf, which grows as they come: what an answer
+// claims to be is not believed beyond a few times what there is.
+func readFull(r io.Reader, buf []byte, n int) ([]byte, error) {
+	const stepMin = 1 << 20
+	for buf = buf[:0]; len(buf) < n; {
+		if len(buf) == cap(buf) {
+			buf = slices.Grow(buf, min(n-len(buf), max(stepMin, len(buf))))
+		}
+		have := len(buf)
+		buf = buf[:min(n, cap(buf))]
+		if k, err := io.ReadFull(r, buf[have:]); err != nil {
+			return buf[:have+k], err
+		}
 	}
 	return buf, nil
 }

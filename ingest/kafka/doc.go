@@ -8,10 +8,10 @@
 // reader of the ledger and [Chain] its rule. [Join] makes a member of the group
 // that shares the shards out.
 //
-// kafka-go dials, authenticates, administers and keeps the membership. The
+// kafka-go administers, keeps the membership and has the SASL mechanisms. The
 // requests of the hot path are framed here: kafka-go's own codec costs 0.63 us
 // a record to read and 1.8 us to write, and its answers hide the batches'
-// attributes.
+// attributes. [Security] says how client and brokers prove who they are.
 //
 // A [Client] may be used by many goroutines. Readers, writers and Records are
 // for one. [Classify] says which errors are worth another try.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	kafkago "github.com/segmentio/kafka-go"
 )
 
 // The errors that callers look for; compare with errors.Is.
@@ -13,7 +15,7 @@ var (
 	ErrNotLeader        = errors.New("another broker leads the partition")
 	ErrTooLarge         = errors.New("the batch is larger than the topic's max.message.bytes")
 	ErrRefused          = errors.New("the broker refused the request")
-	ErrUnknownOutcome   = errors.New("the connection broke before the answer: the request may have been carried out")
+	ErrUnknownOutcome   = errors.New("the outcome is unknown: the request may have been carried out")
 	ErrOldFormat        = errors.New("a record batch of message format 0 or 1, which Kafka has not written since 0.11; convert the topic")
 	ErrCorrupt          = errors.New("the record batch is damaged")
 	ErrLostShard        = errors.New("the group gave the shard to another member")
@@ -53,8 +55,20 @@ func protocolError(code int16) error {
 		return fmt.Errorf("%w (code %d)", ErrNotLeader, code)
 	case 10, 18: // MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE
 		return fmt.Errorf("%w (code %d)", ErrTooLarge, code)
-	case 2, 17, 29, 31, 35, 42, 43, 44, 58, 87: // corrupt, invalid topic, not authorised, unsupported, invalid request or record
-		return fmt.Errorf("%w (code %d)", ErrRefused, code)
+	case 7, 20: // REQUEST_TIMED_OUT, NOT_ENOUGH_REPLICAS_AFTER_APPEND: the leader may have appended it
+		return fmt.Errorf("%w: %w", ErrUnknownOutcome, kafkago.Error(code))
+	case 2, 17, 21, 29, 31, 35, 42, 43, 44, 58, 87, // corrupt, invalid topic or acks, not authorised, unsupported, invalid request or record
+		23, 24, 26, 30, 33, 34, 37, 38, 39, 40: // of groups, SASL, and topics to be made
+		return fmt.Errorf("%w: %w", ErrRefused, kafkago.Error(code))
 	}
-	return fmt.Errorf("broker answers with error code %d", code)
+	return fmt.Errorf("the broker answers: %w", kafkago.Error(code))
+}
+
+// named gives an error of kafka-go's the name that it has here.
+func named(err error) error {
+	var code kafkago.Error
+	if errors.As(err, &code) && code > 0 {
+		return protocolError(int16(code))
+	}
+	return err
 }

@@ -38,7 +38,7 @@ func Join(ctx context.Context, c *Client, name, topic string, o GroupOptions) (*
 	if o.Heartbeat == 0 {
 		o.Heartbeat = 500 * time.Millisecond
 	}
-	dialer := &kafkago.Dialer{ClientID: c.options.ClientID, TLS: c.options.TLS, SASLMechanism: c.options.SASL, Timeout: c.options.Timeout}
+	dialer := &kafkago.Dialer{ClientID: c.options.ClientID, DialFunc: c.connect, SASLMechanism: c.options.SASL, Timeout: c.options.Timeout}
 	g, err := kafkago.NewConsumerGroup(kafkago.ConsumerGroupConfig{
 		ID: name, Brokers: c.options.Brokers, Dialer: dialer, Topics: []string{topic},
 		HeartbeatInterval: o.Heartbeat, SessionTimeout: o.Session, RebalanceTimeout: o.Session,
@@ -69,6 +69,9 @@ func (m *Member) Wait(ctx context.Context, shard int32) (context.Context, error)
 			return nil, ctx.Err()
 		case errors.Is(err, kafkago.ErrGroupClosed):
 			return nil, fmt.Errorf("wait for shard %d: %w", shard, err)
+		case errors.Is(err, kafkago.SASLAuthenticationFailed), Classify(named(err)) == Stop:
+			// Without this a member that may not join would wait for ever.
+			return nil, fmt.Errorf("wait for shard %d: %w: %w", shard, ErrRefused, err)
 		case err != nil:
 			// The group's coordinator is away or not yet made (codes 14, 15 and
 			// 16): kafka-go waits its backoff before it tries again.

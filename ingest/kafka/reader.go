@@ -77,12 +77,8 @@ func (r *Reader) fetch(ctx context.Context) (err error) {
 		if err == nil || ctx.Err() != nil || Classify(err) == Stop || attempt == 20 {
 			return errors.Join(err, ctx.Err())
 		}
-		timer := time.NewTimer(min(time.Second, 10*time.Millisecond<<min(attempt, 7)))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return ctx.Err()
+		if err := pause(ctx, attempt); err != nil {
+			return err
 		}
 	}
 }

@@ -23,6 +23,7 @@ type Security struct {
 	// CertFile and KeyFile are this client's own, PEM, where the brokers ask.
 	CertFile, KeyFile string
 	// Mechanism is PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; empty is no SASL.
+	// PLAIN without TLS sends the password as it is.
 	Mechanism, User string
 	// Password is SASL's; PasswordFile, where not empty, holds it instead.
 	Password, PasswordFile string
@@ -67,7 +68,7 @@ func (s Security) config() (*tls.Config, error) {
 	if s.CertFile != "" {
 		pair, err := tls.LoadX509KeyPair(s.CertFile, s.KeyFile)
 		if err != nil {
-			return nil, fmt.Errorf("read the client's certificate: %w", err)
+			return nil, fmt.Errorf("read the client's certificate %s and key %s: %w", s.CertFile, s.KeyFile, err)
 		}
 		c.Certificates = []tls.Certificate{pair}
 	}
@@ -84,7 +85,7 @@ func (s Security) mechanism() (sasl.Mechanism, error) {
 		password = strings.TrimRight(string(b), "\r\n")
 	}
 	if s.User == "" || password == "" {
-		return nil, fmt.Errorf("SASL %s needs a user and a password", s.Mechanism)
+		return nil, fmt.Errorf("SASL %s needs a user and a password, which comes from a file or from the environment", s.Mechanism)
 	}
 	switch s.Mechanism {
 	case "PLAIN":

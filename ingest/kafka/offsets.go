@@ -1,0 +1,145 @@
+package kafka
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	kafkago "github.com/segmentio/kafka-go"
+)
+
+// Offsets returns the offset of the first record of a partition and the one
+// after its last. The end is the high watermark: what is not committed by all
+// replicas does not count, what is of an open transaction does.
+func (c *Client) Offsets(ctx context.Context, topic string, partition int32) (start, end int64, err error) {
+	// Brokers refuse to be asked for two offsets of a partition at once.
+	const first, last = -2, -1
+	if start, err = c.offset(ctx, topic, partition, first); err != nil {
+		return 0, 0, err
+	}
+	end, err = c.offset(ctx, topic, partition, last)
+	return start, end, err
+}
+
+// offset asks a partition's leader for one of its ends. kafka-go would go on
+// asking a leader that was for some seconds.
+func (c *Client) offset(ctx context.Context, topic string, partition int32, which int64) (offset int64, err error) {
+	addr, err := c.leader(ctx, topic, partition)
+	if err != nil {
+		return 0, err
+	}
+	err = c.with(ctx, addr, func(cn *conn) error {
+		b := cn.begin(2, 2, c.options.ClientID, false)
+		raw, err := cn.roundTrip(ctx, appendListOffsets(b, topic, partition, which), cn.in, c.options.Timeout)
+		cn.in = raw
+		if err == nil {
+			offset, err = parseListOffsets(raw)
+		}
+		return err
+	})
+	if err != nil {
+		c.forget(topic, partition)
+		return 0, fmt.Errorf("list offsets of %s partition %d: %w", topic, partition, err)
+	}
+	return offset, nil
+}
+
+// appendListOffsets appends the body of ListOffsets version 2.
+func appendListOffsets(b []byte, topic string, partition int32, which int64) []byte {
+	be := binary.BigEndian
+	b = be.AppendUint32(b, 0xffffffff) // not a replica
+	b = append(b, 0)                   // read uncommitted: up to the high watermark
+	b = be.AppendUint32(b, 1)
+	b = appendString(b, topic)
+	b = be.AppendUint32(b, 1)
+	b = be.AppendUint32(b, uint32(partition))
+	return be.AppendUint64(b, uint64(which))
+}
+
+// parseListOffsets reads the answer of ListOffsets version 2.
+func parseListOffsets(raw []byte) (int64, error) {
+	a := &answer{b: raw}
+	a.int32() // throttle
+	if a.int32() != 1 {
+		return 0, errShort
+	}
+	a.string() // topic
+	if a.int32() != 1 {
+		return 0, errShort
+	}
+	a.int32() // partition
+	code := a.int16()
+	a.int64() // timestamp
+	offset := a.int64()
+	if a.bad {
+		return 0, errShort
+	}
+	return offset, protocolError(code)
+}
+
+// commitAttempts bounds how often a commit is tried while the group's
+// coordinator is being found; with the pauses between them that is 10 s, more
+// than a new broker takes to make its offsets topic.
+const commitAttempts = 24
+
+// CommitOffsets writes how far the partitions of a topic were read, for those
+// who watch a group's lag; weir itself never reads it. Offsets are those of the
+// next record, by partition. The group must have no members: Kafka refuses
+// offsets without a membership while there is one, with ErrRefused, so progress
+// is kept under another name than the group of [Join].
+func (c *Client) CommitOffsets(ctx context.Context, group, topic string, offsets map[int32]int64) error {
+	req := &kafkago.OffsetCommitRequest{GroupID: group, GenerationID: -1, Topics: make(map[string][]kafkago.OffsetCommit, 1)}
+	for p, o := range offsets {
+		req.Topics[topic] = append(req.Topics[topic], kafkago.OffsetCommit{Partition: int(p), Offset: o})
+	}
+	for attempt := 1; ; attempt++ {
+		err := c.commit(ctx, req)
+		if err == nil {
+			return nil
+		}
+		if errors.Is(err, kafkago.UnknownMemberId) {
+			err = fmt.Errorf("%w: the group has members: commit under another group's name", ErrRefused)
+		}
+		if !coordinatorAway(err) || attempt == commitAttempts {
+			return fmt.Errorf("commit %d offsets of %s for group %s: %w", len(offsets), topic, group, named(err))
+		}
+		if err := pause(ctx, attempt); err != nil {
+			return err
+		}
+	}
+}
+
+func (c *Client) commit(ctx context.Context, req *kafkago.OffsetCommitRequest) error {
+	resp, err := c.admin.OffsetCommit(ctx, req)
+	if err != nil {
+		return err
+	}
+	for _, partitions := range resp.Topics {
+		for _, p := range partitions {
+			if p.Error != nil {
+				return p.Error
+			}
+		}
+	}
+	return nil
+}
+
+// coordinatorAway reports whether a group's coordinator is loading, not yet
+// made, or another broker by now: codes 14, 15 and 16.
+func coordinatorAway(err error) bool {
+	return errors.Is(err, kafkago.GroupLoadInProgress) || errors.Is(err, kafkago.GroupCoordinatorNotAvailable) || errors.Is(err, kafkago.NotCoordinatorForGroup)
+}
+
+// pause waits before another attempt.
+func pause(ctx context.Context, attempt int) error {
+	timer := time.NewTimer(min(500*time.Millisecond, 10*time.Millisecond<<min(attempt, 6)))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
