@@ -68,6 +68,7 @@ type Engine struct {
 
 	// Scratch of a row.
 	views  []entity
+	found  entity // the home entity that a label or reversal is at
 	values []float64
 	stack  []float64
 	text   []byte

@@ -42,7 +42,7 @@ func (e *Engine) Label(l *schemas.Label) LabelResult {
 
 // each calls do for every kept event of an id, in its home entity.
 func (e *Engine) each(id uint64, do func(n *entity, pos uint32)) {
-	var n entity
+	n := &e.found
 	for i := e.index.first(id); ; {
 		ref, next, ok := e.index.next(id, i)
 		if !ok {
@@ -53,7 +53,7 @@ func (e *Engine) each(id uint64, do func(n *entity, pos uint32)) {
 		start, end := n.span()
 		for pos := end; pos != start; pos-- {
 			if row := n.rowAt(pos - 1); row[0]&bucketBit == 0 && row[n.k.colID] == id {
-				do(&n, pos-1)
+				do(n, pos-1)
 			}
 		}
 	}
