@@ -59,7 +59,7 @@ func (f *fetcher) run(ctx context.Context) error {
 	}
 }
 
-// fetch makes one request and decodes the answer into c.
+// fetch makes one request and reads the answer into c.
 func (f *fetcher) fetch(ctx context.Context, c *chunk) error {
 	answer, raw, err := f.node.log.Fetch(ctx, kafka.FetchRequest{
 		Topic: f.topic, Partition: f.cursor.partition, Offset: f.position,
@@ -69,7 +69,12 @@ func (f *fetcher) fetch(ctx context.Context, c *chunk) error {
 	if err != nil {
 		return err
 	}
-	f.reader.Reset(&answer, f.position)
+	return f.decode(&answer, c)
+}
+
+// decode reads the records of an answer into c.
+func (f *fetcher) decode(answer *kafka.FetchAnswer, c *chunk) error {
+	f.reader.Reset(answer, f.position)
 	for f.reader.Next() {
 		r := f.reader.Record()
 		f.add(c, r.Offset, r.Timestamp, r.Value)
@@ -145,7 +150,9 @@ func (o *owner) fetchers() []*fetcher {
 	for class, topic := range o.node.sourceTopics() {
 		for _, p := range o.state.Progress[class] {
 			c := &cursor{class: Class(class), partition: p.Partition, end: p.Offset + 1, high: p.Offset + 1}
-			c.start = o.node.ends[class][p.Partition]
+			if o.view != nil {
+				c.start = o.view.ends[class][p.Partition]
+			}
 			o.merge.cursors = append(o.merge.cursors, c)
 			f := &fetcher{
 				node: o.node, cursor: c, topic: topic, position: p.Offset + 1, previous: p.Offset, maxTime: p.MaxTime,

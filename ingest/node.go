@@ -48,6 +48,13 @@ type Config struct {
 	// in order rather than taken as they come; the default is 1 s.
 	SkewMax  time.Duration
 	Unmerged bool // take partitions as they come, always: shows what the merge is for
+	// WatchEvery is how often the topics are compared with what they were. A
+	// shorter time sees a deleted topic sooner; the default is 5 s.
+	WatchEvery time.Duration
+	// AcceptGaps are the source records that an operator gives up: records that
+	// were deleted before they were decided. Each is written into the ledger
+	// if it is exactly what is missing; otherwise the node refuses to go on.
+	AcceptGaps []schemas.Gap
 	Codec    kafka.Codec
 	// Membership says how quickly a dead owner is noticed.
 	Membership kafka.GroupOptions
@@ -82,6 +89,9 @@ func (c Config) withDefaults() Config {
 	if c.SkewMax == 0 {
 		c.SkewMax = time.Second
 	}
+	if c.WatchEvery == 0 {
+		c.WatchEvery = watchEvery
+	}
 	if c.Group == "" {
 		c.Group = "weir-score"
 	}
@@ -94,9 +104,7 @@ type Node struct {
 	Config
 	log *kafka.Client
 
-	// Set at the start of each session, read by its goroutines.
-	sourceID [16]byte
-	ends     [numClasses]map[int32]int64
+	ledgerID [16]byte // of the ledger's topic, as first seen; of the goroutine that owns
 
 	refused [32]byte // the champion that was refused last; of the goroutine that watches
 
@@ -176,8 +184,10 @@ func (n *Node) Run(ctx context.Context) error {
 		case errors.Is(err, ErrOverwritten):
 			n.Metrics.Corrections.Inc()
 			n.Log.Warn("state is rebuilt from the ledger", "cause", err)
+		case errors.Is(err, errNewPartitions):
+			n.Log.Info("begins again", "cause", err)
 		default:
-			n.halt(err)
+			n.alarm("halted", err)
 			if err := n.pause(ctx, attempt+6); err != nil {
 				return nil
 			}
@@ -187,28 +197,49 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 }
 
-// halt says why the node does not go on.
-func (n *Node) halt(err error) {
-	name := "error"
-	for label, target := range haltReasons {
-		if errors.Is(err, target) {
-			name = label
-		}
-	}
+// alarm says what a person has to mend: the log, the metric and the readiness
+// say the same.
+func (n *Node) alarm(what string, err error) {
+	name := haltReason(err)
 	n.Metrics.Halted.Reset()
 	n.Metrics.Halted.WithLabelValues(name).Set(1)
-	n.Log.Error("halted", "reason", name, "cause", err)
-	n.set(func(s *Status) { s.Reason = err.Error() })
+	n.Log.Error(what, "reason", name, "cause", err)
+	n.set(func(s *Status) { s.Ready, s.Reason = false, err.Error() })
 }
 
-// haltReasons are the values of weir_halted's label.
-var haltReasons = map[string]error{
-	"ledger_truncated":  ErrTruncated,
-	"source_recreated":  ErrSourceRecreated,
-	"source_partitions": ErrSourcePartitions,
-	"ledger_partitions": ErrLedgerPartitions,
-	"offset_gone":       kafka.ErrOffsetOutOfRange,
-	"topic_gone":        kafka.ErrUnknownTopic,
+// calm takes an alarm back.
+func (n *Node) calm() {
+	n.Metrics.Halted.Reset()
+	n.set(func(s *Status) { s.Ready, s.Reason = true, "" })
+}
+
+// haltReason returns the value of weir_halted's label.
+func haltReason(err error) string {
+	for _, r := range haltReasons {
+		if errors.Is(err, r.target) {
+			return r.name
+		}
+	}
+	return "error"
+}
+
+// haltReasons are the values of weir_halted's label, beside "error".
+var haltReasons = []struct {
+	name   string
+	target error
+}{
+	{"ledger_truncated", ErrTruncated},
+	{"ledger_recreated", ErrLedgerRecreated},
+	{"ledger_trimmed", kafka.ErrTrimmed},
+	{"ledger_partitions", ErrLedgerPartitions},
+	{"source_recreated", ErrSourceRecreated},
+	{"source_partitions", ErrSourcePartitions},
+	{"source_truncated", ErrSourceTruncated},
+	{"source_gone", ErrSourceGone},
+	{"gap_refused", ErrGapRefused},
+	{"offset_gone", kafka.ErrOffsetOutOfRange},
+	{"topic_gone", kafka.ErrUnknownTopic},
+	{"too_large", kafka.ErrTooLarge},
 }
 
 // session is one membership: restore, stand by, own.
@@ -229,73 +260,26 @@ func (n *Node) session(ctx context.Context) error {
 		return err
 	}
 	// held ends with ErrLostShard as its cause when the group takes the shard away.
-	if err := n.prepare(held, f.state); err != nil {
+	v, err := n.look(held)
+	if err != nil {
 		return err
 	}
+	gaps, err := v.check(f.state, n.AcceptGaps)
+	if err != nil {
+		return err
+	}
+	v.begin(f.state)
 	n.leave(Joining)
 	n.Metrics.Owner.Set(1)
-	n.Metrics.Halted.Reset()
+	n.calm()
 	defer n.Metrics.Owner.Set(0)
 	n.Log.Info("decides", "shard", f.shard, "ledger_offset", f.state.Chain.Offset, "unsettled", len(f.pending))
-	n.set(func(s *Status) { s.Owner, s.Ready, s.Reason = true, true, "" })
-	err = n.own(held, f.shard, f.state, f.followUps())
+	n.set(func(s *Status) { s.Owner = true })
+	err = n.own(held, f, v, gaps)
 	if cause := context.Cause(held); cause != nil && ctx.Err() == nil {
 		return cause
 	}
 	return err
-}
-
-// prepare looks at the source before deciding begins: which partitions there
-// are, where they end, and whether what is needed is still there.
-func (n *Node) prepare(ctx context.Context, s *State) error {
-	for class, topic := range n.sourceTopics() {
-		t, err := n.log.Describe(ctx, topic)
-		if err != nil {
-			return fmt.Errorf("describe %s: %w", topic, err)
-		}
-		if Class(class) == Transactions {
-			if err := n.checkSource(s, t); err != nil {
-				return err
-			}
-		}
-		n.ends[class] = make(map[int32]int64)
-		for p := range int32(t.Partitions) {
-			start, end, err := n.log.Offsets(ctx, topic, p)
-			if err != nil {
-				return fmt.Errorf("look up the ends of %s partition %d: %w", topic, p, err)
-			}
-			at := s.At(Class(class), p)
-			if at.Offset < 0 && at.Offset+1 < start && (Class(class) != Transactions || !s.Genesis) {
-				at.Offset = start - 1
-			}
-			if at.Offset+1 < start || at.Offset+1 > end {
-				return fmt.Errorf("%s partition %d holds offsets %d to %d, the next to decide is %d: %w", topic, p, start, end-1, at.Offset+1, kafka.ErrOffsetOutOfRange)
-			}
-			n.ends[class][p] = end
-		}
-	}
-	return nil
-}
-
-// The errors of a source or a ledger that is not the one it was.
-var (
-	ErrSourceRecreated  = errors.New("the source topic was deleted and made again")
-	ErrSourcePartitions = errors.New("the source topic has another number of partitions than the ledger knows")
-	ErrLedgerPartitions = errors.New("the ledger has another number of partitions than it began with")
-)
-
-func (n *Node) checkSource(s *State, t kafka.Topic) error {
-	n.sourceID = t.ID
-	if !s.Genesis {
-		return nil
-	}
-	if s.TopicID != t.ID {
-		return fmt.Errorf("%s had id %x and has %x: %w", t.Name, s.TopicID, t.ID, ErrSourceRecreated)
-	}
-	if known := len(s.Progress[Transactions]); known != t.Partitions {
-		return fmt.Errorf("%s has %d partitions, the ledger began with %d: %w", t.Name, t.Partitions, known, ErrSourcePartitions)
-	}
-	return nil
 }
 
 func (n *Node) sourceTopics() [numClasses]string {

@@ -57,3 +57,8 @@ func (o *output) genesis(g *schemas.Genesis) {
 	o.buf = schemas.AppendGenesisEntry(o.buf, g)
 	o.end()
 }
+
+func (o *output) gap(g *schemas.Gap) {
+	o.buf = schemas.AppendGapEntry(o.buf, g)
+	o.end()
+}

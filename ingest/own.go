@@ -4,8 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
-	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/weir-risk/weir/ingest/kafka"
@@ -19,6 +19,7 @@ type owner struct {
 	node    *Node
 	shard   int32
 	state   *State
+	view    *view // the topics as they were when the ownership began
 	merge   *merger
 	work    work
 	decider *Decider
@@ -28,22 +29,32 @@ type owner struct {
 	id       schemas.BatchID // of the last batch decided
 	decided  schemas.Anchor  // where it will end, if nobody intrudes
 	unsaved  int64           // ledger records since the last snapshot
-	announce *schemas.BundleTaken
+	saved    atomic.Int64    // the ledger offset of the newest snapshot
+	wanted   atomic.Bool     // a snapshot is wanted before it is due
+	opening  *flight         // what goes into the ledger before the first step, nil for nothing
 }
 
 // own takes the shard over and decides until the context ends or the ownership
 // does. The state must be the fold of the ledger to its end; afterwards it must
 // be thrown away unless the error is nil.
-func (n *Node) own(ctx context.Context, shard int32, s *State, pending []*followUp) error {
+func (n *Node) own(ctx context.Context, fold *fold, v *view, gaps []schemas.Gap) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	o, err := n.newOwner(shard, s)
+	o, err := n.newOwner(fold.shard, fold.state)
 	if err != nil {
 		return err
 	}
+	o.view = v
+	o.saved.Store(fold.saved)
+	o.unsaved = fold.state.Chain.Offset - fold.saved
+	if err := o.begin(gaps); err != nil {
+		return err
+	}
+	pending := fold.followUps()
 	var g group
 	g.start(cancel, func() error { return o.after.run(ctx) })
 	g.start(cancel, func() error { return o.publish.run(ctx) })
+	g.start(cancel, func() error { return o.watch(ctx) })
 	for _, f := range o.fetchers() {
 		g.start(cancel, func() error { return f.run(ctx) })
 	}
@@ -87,10 +98,8 @@ func (o *owner) run(ctx context.Context, pending []*followUp) error {
 			return err
 		}
 	}
-	if !o.state.Genesis {
-		if err := o.genesis(ctx); err != nil {
-			return err
-		}
+	if o.opening != nil {
+		o.publish.flying <- o.opening // it holds a flight, and this is the first
 	}
 	for {
 		var f *flight
@@ -107,7 +116,7 @@ func (o *owner) run(ctx context.Context, pending []*followUp) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		if o.unsaved >= o.node.SnapshotEvery {
+		if o.unsaved >= o.node.SnapshotEvery || o.wanted.Load() {
 			if err := o.snapshot(ctx); err != nil {
 				return err
 			}
@@ -136,7 +145,6 @@ func (o *owner) fill(ctx context.Context, f *flight) error {
 	f.verdicts = append(f.verdicts, o.work.rows.Verdict...)
 	o.merge.release()
 	err = o.encode(f)
-	f.counts, f.end = o.state.Counts, o.decided.Offset
 	o.node.Metrics.stepped(&o.work, o.node.Now().Sub(started))
 	return err
 }
@@ -144,14 +152,14 @@ func (o *owner) fill(ctx context.Context, f *flight) error {
 // swap takes a new bundle between two steps, and says so in the ledger.
 func (o *owner) swap(out *output) {
 	b, scorer := o.node.bundle()
-	if b == o.decider.bundle {
-		return
-	}
-	o.decider.Use(b, scorer)
 	taken := schemas.BundleTaken{Slot: []byte("champion"), Offset: -1}
 	if b != nil {
 		taken.Hash = b.Hash
 	}
+	if b == o.decider.bundle && taken.Hash == o.state.Champion {
+		return
+	}
+	o.decider.Use(b, scorer)
 	if taken.Hash != o.state.Champion {
 		o.state.Champion = taken.Hash
 		out.bundle(&taken)
@@ -177,6 +185,7 @@ func (o *owner) encode(f *flight) error {
 	if err != nil {
 		return fmt.Errorf("encode a step of %d records: %w", f.out.records(), err)
 	}
+	f.counts = o.state.Counts
 	o.unsaved += int64(facts.Records)
 	return nil
 }
@@ -207,60 +216,71 @@ func positions(dst []schemas.Position, list []Progress) []schemas.Position {
 	return dst
 }
 
-// genesis begins the ledger: it names the source topic and where it was begun.
-func (o *owner) genesis(ctx context.Context) error {
-	f := <-o.publish.free
-	f.out.reset()
-	f.places, f.verdicts = f.places[:0], f.verdicts[:0]
-	g := schemas.Genesis{Topic: []byte(o.node.Topics.Transactions), TopicID: o.node.sourceID}
-	for _, p := range o.state.Progress[Transactions] {
-		g.Start = append(g.Start, schemas.Position{Partition: p.Partition, Offset: p.Offset + 1})
-	}
-	o.state.Genesis, o.state.TopicID = true, g.TopicID
-	f.out.genesis(&g)
-	if err := o.encode(f); err != nil {
-		return err
-	}
-	select {
-	case o.publish.flying <- f:
+// begin encodes what has to be in the ledger before the first step: the genesis
+// record, which names the source topic and where it was begun, and the gaps that
+// an operator gave up.
+func (o *owner) begin(gaps []schemas.Gap) error {
+	s := o.state
+	if s.Genesis && len(gaps) == 0 {
 		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
+	f := <-o.publish.free
+	if !s.Genesis {
+		g := schemas.Genesis{Topic: []byte(o.node.Topics.Transactions), TopicID: o.view.topics[Transactions].ID}
+		for _, p := range s.Progress[Transactions] {
+			g.Start = append(g.Start, schemas.Position{Partition: p.Partition, Offset: p.Offset + 1})
+		}
+		s.Genesis, s.TopicID = true, g.TopicID
+		f.out.genesis(&g)
+	}
+	for i := range gaps {
+		g := &gaps[i]
+		s.applyGap(g)
+		f.out.gap(g)
+		o.node.Log.Warn("source records given up", "partition", g.Partition, "from", g.From, "to", g.To, "by", string(g.By))
+	}
+	o.opening = f
+	return o.encode(f)
 }
 
 // quiesce waits until everything decided is taken and everything that follows
-// from it is acknowledged.
-func (o *owner) quiesce(ctx context.Context) error {
-	for o.publish.at.Load().Offset != o.decided.Offset || o.after.mark.Load() != o.decided.Offset-1 {
+// from it is acknowledged. What others appended in between has moved offsets, so
+// that only the publisher knows where the last batch lies.
+func (o *owner) quiesce(ctx context.Context) (schemas.Anchor, error) {
+	for {
+		at := *o.publish.at.Load()
+		if at.Head == o.decided.Head && o.after.mark.Load() == at.Offset-1 {
+			return at, nil
+		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return at, ctx.Err()
 		case <-o.node.after(time.Millisecond):
 		}
 	}
-	return nil
 }
 
-// snapshot writes the state once it holds only what was taken.
+// snapshot writes the state once it holds only what was taken. The marks in it
+// stay those of the last batch, so that it is the fold of the ledger up to there
+// and nothing else; alerts before its position are acknowledged all the same.
 func (o *owner) snapshot(ctx context.Context) error {
+	o.wanted.Store(false)
 	if o.node.SnapshotDir == "" {
 		o.unsaved = 0
 		return nil
 	}
-	if err := o.quiesce(ctx); err != nil {
+	at, err := o.quiesce(ctx)
+	if err != nil {
 		return err
 	}
 	o.node.enter(Snapshotting)
 	defer o.node.leave(Snapshotting)
-	o.state.AlertsMark = o.after.mark.Load()
-	o.state.DeadMark = o.state.AlertsMark
-	err := o.node.saveSnapshot(o.state)
-	if err != nil && errors.Is(err, context.Canceled) {
-		return err
-	}
+	o.state.Chain = at
 	// A full disk must not stop the stream: the metric and the log say it, and
 	// the next try comes after as many records again.
+	if o.node.saveSnapshot(o.state) == nil {
+		o.saved.Store(at.Offset)
+	}
 	o.unsaved = 0
 	return nil
 }

@@ -58,7 +58,7 @@ func (p *publisher) run(ctx context.Context) error {
 			if err := p.publish(ctx, f); err != nil {
 				return err
 			}
-			if err := p.after.add(ctx, p.at.Load().Offset-int64(f.facts.Records), &f.out); err != nil {
+			if err := p.after.add(ctx, f.end-int64(f.facts.Records), &f.out); err != nil {
 				return err
 			}
 			p.node.published(f)
@@ -104,7 +104,8 @@ func (p *publisher) publish(ctx context.Context, f *flight) error {
 }
 
 func (p *publisher) taken(f *flight, base int64) {
-	p.at.Store(&schemas.Anchor{Offset: base + int64(f.facts.Records), Head: f.facts.ID})
+	f.end = base + int64(f.facts.Records)
+	p.at.Store(&schemas.Anchor{Offset: f.end, Head: f.facts.ID})
 }
 
 // settle reads the ledger from the last batch taken to its end and reports

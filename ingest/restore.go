@@ -1,9 +1,12 @@
 package ingest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"strconv"
 
 	"github.com/weir-risk/weir/ingest/kafka"
 	"github.com/weir-risk/weir/schemas"
@@ -18,6 +21,7 @@ type fold struct {
 	folder  Folder
 	reader  *kafka.LedgerReader
 	pending []unsettled
+	saved   int64 // the ledger offset of the snapshot that it began with
 	entry   schemas.Entry
 }
 
@@ -31,21 +35,20 @@ func (f *fold) close() { f.reader.Close() }
 // restore builds the state from the newest good snapshot and the ledger after
 // it. A snapshot that cannot be used is passed over by name.
 func (n *Node) restore(ctx context.Context) (*fold, error) {
-	t, err := n.log.Describe(ctx, n.Topics.Decisions)
+	// Whether it can be folded, the reader says.
+	err := n.checkLedger(ctx, math.MaxInt64, n.Status().Ledger)
 	if err != nil {
-		return nil, fmt.Errorf("describe %s: %w", n.Topics.Decisions, err)
-	}
-	if t.Partitions != 1 {
-		return nil, fmt.Errorf("%s has %d partitions: %w", n.Topics.Decisions, t.Partitions, ErrLedgerPartitions)
+		return nil, err
 	}
 	f := &fold{node: n}
 	if f.state, err = n.newestSnapshot(ctx); err != nil {
 		return nil, err
 	}
+	f.saved = f.state.Chain.Offset
 	f.reader = kafka.NewLedgerReader(n.log, n.Topics.Decisions, f.shard, f.state.Chain)
 	_, end, err := n.log.Offsets(ctx, n.Topics.Decisions, f.shard)
-	if err == nil && end < f.state.Chain.Offset {
-		err = ErrTruncated
+	if err == nil {
+		err = n.checkAlerts(ctx, end)
 	}
 	if err == nil {
 		err = f.until(ctx, end)
@@ -55,6 +58,38 @@ func (n *Node) restore(ctx context.Context) (*fold, error) {
 		return nil, fmt.Errorf("fold %s from %d: %w", n.Topics.Decisions, f.state.Chain.Offset, err)
 	}
 	return f, nil
+}
+
+// checkAlerts sees that the ledger holds the decision of the newest alert. A
+// ledger that was emptied while nothing ran looks like a new one, and its
+// alerts would come at offsets that every reader of alerts has passed.
+func (n *Node) checkAlerts(ctx context.Context, end int64) error {
+	topic := n.Topics.Alerts
+	start, stop, err := n.log.Offsets(ctx, topic, 0)
+	if err != nil {
+		return fmt.Errorf("look up the ends of %s: %w", topic, err)
+	}
+	if start == stop {
+		return nil
+	}
+	r, err := kafka.NewReader(n.log, topic, 0, stop-1).Get(ctx, stop-1)
+	if errors.Is(err, kafka.ErrOffsetOutOfRange) {
+		return nil // not a record of ours
+	}
+	if err != nil {
+		return fmt.Errorf("read the newest alert of %s: %w", topic, err)
+	}
+	if offset, ok := alertOffset(r.Key); ok && offset >= end {
+		return fmt.Errorf("%s holds the alert of ledger offset %d, the ledger ends at %d: %w", topic, offset, end, ErrTruncated)
+	}
+	return nil
+}
+
+// alertOffset returns the ledger offset in an alert's id.
+func alertOffset(id []byte) (int64, bool) {
+	_, offset, ok := bytes.Cut(id, []byte("-"))
+	n, err := strconv.ParseInt(string(offset), 10, 64)
+	return n, ok && err == nil
 }
 
 // newestSnapshot returns the newest state that can be used, or a new one.
@@ -183,7 +218,16 @@ func (f *fold) followUps() []*followUp {
 // standBy folds the ledger as it is written until the group gives this node
 // the shard, and then to the ledger's end.
 func (n *Node) standBy(ctx context.Context, f *fold, m *kafka.Member) (context.Context, error) {
-	n.set(func(s *Status) { s.Ready, s.Reason, s.Ledger = true, "", f.state.Chain.Offset })
+	// A standby that could not take over is not ready.
+	v, err := n.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := v.check(f.state, n.AcceptGaps); err != nil {
+		return nil, err
+	}
+	n.calm()
+	n.set(func(s *Status) { s.Ledger = f.state.Chain.Offset })
 	follow, stop := context.WithCancel(ctx)
 	defer stop()
 	var held context.Context
@@ -194,7 +238,7 @@ func (n *Node) standBy(ctx context.Context, f *fold, m *kafka.Member) (context.C
 		held, joinErr = m.Wait(follow, f.shard)
 		stop()
 	}()
-	err := f.follow(follow)
+	err = f.follow(follow)
 	stop()
 	<-done
 	switch {

@@ -1,0 +1,246 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/weir-risk/weir/ingest/kafka"
+	"github.com/weir-risk/weir/schemas"
+)
+
+// The errors of a source or a ledger that is not the one it was. A person has
+// to look at each of them: whichever way weir went on by itself, records could
+// be passed over without a word.
+var (
+	ErrSourceRecreated  = errors.New("the source topic was deleted and made again")
+	ErrSourcePartitions = errors.New("the source topic has another number of partitions than the ledger knows")
+	ErrSourceTruncated  = errors.New("the source ends before what was decided")
+	ErrSourceGone       = errors.New("source records were deleted before they were decided")
+	ErrGapRefused       = errors.New("the gap given up by hand is not what is missing")
+	ErrLedgerRecreated  = errors.New("the ledger was deleted and made again")
+	ErrLedgerPartitions = errors.New("the ledger has another number of partitions than it began with")
+
+	// errNewPartitions ends a session, so that the next one reads them too.
+	errNewPartitions = errors.New("labels or rates have other partitions")
+)
+
+// view is what the cluster says of the topics that a shard reads.
+type view struct {
+	topics [numClasses]kafka.Topic
+	starts [numClasses][]int64 // by partition: the first offset that is there
+	ends   [numClasses][]int64
+}
+
+// look asks the cluster.
+func (n *Node) look(ctx context.Context) (*view, error) {
+	v := &view{}
+	for class, topic := range n.sourceTopics() {
+		t, err := n.log.Describe(ctx, topic)
+		if err != nil {
+			return nil, fmt.Errorf("describe %s: %w", topic, err)
+		}
+		v.topics[class] = t
+		for p := range int32(t.Partitions) {
+			start, end, err := n.log.Offsets(ctx, topic, p)
+			if err != nil {
+				return nil, fmt.Errorf("look up the ends of %s partition %d: %w", topic, p, err)
+			}
+			v.starts[class], v.ends[class] = append(v.starts[class], start), append(v.ends[class], end)
+		}
+	}
+	return v, nil
+}
+
+// check compares what is there with what the state has taken. Where records of
+// the source are missing, it returns the accepted gaps that say so, to be
+// written into the ledger; without them, or with others, it is an error.
+func (v *view) check(s *State, accepted []schemas.Gap) (gaps []schemas.Gap, err error) {
+	t := v.topics[Transactions]
+	if s.Genesis && s.TopicID != t.ID {
+		return nil, fmt.Errorf("%s had id %x and has %x: %w", t.Name, s.TopicID, t.ID, ErrSourceRecreated)
+	}
+	known := t.Partitions
+	if s.Genesis {
+		known = len(s.Progress[Transactions])
+	}
+	for p := range int32(t.Partitions) {
+		next := s.next(Transactions, p)
+		missing := schemas.Gap{Partition: p, From: next, To: max(next, v.starts[Transactions][p]) - 1}
+		if !s.Genesis {
+			missing.From = missing.To + 1 // a ledger begins with what there is
+		}
+		gap, err := fit(missing, accepted, int(p) >= known)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", t.Name, err)
+		}
+		if gap != nil {
+			gaps = append(gaps, *gap)
+		}
+	}
+	return gaps, v.checkEnds(s)
+}
+
+// fit returns the accepted gap that gives up exactly what is missing, nil where
+// nothing is. A partition that the ledger does not know yet is taken in by a
+// gap, be it empty: it says who wanted it.
+func fit(missing schemas.Gap, accepted []schemas.Gap, unknown bool) (*schemas.Gap, error) {
+	for i := range accepted {
+		g := &accepted[i]
+		switch {
+		case g.Partition != missing.Partition:
+		case g.From == missing.From && g.To == missing.To && (unknown || g.To >= g.From):
+			return g, nil
+		case g.To >= missing.From:
+			return nil, fmt.Errorf("partition %d: %d to %d were given up, %d to %d are missing: %w", g.Partition, g.From, g.To, missing.From, missing.To, ErrGapRefused)
+		}
+	}
+	switch {
+	case unknown:
+		return nil, fmt.Errorf("partition %d is not in the ledger; --accept-gap %d:%d-%d takes it in: %w", missing.Partition, missing.Partition, missing.From, missing.To, ErrSourcePartitions)
+	case missing.To >= missing.From:
+		return nil, fmt.Errorf("partition %d: offsets %d to %d; --accept-gap %d:%d-%d gives them up: %w", missing.Partition, missing.From, missing.To, missing.Partition, missing.From, missing.To, ErrSourceGone)
+	}
+	return nil, nil
+}
+
+// checkEnds sees that no topic ends before what was taken of it, and that what
+// comes next of labels and rates is there.
+func (v *view) checkEnds(s *State) error {
+	for class, t := range v.topics {
+		if known := len(s.Progress[class]); t.Partitions < known {
+			return fmt.Errorf("%s has %d partitions, the ledger knows %d: %w", t.Name, t.Partitions, known, ErrSourcePartitions)
+		}
+		for p := range int32(t.Partitions) {
+			next, start, end := s.next(Class(class), p), v.starts[class][p], v.ends[class][p]
+			switch {
+			case next > end:
+				return fmt.Errorf("%s partition %d ends at %d where %d is next: %w", t.Name, p, end, next, ErrSourceTruncated)
+			case Class(class) != Transactions && next > 0 && next < start:
+				return fmt.Errorf("%s partition %d begins at %d where %d is next: %w", t.Name, p, start, next, ErrSourceGone)
+			}
+		}
+	}
+	return nil
+}
+
+// next returns the offset after the last one taken of a partition.
+func (s *State) next(c Class, partition int32) int64 {
+	for _, p := range s.Progress[c] {
+		if p.Partition == partition {
+			return p.Offset + 1
+		}
+	}
+	return 0
+}
+
+// begin gives the state every partition that there is. What was deleted before
+// the ledger began, or before the first label or rate was taken, is no gap.
+func (v *view) begin(s *State) {
+	for class, t := range v.topics {
+		for p := range int32(t.Partitions) {
+			at := s.At(Class(class), p)
+			if at.Offset < 0 && (Class(class) != Transactions || !s.Genesis) {
+				at.Offset = v.starts[class][p] - 1
+			}
+		}
+	}
+}
+
+// watch looks every few seconds whether the topics are still those that the
+// ownership began with. A topic that was deleted and made again goes on
+// answering fetches by its name, and nobody fetches a partition that nobody
+// knows of. It runs in a goroutine of its own, which [owner] waits for.
+func (o *owner) watch(ctx context.Context) error {
+	n := o.node
+	for alarmed := false; ; {
+		select {
+		case <-n.after(n.WatchEvery):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		err := n.compare(ctx, o.view)
+		if err == nil {
+			err = n.checkLedger(ctx, o.saved.Load(), o.publish.at.Load().Offset)
+		}
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, kafka.ErrTrimmed):
+			// What this node holds is the only fold of what was deleted: it goes
+			// on, and writes a snapshot if it may.
+			alarmed = true
+			n.alarm("ledger cannot be folded again", err)
+			o.wanted.Store(true)
+		case err == nil && alarmed:
+			alarmed = false
+			n.calm()
+		case err == nil:
+		case kafka.Classify(err) == kafka.Stop || final(err):
+			return err
+		default:
+			n.retried(err) // the cluster is away: whoever fetches finds out too
+		}
+	}
+}
+
+// final reports whether an error is one that trying again does not mend.
+func final(err error) bool {
+	return slices.ContainsFunc([]error{ErrSourceRecreated, ErrSourcePartitions, ErrLedgerRecreated, ErrLedgerPartitions, ErrTruncated, errNewPartitions},
+		func(target error) bool { return errors.Is(err, target) })
+}
+
+// compare compares the topics with what they were.
+func (n *Node) compare(ctx context.Context, was *view) error {
+	for class, topic := range n.sourceTopics() {
+		t, err := n.log.Describe(ctx, topic)
+		if err != nil {
+			return fmt.Errorf("describe %s: %w", topic, err)
+		}
+		old := was.topics[class]
+		switch {
+		case t.ID != old.ID:
+			return fmt.Errorf("%s had id %x and has %x: %w", topic, old.ID, t.ID, ErrSourceRecreated)
+		case t.Partitions != old.Partitions && Class(class) == Transactions:
+			return fmt.Errorf("%s had %d partitions and has %d: %w", topic, old.Partitions, t.Partitions, ErrSourcePartitions)
+		case t.Partitions != old.Partitions:
+			return fmt.Errorf("%s had %d partitions and has %d: %w", topic, old.Partitions, t.Partitions, errNewPartitions)
+		}
+	}
+	return nil
+}
+
+// checkLedger sees that the ledger is the one that this node has known, and
+// that it can still be folded: from saved, the newest position that a snapshot
+// was written at, to end, the last one acknowledged.
+func (n *Node) checkLedger(ctx context.Context, saved, end int64) error {
+	topic := n.Topics.Decisions
+	t, err := n.log.Describe(ctx, topic)
+	if err != nil {
+		return fmt.Errorf("describe %s: %w", topic, err)
+	}
+	if t.Partitions != 1 {
+		return fmt.Errorf("%s has %d partitions: %w", topic, t.Partitions, ErrLedgerPartitions)
+	}
+	if n.ledgerID == [16]byte{} {
+		n.ledgerID = t.ID
+	}
+	if t.ID != n.ledgerID {
+		return fmt.Errorf("%s had id %x and has %x: %w", topic, n.ledgerID, t.ID, ErrLedgerRecreated)
+	}
+	start, stop, err := n.log.Offsets(ctx, topic, 0)
+	switch {
+	case err != nil:
+		return fmt.Errorf("look up the ends of %s: %w", topic, err)
+	case stop < end:
+		return fmt.Errorf("%s ends at %d where %d is next: %w", topic, stop, end, ErrTruncated)
+	case start > saved:
+		return fmt.Errorf("%s begins at %d, the newest snapshot is at %d: %w", topic, start, saved, kafka.ErrTrimmed)
+	}
+	return nil
+}
+
+// watchEvery is the default of Config.WatchEvery.
+const watchEvery = 5 * time.Second
