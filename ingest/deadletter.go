@@ -1,10 +1,12 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/weir-risk/weir/ingest/kafka"
@@ -15,33 +17,103 @@ import (
 // bytes, or where the spec has secret fields only where they are and what their
 // bytes hash to, since whatever could not be decoded may hold a card number.
 // The bytes are read from the source again: rejected records are rare, and so
-// the way is the same live and after a crash.
-func (n *Node) deadLetters(ctx context.Context, places []schemas.Place, reasons []schemas.Reason) error {
+// the way is the same live and after a crash. The follower's goroutine uses it.
+type deadLetters struct {
+	node       *Node
+	partitions int // of the topic, 0 before it was asked
+	room       int // bytes of a batch
+	readers    map[int32]*kafka.Reader
+	batch      kafka.BatchWriter
+	count      int // records in batch
+}
+
+// letterMax bounds a batch of several letters.
+const letterMax = 256 << 10
+
+// publish publishes the dead letters of one step, those of a partition in the
+// order of its log.
+func (d *deadLetters) publish(ctx context.Context, places []schemas.Place, reasons []schemas.Reason) error {
 	if len(places) == 0 {
 		return nil
 	}
-	var batch kafka.BatchWriter
-	for i, p := range places {
-		var key, value []byte
-		r, err := kafka.NewReader(n.log, n.Topics.Transactions, p.Partition, p.Offset).Get(ctx, p.Offset)
-		if err != nil && !errors.Is(err, kafka.ErrOffsetOutOfRange) {
-			return fmt.Errorf("read rejected record %d of partition %d again: %w", p.Offset, p.Partition, err)
-		}
-		// Where the source no longer has it, the place and the reason remain.
-		if err == nil {
-			key, value = r.Key, r.Value
-		}
-		headers := letterHeaders(n.Topics.Transactions, p, reasons[i], value, err == nil)
-		if !n.Spec.Input.DLQ {
-			key, value = nil, nil
-		}
-		batch.Reset()
-		batch.Append(key, value, p.Timestamp, headers)
-		if err := n.produce(ctx, n.Topics.DLQ, p.Partition, &batch); err != nil {
-			return fmt.Errorf("publish a dead letter: %w", err)
-		}
-		n.Metrics.Dead.Inc()
+	if err := d.ask(ctx); err != nil {
+		return err
 	}
+	order := make([]int, len(places))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(places[a].Partition, places[b].Partition) })
+	for k, i := range order {
+		if k > 0 && places[i].Partition != places[order[k-1]].Partition {
+			if err := d.flush(ctx, places[order[k-1]].Partition); err != nil {
+				return err
+			}
+		}
+		if err := d.add(ctx, places[i], reasons[i]); err != nil {
+			return err
+		}
+	}
+	return d.flush(ctx, places[order[len(order)-1]].Partition)
+}
+
+// ask looks up what the topic is like.
+func (d *deadLetters) ask(ctx context.Context) error {
+	if d.partitions > 0 {
+		return nil
+	}
+	topic := d.node.Topics.DLQ
+	t, err := d.node.log.Describe(ctx, topic)
+	if err != nil {
+		return fmt.Errorf("describe %s: %w", topic, err)
+	}
+	if d.room, err = d.node.log.MessageMax(ctx, topic); err != nil {
+		return fmt.Errorf("look up max.message.bytes of %s: %w", topic, err)
+	}
+	d.partitions, d.readers = t.Partitions, make(map[int32]*kafka.Reader)
+	return nil
+}
+
+func (d *deadLetters) add(ctx context.Context, p schemas.Place, reason schemas.Reason) error {
+	n := d.node
+	if d.readers[p.Partition] == nil {
+		d.readers[p.Partition] = kafka.NewReader(n.log, n.Topics.Transactions, p.Partition, p.Offset)
+	}
+	r, err := d.readers[p.Partition].Get(ctx, p.Offset)
+	if err != nil && !errors.Is(err, kafka.ErrOffsetOutOfRange) {
+		return fmt.Errorf("read rejected record %d of partition %d again: %w", p.Offset, p.Partition, err)
+	}
+	// Where the source no longer has it, the place and the reason remain.
+	var key, value []byte
+	if err == nil {
+		key, value = r.Key, r.Value
+	}
+	headers := letterHeaders(n.Topics.Transactions, p, reason, value, err == nil)
+	// A record that came compressed may be larger than what the topic takes, and
+	// one record must not stop the stream.
+	size := len(key) + len(value) + 1024
+	if !n.Spec.Input.DLQ || size > d.room {
+		key, value, size = nil, nil, 1024
+	}
+	if d.count > 0 && d.batch.Len()+size > min(letterMax, d.room) {
+		if err := d.flush(ctx, p.Partition); err != nil {
+			return err
+		}
+	}
+	d.batch.Append(key, value, p.Timestamp, headers)
+	d.count++
+	return nil
+}
+
+// flush publishes what is in the batch. The topic may have fewer partitions than
+// the source.
+func (d *deadLetters) flush(ctx context.Context, partition int32) error {
+	if err := d.node.produce(ctx, d.node.Topics.DLQ, partition%int32(d.partitions), &d.batch); err != nil {
+		return fmt.Errorf("publish %d dead letters: %w", d.count, err)
+	}
+	d.node.Metrics.Dead.Add(float64(d.count))
+	d.batch.Reset()
+	d.count = 0
 	return nil
 }
 

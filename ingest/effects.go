@@ -40,10 +40,11 @@ func (n *Node) retried(err error) {
 	n.Log.Warn("tried again", "cause", err)
 }
 
-// malformed counts a label or a rate that could not be read.
-func (n *Node) malformed(topic string, p schemas.Place, err error) {
+// malformed counts a label or a rate that could not be read. What it holds, and
+// so what is wrong with it, is not logged: nobody knows what it is.
+func (n *Node) malformed(topic string, p schemas.Place) {
 	n.Metrics.Malformed.WithLabelValues(topic).Inc()
-	n.Log.Warn("record passed over", "topic", topic, "partition", p.Partition, "offset", p.Offset, "cause", err)
+	n.Log.Warn("record passed over", "topic", topic, "partition", p.Partition, "offset", p.Offset)
 }
 
 // produce appends one batch to a topic, again and again until it is

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/weir-risk/weir/ingest/decode"
@@ -83,7 +84,7 @@ func (f *fetcher) decode(answer *kafka.FetchAnswer, c *chunk) error {
 		return err
 	}
 	f.position = f.reader.NextOffset()
-	c.end, c.high = f.position, answer.LastStableOffset
+	c.end, c.high, c.passed = f.position, answer.LastStableOffset, f.previous
 	f.parse(c)
 	return nil
 }
@@ -123,6 +124,9 @@ func (f *fetcher) parse(c *chunk) {
 		if f.cursor.class == Labels {
 			var l schemas.Label
 			if err = schemas.ParseLabel(value, &l); err == nil {
+				err = f.checkLabel(&l, c.places[i].Timestamp)
+			}
+			if err == nil {
 				l.Place, at = c.places[i], l.KnownAt
 				c.labels = append(c.labels, l)
 			}
@@ -134,12 +138,27 @@ func (f *fetcher) parse(c *chunk) {
 			}
 		}
 		if err != nil {
-			f.node.malformed(f.topic, c.places[i], err)
+			f.node.malformed(f.topic, c.places[i])
 			continue
 		}
 		f.maxTime = max(f.maxTime, at)
 		c.keys, c.last = append(c.keys, f.maxTime), append(c.last, c.places[i].Offset)
 	}
+}
+
+// labelTextMax is the most bytes of a label's texts: they are written into the
+// ledger, whose batches are bounded. Ids are shorter by far.
+const labelTextMax = 3 * decode.TextMax
+
+var errLabel = errors.New("a label that is known later than it was written, or that is too long")
+
+// checkLabel refuses what a label's form allows and the ledger must not hold. A
+// label that claims to be known in the future would hold up all after it.
+func (f *fetcher) checkLabel(l *schemas.Label, timestamp int64) error {
+	if timestamp >= 0 && l.KnownAt-f.node.Spec.FutureMax > timestamp || len(l.TxID)+len(l.FraudType)+len(l.Selected) > labelTextMax {
+		return errLabel
+	}
+	return nil
 }
 
 // fetchers makes the shard's fetchers and its merger, from the state's progress.

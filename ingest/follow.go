@@ -37,6 +37,7 @@ type follower struct {
 	shard int32
 	queue chan *followUp
 	spare chan *followUp
+	dead  deadLetters
 	mark  atomic.Int64 // everything up to this ledger offset is acknowledged
 	entry schemas.Entry
 	batch kafka.BatchWriter
@@ -44,7 +45,7 @@ type follower struct {
 }
 
 func newFollower(n *Node, shard int32, mark int64) *follower {
-	f := &follower{node: n, shard: shard, queue: make(chan *followUp, 4), spare: make(chan *followUp, 6)}
+	f := &follower{node: n, shard: shard, dead: deadLetters{node: n}, queue: make(chan *followUp, 4), spare: make(chan *followUp, 6)}
 	for range cap(f.spare) {
 		f.spare <- &followUp{}
 	}
@@ -134,21 +135,30 @@ func (f *follower) run(ctx context.Context) error {
 	}
 }
 
-// alertsPerBatch bounds one request.
-const alertsPerBatch = 500
+// alertsPerBatch and alertBytes bound one request. An alert takes 30 kB at
+// most, and a topic takes 1 MB by default.
+const (
+	alertsPerBatch = 500
+	alertBytes     = 512 << 10
+)
 
 func (f *follower) publish(ctx context.Context, u *followUp) error {
-	for from := 0; from < len(u.alerts); from += alertsPerBatch {
-		list := u.alerts[from:min(from+alertsPerBatch, len(u.alerts))]
+	for from := 0; from < len(u.alerts); {
 		f.batch.Reset()
-		for _, a := range list {
+		n := 0
+		for _, a := range u.alerts[from:min(from+alertsPerBatch, len(u.alerts))] {
+			if f.batch.Len() >= alertBytes {
+				break
+			}
 			f.key = schemas.AppendAlertID(f.key[:0], f.shard, a.offset)
 			f.batch.Append(f.key, u.arena[a.from:a.to], f.node.Now().UnixMilli(), nil)
+			n++
 		}
 		if err := f.node.produce(ctx, f.node.Topics.Alerts, f.shard, &f.batch); err != nil {
-			return fmt.Errorf("publish %d alerts: %w", len(list), err)
+			return fmt.Errorf("publish %d alerts: %w", n, err)
 		}
-		f.node.Metrics.alerted(len(list))
+		f.node.Metrics.alerted(n)
+		from += n
 	}
-	return f.node.deadLetters(ctx, u.dead, u.reason)
+	return f.dead.publish(ctx, u.dead, u.reason)
 }

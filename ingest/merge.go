@@ -18,6 +18,8 @@ type chunk struct {
 	spans  []schemas.Span
 	places []schemas.Place
 
+	passed int64 // the offset of the last record of the fetch, malformed or not
+
 	keys []int64 // the merge key's time of each record: the largest event time so far in the partition
 	last []int64 // the offset of each record
 	next int     // the first one not taken
@@ -41,6 +43,18 @@ type cursor struct {
 	end       int64    // the position after the newest chunk
 	high      int64    // the end of the partition as last seen
 	start     int64    // its end when the merger began: catching up lasts until all are there
+	seen      bool     // a fetch has come back
+	passed    int64    // the offset of the last record that a fetch brought
+}
+
+// waits reports whether records that may have to come first have not arrived. A
+// transaction that is open holds back what lies behind it, for nobody knows how
+// long: what cannot be read yet is not waited for.
+func (c *cursor) waits(behind bool) bool {
+	if c.head() != nil || c.seen && c.end >= c.high {
+		return false
+	}
+	return c.end < c.start || behind && c.end < c.high
 }
 
 // head returns the chunk that holds the next record, nil where none has arrived.
@@ -75,7 +89,7 @@ type merger struct {
 	cursors  []*cursor
 	arrived  chan *chunk
 	done     []*chunk // used up by the step in work; given back at its end
-	seen     int64    // the largest key that has arrived
+	seen     int64    // the largest key of a transaction that has arrived
 	skew     int64    // ms of event time beyond which a backlog is caught up in order
 	unmerged bool     // for the test that shows what the merge is for: take as it arrives
 }
@@ -104,13 +118,15 @@ func (m *merger) receive(ctx context.Context, wait bool) error {
 
 func (m *merger) add(c *chunk) {
 	at := c.cursor
-	at.end, at.high = c.end, c.high
+	at.end, at.high, at.passed, at.seen = c.end, c.high, c.passed, true
 	if len(c.keys) == 0 {
 		c.free <- c
 		return
 	}
 	at.chunks = append(at.chunks, c)
-	m.seen = max(m.seen, c.keys[len(c.keys)-1])
+	if at.class == Transactions { // rates may be dated ahead, which is no backlog
+		m.seen = max(m.seen, c.keys[len(c.keys)-1])
+	}
 }
 
 // least returns the cursor whose next record comes first, nil where nothing
@@ -138,7 +154,7 @@ func (m *merger) mustWait(key int64) bool {
 	}
 	behind := m.seen-key > m.skew
 	for _, c := range m.cursors {
-		if c.head() == nil && (c.end < c.start || behind && c.end < c.high) {
+		if c.waits(behind) {
 			return true
 		}
 	}
@@ -180,6 +196,18 @@ func (m *merger) run(w *work, first, second *cursor) {
 	if h.next == len(h.keys) {
 		first.chunks = append(first.chunks[:0], first.chunks[1:]...)
 		m.done = append(m.done, h)
+	}
+}
+
+// pass moves the state over labels and rates that could not be read, once all
+// that came before them was taken: they change nothing, but a node that begins
+// after them need not look for them again.
+func (m *merger) pass(s *State) {
+	for _, c := range m.cursors {
+		if c.class != Transactions && c.head() == nil && c.seen {
+			at := s.At(c.class, c.partition)
+			at.Offset = max(at.Offset, c.passed)
+		}
 	}
 }
 

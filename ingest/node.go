@@ -55,7 +55,7 @@ type Config struct {
 	// were deleted before they were decided. Each is written into the ledger
 	// if it is exactly what is missing; otherwise the node refuses to go on.
 	AcceptGaps []schemas.Gap
-	Codec    kafka.Codec
+	Codec      kafka.Codec
 	// Membership says how quickly a dead owner is noticed.
 	Membership kafka.GroupOptions
 

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/weir-risk/weir/ingest/decode"
 	"github.com/weir-risk/weir/ingest/kafka"
 	"github.com/weir-risk/weir/schemas"
 )
@@ -26,12 +27,12 @@ type owner struct {
 	publish *publisher
 	after   *follower
 
-	id       schemas.BatchID // of the last batch decided
-	decided  schemas.Anchor  // where it will end, if nobody intrudes
-	unsaved  int64           // ledger records since the last snapshot
-	saved    atomic.Int64    // the ledger offset of the newest snapshot
-	wanted   atomic.Bool     // a snapshot is wanted before it is due
-	opening  *flight         // what goes into the ledger before the first step, nil for nothing
+	id      schemas.BatchID // of the last batch decided
+	decided schemas.Anchor  // where it will end, if nobody intrudes
+	unsaved int64           // ledger records since the last snapshot
+	saved   atomic.Int64    // the ledger offset of the newest snapshot
+	wanted  atomic.Bool     // a snapshot is wanted before it is due
+	opening *flight         // what goes into the ledger before the first step, nil for nothing
 }
 
 // own takes the shard over and decides until the context ends or the ownership
@@ -47,6 +48,9 @@ func (n *Node) own(ctx context.Context, fold *fold, v *view, gaps []schemas.Gap)
 	o.view = v
 	o.saved.Store(fold.saved)
 	o.unsaved = fold.state.Chain.Offset - fold.saved
+	if err := o.bound(ctx); err != nil {
+		return err
+	}
 	if err := o.begin(gaps); err != nil {
 		return err
 	}
@@ -79,7 +83,7 @@ func (n *Node) newOwner(shard int32, s *State) (*owner, error) {
 		after:   newFollower(n, shard, min(s.AlertsMark, s.DeadMark)),
 	}
 	o.decider = &Decider{tenant: []byte(n.Tenant), engine: schemas.HashPrefix(EngineHash)}
-	o.work = work{rowsMax: n.RowsMax, bytesMax: n.BytesMax, rowBytes: rowBytes(s)}
+	o.work = work{rowsMax: n.RowsMax, bytesMax: n.BytesMax, rowBytes: rowBytes(s) + len(n.Tenant)}
 	o.publish = &publisher{node: n, shard: shard, after: o.after, flying: make(chan *flight, 1), free: make(chan *flight, 2)}
 	o.publish.at.Store(&schemas.Anchor{Offset: s.Chain.Offset, Head: s.Chain.Head})
 	for range cap(o.publish.free) {
@@ -88,8 +92,37 @@ func (n *Node) newOwner(shard int32, s *State) (*owner, error) {
 	return o, nil
 }
 
-// rowBytes bounds a decision in the ledger, its texts aside.
-func rowBytes(s *State) int { return 256 + 4*s.Engine.Width() + 9*len(s.Spec.Input.OwnNumber) }
+// rowBytes bounds a decision in the ledger, its texts aside: tags, numbers and
+// the framing of a record take less than 320 bytes.
+func rowBytes(s *State) int {
+	in := &s.Spec.Input
+	return 320 + 4*s.Engine.Width() + 8*len(in.OwnNumber) + 5*len(in.OwnText)
+}
+
+// bound keeps steps within the ledger's max.message.bytes: a step is one batch
+// and is written whole or not at all, so that one which turned out too large
+// would be too large for ever.
+func (o *owner) bound(ctx context.Context) error {
+	n := o.node
+	topic, err := n.log.MessageMax(ctx, n.Topics.Decisions)
+	if err != nil {
+		return fmt.Errorf("look up max.message.bytes of %s: %w", n.Topics.Decisions, err)
+	}
+	facts := 1024
+	for _, list := range o.state.Progress {
+		facts += 12 * len(list)
+	}
+	// What does not compress grows by less than one part in 128.
+	room := topic - topic/128 - facts
+	texts := int(schemas.NumText) + len(o.state.Spec.Input.OwnText) + 1
+	row := o.work.rowBytes + texts*decode.TextMax
+	if room < row {
+		return fmt.Errorf("max.message.bytes of %s is %d, and one decision may take %d: %w", n.Topics.Decisions, topic, row+facts, kafka.ErrTooLarge)
+	}
+	// The last record of a step begins before the bound and ends behind it.
+	o.work.bytesMax = max(1, min(n.BytesMax, room)-row)
+	return nil
+}
 
 // run is the owner's loop: take, step, hand over.
 func (o *owner) run(ctx context.Context, pending []*followUp) error {
@@ -140,6 +173,7 @@ func (o *owner) fill(ctx context.Context, f *flight) error {
 	f.out.reset()
 	o.swap(&f.out)
 	o.decider.step(o.state, &o.work, &f.out)
+	o.merge.pass(o.state)
 	f.places, f.verdicts = f.places[:0], f.verdicts[:0]
 	f.places = append(f.places, o.work.rows.Place...)
 	f.verdicts = append(f.verdicts, o.work.rows.Verdict...)

@@ -46,7 +46,8 @@ func (w *work) add(c *chunk, i int) {
 	case Labels:
 		w.labels = append(w.labels, c.labels[i])
 		n = len(w.labels)
-		w.bytes += labelBytes + len(c.labels[i].TxID)
+		l := &c.labels[i]
+		w.bytes += labelBytes + len(l.TxID) + len(l.FraudType) + len(l.Selected)
 	case Rates:
 		w.rates = append(w.rates, c.rates[i])
 		n = len(w.rates)
