@@ -86,6 +86,7 @@ type window struct {
 	delay  int64 // ms
 	all    bool  // from the beginning
 	groups []group
+	plain  *plain // nil where it keeps more than that
 }
 
 // group is the state of the events of a window that a where clause takes.
@@ -398,6 +399,7 @@ func (k *kind) layTallies() {
 				blankSum(k.blank[x.at:], x.op)
 			}
 		}
+		k.windows[w].plain = k.plainOf(&k.windows[w])
 	}
 	for i := range k.tallies {
 		if t := &k.tallies[i]; t.base > 0 {

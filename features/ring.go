@@ -82,13 +82,16 @@ func (n *entity) place(e *Engine) (merged bool) {
 		start, end = n.span()
 	}
 	pos, t := end, rowTime(n.row)
-	if end != start && rowTime(n.rowAt(end-1)) > t {
+	if n.late {
 		pos = n.firstAfter(t)
 		for i := end; i != pos; i-- {
 			copy(n.rowAt(i), n.rowAt(i-1))
 		}
 	}
-	copy(n.rowAt(pos), n.row)
+	row := n.rowAt(pos)
+	for i, w := range n.row { // a call to copy costs more than the few words
+		row[i] = w
+	}
 	n.setSpan(start, end+1)
 	n.h[headNewest] = uint64(max(n.newest(), t))
 	n.enter(pos)

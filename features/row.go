@@ -3,61 +3,79 @@ package features
 import (
 	"math"
 
+	"github.com/weir-risk/weir/features/spec"
 	"github.com/weir-risk/weir/schemas"
 )
 
 // look hashes what rows from..to-1 are keyed by, looks their entities up, and
-// reads what they will need, so that the memory's answers overlap. Nothing is
+// reads what they will need. It goes through all rows once for each thing that
+// the next reading hangs on, so that the memory's answers overlap. Nothing is
 // changed, and an entity not found now may be there when its row comes.
 func (e *Engine) look(b *schemas.Batch, from, to int) {
-	kinds, sink := len(e.kinds), uint64(0)
-	for c := range to - from {
-		hashes := e.hashes[c*len(e.fields) : (c+1)*len(e.fields)]
-		for f := range e.fields {
-			hashes[f] = e.hashField(b, from+c, e.fields[f])
-		}
-		for k := range e.kinds {
-			key := e.keyOf(hashes, e.keyFields[k])
-			e.keys[c*kinds+k] = key
-			if t := e.kinds[k].parts[key>>56].table; len(t) > 0 {
+	kinds, rows, sink := len(e.kinds), to-from, uint64(0)
+	for c := range rows {
+		e.hashRow(b, from+c, c)
+	}
+	for k, kd := range e.kinds {
+		for at := k; at < rows*kinds; at += kinds {
+			key := e.keys[at]
+			if t := kd.parts[key>>56].table; len(t) > 0 {
 				sink += t[key&uint64(len(t)-1)]
 			}
 		}
-		if e.spec.Home >= 0 {
-			id := e.hashID(b.Bytes(from+c, schemas.ID))
-			e.ids[c] = id
+	}
+	if e.spec.Home >= 0 {
+		for _, id := range e.ids[:rows] {
 			if t := e.index.table(id); len(t.slots) > 0 {
 				sink += t.slots[id<<1&uint64(len(t.slots)-1)]
 			}
 		}
 	}
-	for i := range (to - from) * kinds {
-		k, key := e.kinds[i%kinds], e.keys[i]
-		e.refs[i] = k.parts[key>>56].find(key, k.head)
-		if e.refs[i] >= 0 {
-			h := k.parts[key>>56].heads[e.refs[i]*k.head:]
-			for w := 8; w < k.head; w += 8 {
-				sink += h[w]
+	for k, kd := range e.kinds {
+		for at := k; at < rows*kinds; at += kinds {
+			e.refs[at] = kd.parts[e.keys[at]>>56].find(e.keys[at], kd.head)
+		}
+		for at := k; at < rows*kinds; at += kinds {
+			if e.refs[at] >= 0 {
+				h := kd.parts[e.keys[at]>>56].heads[e.refs[at]*kd.head:]
+				for w := 8; w < kd.head; w += 8 {
+					sink += h[w]
+				}
 			}
 		}
-	}
-	for i := range (to - from) * kinds {
-		if e.refs[i] >= 0 {
-			sink += e.warm(e.kinds[i%kinds], int(e.keys[i]>>56), e.refs[i])
+		for at := k; at < rows*kinds; at += kinds {
+			if e.refs[at] >= 0 {
+				sink += kd.warm(&kd.parts[e.keys[at]>>56], e.refs[at])
+			}
 		}
 	}
 	e.sink += sink
 }
 
-// warm reads the rows at the edges of an entity's windows.
-func (e *Engine) warm(k *kind, part, ref int) (sink uint64) {
-	var n entity
-	n.open(k, part, ref)
-	_, end := n.span()
-	sink = n.rowAt(end)[0]
+// hashRow hashes the texts of row i, the c-th of its chunk, and the keys that
+// they make.
+func (e *Engine) hashRow(b *schemas.Batch, i, c int) {
+	hashes := e.hashes[c*len(e.fields) : (c+1)*len(e.fields)]
+	for f := range e.fields {
+		hashes[f] = e.hashField(b, i, e.fields[f])
+	}
+	for k := range e.kinds {
+		e.keys[c*len(e.kinds)+k] = e.keyOf(hashes, e.keyFields[k])
+	}
+	if e.spec.Home >= 0 {
+		e.ids[c] = e.hashID(b.Bytes(i, schemas.ID))
+	}
+}
+
+// warm reads the rows at the edges of an entity's ring and windows.
+func (k *kind) warm(p *part, ref int) (sink uint64) {
+	h := p.heads[ref*k.head : (ref+1)*k.head]
+	d, span := h[headRing], h[headSpan]
+	rows, mask := p.rows.words[d>>6:], uint32(1)<<(d&63)-1
+	sink = rows[int(uint32(span)&mask)*k.stride] + rows[int(uint32(span>>32)&mask)*k.stride]
 	for w := range k.windows {
-		lo, _ := n.bounds(&k.windows[w])
-		sink += n.rowAt(lo)[0]
+		lo := uint32(h[k.windows[w].at] >> 32)
+		sink += rows[int(lo&mask)*k.stride]
 	}
 	return sink
 }
@@ -75,7 +93,10 @@ func (e *Engine) step(b *schemas.Batch, i, c int, x []float32, action *schemas.A
 		return
 	}
 	e.meet(c, tx.Time)
-	content := e.content(b, i)
+	content := uint64(0)
+	if e.spec.Home >= 0 {
+		content = e.content(b, i)
+	}
 	if r := e.repeated(e.ids[c], content, tx.Time); r != schemas.NoReason {
 		v.Outcome, v.Reason = schemas.Duplicate, r
 		return
@@ -121,7 +142,11 @@ func (e *Engine) fold(b *schemas.Batch, i, c int, x []float32) {
 		return
 	}
 	e.meet(c, tx.Time)
-	e.prepare(b, i, c, e.content(b, i))
+	content := uint64(0)
+	if e.spec.Home >= 0 {
+		content = e.content(b, i)
+	}
+	e.prepare(b, i, c, content)
 	e.place(e.judge(b, i, x))
 }
 
@@ -223,7 +248,11 @@ func (e *Engine) compute(b *schemas.Batch, i int, x []float32) (bits uint64) {
 			em := &e.emitters[n.index]
 			e.values[n.index] = e.views[em.kind].emit(em, bits)
 		case featureNode:
-			x[n.index] = float32(e.eval(e.features[n.index], b, i, x))
+			if p := e.features[n.index]; len(p) == 1 && p[0].op == spec.OpAgg {
+				x[n.index] = float32(e.values[p[0].index])
+			} else {
+				x[n.index] = float32(e.eval(p, b, i, x))
+			}
 		case predicateNode:
 			bits |= holds(e.eval(e.predicates[n.index], b, i, x)) << n.index
 		}

@@ -29,7 +29,9 @@ func (n *entity) seek(t int64) {
 	for w := range k.windows {
 		win := &k.windows[w]
 		lo, hi := n.bounds(win)
-		if forward {
+		if forward && win.plain != nil && n.h[headCoarse] == 0 {
+			n.forwardPlain(win, lo, hi, end)
+		} else if forward {
 			n.forward(win, lo, hi, end)
 		} else {
 			n.backward(win, lo, hi, start)
@@ -106,7 +108,9 @@ func (n *entity) enter(pos uint32) {
 		if win.delay != 0 {
 			continue
 		}
-		if n.visible(row) {
+		if win.plain != nil {
+			n.enterPlain(win.plain)
+		} else if n.visible(row) {
 			n.add(win, row, pos, tail)
 		}
 		n.h[win.at]++

@@ -57,6 +57,9 @@ func magnitude(v int64) uint64 {
 
 // float128 returns the float64 nearest to the signed 128-bit integer.
 func float128(lo, hi uint64) float64 {
+	if hi == 0 {
+		return float64(lo)
+	}
 	if int64(hi) >= 0 {
 		return wide{lo, hi}.float()
 	}
