@@ -1,16 +1,12 @@
-// Package broker is the embedded broker: kfake, franz-go's Kafka in memory,
-// with its data folder, so that weir runs with nothing configured. It speaks
-// Kafka's protocol on a loopback port, and keeps what it acknowledged when its
-// process is killed; a power failure may take the last moments unless
-// SyncWrites is set. It is for trials, tests and small installations; a bank
-// runs Apache Kafka, through the same client.
 package broker
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -29,21 +25,73 @@ type Options struct {
 }
 
 // Broker is a running broker.
-type Broker struct{ cluster *kfake.Cluster }
+type Broker struct {
+	cluster  *kfake.Cluster
+	listener *listener
+	lock     *os.File // held while the data folder is in use; nil without one
+}
+
+// The errors of a broker that cannot start; compare with errors.Is.
+var (
+	ErrLocked  = errors.New("another process has the broker's data folder open")
+	ErrInUse   = errors.New("another process listens on the address: choose another")
+	ErrDamaged = errors.New("the broker's data folder is damaged: restore it from a copy, or move it away to begin anew")
+)
 
 // Start starts a broker; it serves when Start returns.
 func Start(o Options) (*Broker, error) {
+	b := &Broker{}
+	if o.Dir != "" {
+		if err := b.open(o.Dir); err != nil {
+			return nil, err
+		}
+	}
+	if err := b.start(o); err != nil {
+		b.unlock()
+		return nil, err
+	}
+	return b, nil
+}
+
+// open makes the data folder where it is not there, and locks it.
+func (b *Broker) open(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make the broker's folder: %w", err)
+	}
+	var err error
+	b.lock, err = lock(dir)
+	return err
+}
+
+func (b *Broker) start(o Options) error {
 	if o.Addr == "" {
 		o.Addr = "127.0.0.1:0"
 	}
+	tcp, err := net.Listen("tcp", o.Addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("listen on %s: %w", o.Addr, ErrInUse)
+	}
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", o.Addr, err)
+	}
+	b.listener = &listener{Listener: tcp, open: make(map[net.Conn]struct{})}
+	b.cluster, err = kfake.NewCluster(b.options(o)...)
+	if err != nil {
+		_ = tcp.Close()
+		if o.Dir != "" {
+			return fmt.Errorf("load %s: %w: %w", o.Dir, ErrDamaged, err)
+		}
+		return fmt.Errorf("start the embedded broker: %w", err)
+	}
+	return nil
+}
+
+func (b *Broker) options(o Options) []kfake.Opt {
 	opts := []kfake.Opt{
 		kfake.NumBrokers(1), kfake.ClusterID("weir"),
-		kfake.ListenFn(func(network, _ string) (net.Listener, error) { return net.Listen(network, o.Addr) }),
+		kfake.ListenFn(func(string, string) (net.Listener, error) { return b.listener, nil }),
 	}
 	if o.Dir != "" {
-		if err := os.MkdirAll(o.Dir, 0o700); err != nil {
-			return nil, fmt.Errorf("make the broker's folder: %w", err)
-		}
 		opts = append(opts, kfake.DataDir(o.Dir))
 	}
 	if o.SyncWrites {
@@ -55,11 +103,7 @@ func Start(o Options) (*Broker, error) {
 	if o.Config != nil {
 		opts = append(opts, kfake.BrokerConfigs(o.Config))
 	}
-	c, err := kfake.NewCluster(opts...)
-	if err != nil {
-		return nil, fmt.Errorf("start the embedded broker on %s with %q: %w", o.Addr, o.Dir, err)
-	}
-	return &Broker{cluster: c}, nil
+	return opts
 }
 
 // Addr returns where the broker listens, host:port.
@@ -68,5 +112,17 @@ func (b *Broker) Addr() string { return strings.Join(b.cluster.ListenAddrs(), ",
 // Cluster returns the cluster itself, for tests that inject faults.
 func (b *Broker) Cluster() *kfake.Cluster { return b.cluster }
 
-// Close stops the broker and writes what is due.
-func (b *Broker) Close() { b.cluster.Close() }
+// Close stops the broker and writes what is due. No request is answered after
+// it has returned. It may be called again.
+func (b *Broker) Close() {
+	b.cluster.Close()
+	b.listener.closeAll()
+	b.unlock()
+}
+
+func (b *Broker) unlock() {
+	if b.lock != nil {
+		_ = b.lock.Close() // which gives the lock back
+		b.lock = nil
+	}
+}

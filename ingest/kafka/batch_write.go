@@ -87,7 +87,8 @@ func (w *BatchWriter) Append(key, value []byte, timestamp int64, headers []Heade
 	w.buf = binary.AppendVarint(w.buf, int64(n))
 	w.buf = append(append(append(w.buf, b...), value...), tail[:counted]...)
 	for _, h := range headers {
-		w.buf = appendNullable(w.buf, h.Key)
+		// Kafka refuses a header whose key is null; an empty one it takes.
+		w.buf = append(binary.AppendVarint(w.buf, int64(len(h.Key))), h.Key...)
 		w.buf = appendNullable(w.buf, h.Value)
 	}
 	w.count++

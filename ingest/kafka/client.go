@@ -202,7 +202,7 @@ func (cn *conn) metadata(ctx context.Context, topic string, o Options) (Topic, e
 	a.tags()
 	a.int32() // throttle
 	brokers := make(map[int32]string)
-	for range a.uvarint() - 1 {
+	for range a.array() {
 		id := a.int32()
 		host := string(a.compact())
 		brokers[id] = net.JoinHostPort(host, strconv.Itoa(int(a.int32())))
@@ -219,8 +219,7 @@ func (cn *conn) metadata(ctx context.Context, topic string, o Options) (Topic, e
 	a.compact()
 	copy(t.ID[:], a.take(16))
 	a.take(1) // internal
-	n := a.uvarint() - 1
-	for range n {
+	for range a.array() {
 		a.partition(&t, brokers)
 	}
 	switch {
@@ -281,5 +280,29 @@ func (c *Client) Ensure(ctx context.Context, layouts []schemas.Layout) error {
 			return fmt.Errorf("create topic %s: %w", topic, named(err))
 		}
 	}
+	for _, t := range req.Topics {
+		for p := range t.NumPartitions {
+			if err := c.await(ctx, t.Topic, int32(p)); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
+}
+
+// await waits until the leader of a new partition serves it. Brokers learn of a
+// topic some moments after the controller has made it, and may be named as
+// leaders before they know that they lead.
+func (c *Client) await(ctx context.Context, topic string, partition int32) error {
+	ctx, cancel := context.WithTimeout(ctx, c.options.Timeout)
+	defer cancel()
+	for attempt := 0; ; attempt++ {
+		_, _, err := c.Offsets(ctx, topic, partition)
+		if err == nil || !errors.Is(err, ErrUnknownTopic) && !errors.Is(err, ErrNotLeader) {
+			return err
+		}
+		if pause(ctx, attempt) != nil {
+			return err
+		}
+	}
 }

@@ -167,7 +167,7 @@ func (a *answer) int64() int64 {
 
 func (a *answer) string() []byte { return a.take(max(0, int(a.int16()))) }
 
-// uvarint, compact and tags are of the flexible versions.
+// uvarint, array, compact and tags are of the flexible versions.
 func (a *answer) uvarint() int {
 	v, k := binary.Uvarint(a.b)
 	if k <= 0 || v > answerMax {
@@ -176,6 +176,17 @@ func (a *answer) uvarint() int {
 	}
 	a.b = a.b[k:]
 	return int(v)
+}
+
+// array returns the length of an array, each element of which takes a byte or
+// more: a longer one is a lie that would be walked for minutes.
+func (a *answer) array() int {
+	n := max(0, a.uvarint()-1)
+	if n > len(a.b) {
+		a.bad, a.b = true, nil
+		return 0
+	}
+	return n
 }
 
 func (a *answer) compact() []byte { return a.take(max(0, a.uvarint()-1)) }

@@ -15,7 +15,7 @@ var (
 	ErrNotLeader        = errors.New("another broker leads the partition")
 	ErrTooLarge         = errors.New("the batch is larger than the topic's max.message.bytes")
 	ErrRefused          = errors.New("the broker refused the request")
-	ErrUnknownOutcome   = errors.New("the outcome is unknown: the request may have been carried out")
+	ErrUnknownOutcome   = errors.New("no answer came: the request may have been carried out")
 	ErrOldFormat        = errors.New("a record batch of message format 0 or 1, which Kafka has not written since 0.11; convert the topic")
 	ErrCorrupt          = errors.New("the record batch is damaged")
 	ErrLostShard        = errors.New("the group gave the shard to another member")

@@ -17,6 +17,7 @@ type Reader struct {
 	topic     string
 	partition int32
 	position  int64
+	got       int64 // the offset after the record that Get returned last, 0 before
 	raw       []byte
 	records   Records
 	answer    FetchAnswer
@@ -48,11 +49,14 @@ func (r *Reader) Next(ctx context.Context, end int64) (*Records, error) {
 		r.position = max(r.position, r.records.next)
 	}
 	if r.position == Earliest {
-		start, _, err := r.client.Offsets(ctx, r.topic, r.partition)
+		err := again(ctx, func() (err error) {
+			r.position, err = r.client.offset(ctx, r.topic, r.partition, Earliest)
+			return err
+		})
 		if err != nil {
+			r.position = Earliest
 			return nil, err
 		}
-		r.position = start
 	}
 	if r.position >= end {
 		return nil, nil
@@ -70,11 +74,23 @@ func (r *Reader) Next(ctx context.Context, end int64) (*Records, error) {
 }
 
 // fetch fetches at the position, again where that may help.
-func (r *Reader) fetch(ctx context.Context) (err error) {
-	for attempt := 0; ; attempt++ {
+func (r *Reader) fetch(ctx context.Context) error {
+	return again(ctx, func() (err error) {
 		r.answer, r.raw, err = r.client.Fetch(ctx, FetchRequest{Topic: r.topic, Partition: r.partition,
 			Offset: r.position, MaxWait: readerWait, MinBytes: 1, MaxBytes: readerBytes}, r.raw)
-		if err == nil || ctx.Err() != nil || Classify(err) == Stop || attempt == 20 {
+		return err
+	})
+}
+
+// readAttempts bounds how often a read is tried while the broker is away: with
+// the pauses between them about 8 s.
+const readAttempts = 20
+
+// again repeats a read until it succeeds or another try cannot help.
+func again(ctx context.Context, f func() error) error {
+	for attempt := 1; ; attempt++ {
+		err := f()
+		if err == nil || ctx.Err() != nil || Classify(err) == Stop || attempt == readAttempts {
 			return errors.Join(err, ctx.Err())
 		}
 		if err := pause(ctx, attempt); err != nil {
@@ -84,14 +100,24 @@ func (r *Reader) fetch(ctx context.Context) (err error) {
 }
 
 // Get reads the one record at an offset; the slices are good until the next
-// call. ErrOffsetOutOfRange is wrapped where the log does not hold it.
+// call. Offsets that ascend are read in one pass. ErrOffsetOutOfRange is wrapped
+// where the log does not hold the offset.
 func (r *Reader) Get(ctx context.Context, offset int64) (*Record, error) {
-	r.position, r.records.next = offset, offset
+	if r.got > 0 && r.got <= offset {
+		for r.records.Next() && r.records.Record().Offset < offset {
+		}
+		if r.records.Err() == nil && r.records.Record().Offset == offset {
+			r.got = offset + 1
+			return r.records.Record(), nil
+		}
+	}
+	r.position, r.records.next, r.got = offset, offset, 0
 	if err := r.fetch(ctx); err != nil {
 		return nil, err
 	}
 	r.records.Reset(&r.answer, offset)
 	if r.records.Next() && r.records.Record().Offset == offset {
+		r.got = offset + 1
 		return r.records.Record(), nil
 	}
 	if err := r.records.Err(); err != nil {
