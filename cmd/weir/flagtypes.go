@@ -1,0 +1,99 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// fileList is the value of a flag that may be given several times.
+type fileList []string
+
+func (l *fileList) String() string { return strings.Join(*l, ",") }
+
+func (l *fileList) Set(name string) error {
+	if name == "" {
+		return fmt.Errorf("no file is named")
+	}
+	*l = append(*l, name)
+	return nil
+}
+
+// span is the value of a flag that takes a length of time, days and weeks too;
+// set tells an explicit 0 from none.
+type span struct {
+	time.Duration
+	set bool
+}
+
+func (s *span) String() string {
+	if s.Duration == 0 {
+		return ""
+	}
+	return spanText(s.Duration)
+}
+
+func (s *span) Set(text string) error {
+	d, err := parseSpan(text)
+	if err != nil {
+		return err
+	}
+	s.Duration, s.set = d, true
+	return nil
+}
+
+// parseSpan reads a length of time such as 7d, 2w, 36h or 90m.
+func parseSpan(text string) (time.Duration, error) {
+	unit := time.Duration(0)
+	switch {
+	case strings.HasSuffix(text, "d"):
+		unit = 24 * time.Hour
+	case strings.HasSuffix(text, "w"):
+		unit = 7 * 24 * time.Hour
+	}
+	if unit == 0 {
+		d, err := time.ParseDuration(text)
+		if err != nil || d < 0 {
+			return 0, fmt.Errorf("%q is no length of time, such as 7d, 2w, 36h or 90m", text)
+		}
+		return d, nil
+	}
+	n, err := strconv.ParseFloat(text[:len(text)-1], 64)
+	if err != nil || !(n >= 0 && n <= 100_000) {
+		return 0, fmt.Errorf("%q is no length of time, such as 7d, 2w, 36h or 90m", text)
+	}
+	return time.Duration(n * float64(unit)), nil
+}
+
+// spanText writes whole days as days.
+func spanText(d time.Duration) string {
+	if d > 0 && d%(24*time.Hour) == 0 {
+		return fmt.Sprintf("%dd", d/(24*time.Hour))
+	}
+	return d.String()
+}
+
+// moment is the value of a flag that takes a point in time: a day, or a time of
+// RFC 3339; UTC where nothing else is said.
+type moment struct {
+	ms  int64 // since the Unix epoch
+	set bool
+}
+
+func (m *moment) String() string {
+	if !m.set {
+		return ""
+	}
+	return rfc3339(m.ms)
+}
+
+func (m *moment) Set(text string) error {
+	for _, form := range []string{"2006-01-02", time.RFC3339, "2006-01-02T15:04:05", "2006-01-02 15:04:05"} {
+		if t, err := time.Parse(form, text); err == nil {
+			m.ms, m.set = t.UnixMilli(), true
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is neither a day such as 2026-01-31 nor a time such as 2026-01-31T08:00:00Z", text)
+}
