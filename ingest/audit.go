@@ -6,6 +6,7 @@ import (
 
 	"github.com/weir-risk/weir/features"
 	"github.com/weir-risk/weir/features/spec"
+	"github.com/weir-risk/weir/ingest/decode"
 	"github.com/weir-risk/weir/ingest/kafka"
 	"github.com/weir-risk/weir/schemas"
 	"github.com/weir-risk/weir/scoring"
@@ -17,31 +18,25 @@ type Audit struct {
 	Topics   schemas.Topics
 	Spec     *spec.Spec
 	Features features.Options
+	// Tokens, if set, are the deployment's; without them the tokens of secret
+	// fields are taken as the ledger has them.
+	Tokens *decode.Tokens
 	// Bundles finds a bundle and a scorer that holds its model.
 	Bundles func(hash [32]byte) (*scoring.Bundle, scoring.Scorer, error)
 	// Progress, if set, is told how many records of how many are done.
 	Progress func(done, total int64)
 }
 
-// VerifyLog verifies the ledger in Kafka against itself and against the source:
-// every source record must have exactly one decision, the batches taken must
-// form one chain, and every feature and score recomputed from the ledger alone
-// must have the recorded bits. The source is read up to where it ended when the
-// verification began.
+// VerifyLog verifies the ledger in Kafka against itself and against the topics
+// that it was made from. Every source record must have exactly one decision, of
+// what it says; labels and rates likewise; the batches taken must form one chain;
+// and every feature and score recomputed from the ledger alone must have the
+// recorded bits. The source is read up to where it ended when the verification
+// began; what it no longer holds is taken as the ledger has it.
 func VerifyLog(ctx context.Context, a Audit) (*Verifier, error) {
-	v := NewVerifier(a.Spec, a.Features, 0, a.Bundles)
-	source, err := a.Log.Describe(ctx, a.Topics.Transactions)
-	if err != nil {
-		return nil, fmt.Errorf("describe %s: %w", a.Topics.Transactions, err)
-	}
-	ends := make([]int64, source.Partitions)
-	total := int64(0)
-	for p := range ends {
-		var start int64
-		if start, ends[p], err = a.Log.Offsets(ctx, a.Topics.Transactions, int32(p)); err != nil {
-			return nil, fmt.Errorf("look up the ends of %s: %w", a.Topics.Transactions, err)
-		}
-		total += ends[p] - start
+	w := audit{Audit: a, v: NewVerifier(a.Spec, a.Features, 0, a.Bundles)}
+	if err := w.open(ctx); err != nil {
+		return nil, err
 	}
 	start, end, err := a.Log.Offsets(ctx, a.Topics.Decisions, 0)
 	if err != nil {
@@ -50,16 +45,23 @@ func VerifyLog(ctx context.Context, a Audit) (*Verifier, error) {
 	if start > 0 {
 		return nil, fmt.Errorf("%s begins at offset %d: its beginning was deleted, so it cannot be folded from there; verify from history", a.Topics.Decisions, start)
 	}
-	w := audit{Audit: a, v: v, done: 0, total: total + end, decided: make(map[int32]*decided)}
+	w.total += end
 	if err := w.ledger(ctx, end); err != nil {
 		return nil, err
 	}
-	for p := range ends {
-		if err := w.source(ctx, int32(p), ends[p]); err != nil {
-			return nil, err
+	for class := range w.origins {
+		for _, o := range w.origins[class] {
+			// Labels and rates that were not yet taken are nobody's loss.
+			until := o.end
+			if o.class != Transactions {
+				until = min(until, w.v.state.next(o.class, o.partition))
+			}
+			if err := w.drain(ctx, o, until); err != nil {
+				return nil, err
+			}
 		}
 	}
-	return v, nil
+	return w.v, nil
 }
 
 // audit is one run of VerifyLog.
@@ -67,8 +69,40 @@ type audit struct {
 	Audit
 	v           *Verifier
 	done, total int64
-	decided     map[int32]*decided
+	origins     [numClasses][]*origin // by partition
+	decoder     *decode.Decoder
+	rows        schemas.Batch
+	other       schemas.Decision // what the source says
 	entry       schemas.Entry
+}
+
+// open looks up the topics that the ledger was made from.
+func (w *audit) open(ctx context.Context) error {
+	topics := [numClasses]string{Rates: w.Topics.Rates, Labels: w.Topics.Labels, Transactions: w.Topics.Transactions}
+	for class, topic := range topics {
+		t, err := w.Log.Describe(ctx, topic)
+		if err != nil {
+			return fmt.Errorf("describe %s: %w", topic, err)
+		}
+		for p := range int32(t.Partitions) {
+			start, end, err := w.Log.Offsets(ctx, topic, p)
+			if err != nil {
+				return fmt.Errorf("look up the ends of %s: %w", topic, err)
+			}
+			w.origins[class] = append(w.origins[class], &origin{class: Class(class), topic: topic, partition: p, start: start, end: end, last: -1,
+				reader: kafka.NewReader(w.Log, topic, p, kafka.Earliest)})
+			w.total += end - start
+		}
+	}
+	tokens := w.Tokens
+	if tokens == nil && decode.NeedsTokens(w.Spec) {
+		var err error // any will do: what they give is not compared
+		if tokens, err = decode.NewTokens(decode.Key{ID: "none", Secret: make([]byte, 32)}, nil); err != nil {
+			return err
+		}
+	}
+	w.decoder = decode.New(w.Spec, decode.Options{Tokens: tokens})
+	return nil
 }
 
 func (w *audit) progress(n int64) {
@@ -76,29 +110,6 @@ func (w *audit) progress(n int64) {
 	if w.Progress != nil {
 		w.Progress(w.done, w.total)
 	}
-}
-
-// decided holds the offsets of one partition that have a decision, as ranges:
-// nearly all follow one another, so a long ledger takes little memory.
-type decided struct {
-	ranges [][2]int64 // from, to inclusive, in ledger order
-	next   int        // for the sweep over the source
-}
-
-func (d *decided) add(offset int64) {
-	if k := len(d.ranges); k > 0 && d.ranges[k-1][1]+1 == offset {
-		d.ranges[k-1][1] = offset
-		return
-	}
-	d.ranges = append(d.ranges, [2]int64{offset, offset})
-}
-
-// has reports whether an offset was decided; offsets come in ascending order.
-func (d *decided) has(offset int64) bool {
-	for d.next < len(d.ranges) && d.ranges[d.next][1] < offset {
-		d.next++
-	}
-	return d.next < len(d.ranges) && d.ranges[d.next][0] <= offset
 }
 
 // ledger reads the ledger with the one reader of the chain and recomputes it.
@@ -118,9 +129,12 @@ func (w *audit) ledger(ctx context.Context, end int64) error {
 			w.v.Dropped()
 			continue
 		}
-		for _, value := range b.Values {
-			if schemas.ParseEntry(value, &w.entry) == nil {
-				w.note(&w.entry)
+		for i, value := range b.Values {
+			if schemas.ParseEntry(value, &w.entry) != nil {
+				continue // the verifier says so
+			}
+			if err := w.trace(ctx, b.Base+int64(i)); err != nil {
+				return err
 			}
 		}
 		if err := w.v.Batch(&b.Facts, b.Base, b.Values); err != nil {
@@ -130,47 +144,38 @@ func (w *audit) ledger(ctx context.Context, end int64) error {
 	return nil
 }
 
-// note remembers which source records a ledger record settles.
-func (w *audit) note(e *schemas.Entry) {
-	at := func(p int32) *decided {
-		if w.decided[p] == nil {
-			w.decided[p] = &decided{}
-		}
-		return w.decided[p]
-	}
+// trace finds the record that a ledger record, which is in w.entry, was made of,
+// and compares the two.
+func (w *audit) trace(ctx context.Context, offset int64) error {
+	e := &w.entry
 	switch e.Kind {
 	case schemas.EntryDecision:
-		at(e.Decision.Partition).add(e.Decision.Offset)
+		return w.match(ctx, Transactions, e.Decision.Partition, e.Decision.Offset, offset)
+	case schemas.EntryLabel:
+		return w.match(ctx, Labels, e.Label.Partition, e.Label.Offset, offset)
+	case schemas.EntryRate:
+		return w.match(ctx, Rates, e.Rate.Partition, e.Rate.Offset, offset)
 	case schemas.EntryGap:
-		d := at(e.Gap.Partition)
-		d.ranges = append(d.ranges, [2]int64{e.Gap.From, e.Gap.To})
+		if o := w.origin(Transactions, e.Gap.Partition); o != nil {
+			// Whoever gives up what is still there loses it.
+			if err := w.drain(ctx, o, e.Gap.To+1); err != nil {
+				return err
+			}
+			o.last = max(o.last, e.Gap.To)
+		}
+	case schemas.EntryGenesis:
+		for _, p := range e.Genesis.Start {
+			if o := w.origin(Transactions, p.Partition); o != nil {
+				o.last = p.Offset - 1
+			}
+		}
 	}
+	return nil
 }
 
-// source reads one source partition and looks each record's decision up.
-func (w *audit) source(ctx context.Context, p int32, end int64) error {
-	d := w.decided[p]
-	if d == nil {
-		d = &decided{}
+func (w *audit) origin(c Class, partition int32) *origin {
+	if partition < 0 || int(partition) >= len(w.origins[c]) {
+		return nil
 	}
-	r := kafka.NewReader(w.Log, w.Topics.Transactions, p, kafka.Earliest)
-	defer r.Close()
-	for {
-		records, err := r.Next(ctx, end)
-		if err != nil {
-			return fmt.Errorf("read %s partition %d: %w", w.Topics.Transactions, p, err)
-		}
-		if records == nil {
-			return nil
-		}
-		n := int64(0)
-		for records.Next() {
-			w.v.Source(p, records.Record().Offset, d.has(records.Record().Offset))
-			n++
-		}
-		if err := records.Err(); err != nil {
-			return fmt.Errorf("read %s partition %d: %w", w.Topics.Transactions, p, err)
-		}
-		w.progress(n)
-	}
+	return w.origins[c][partition]
 }

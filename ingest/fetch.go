@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/weir-risk/weir/features/spec"
 	"github.com/weir-risk/weir/ingest/decode"
 	"github.com/weir-risk/weir/ingest/kafka"
 	"github.com/weir-risk/weir/schemas"
@@ -124,7 +125,7 @@ func (f *fetcher) parse(c *chunk) {
 		if f.cursor.class == Labels {
 			var l schemas.Label
 			if err = schemas.ParseLabel(value, &l); err == nil {
-				err = f.checkLabel(&l, c.places[i].Timestamp)
+				err = checkLabel(f.node.Spec, &l, c.places[i].Timestamp)
 			}
 			if err == nil {
 				l.Place, at = c.places[i], l.KnownAt
@@ -154,8 +155,8 @@ var errLabel = errors.New("a label that is known later than it was written, or t
 
 // checkLabel refuses what a label's form allows and the ledger must not hold. A
 // label that claims to be known in the future would hold up all after it.
-func (f *fetcher) checkLabel(l *schemas.Label, timestamp int64) error {
-	if timestamp >= 0 && l.KnownAt-f.node.Spec.FutureMax > timestamp || len(l.TxID)+len(l.FraudType)+len(l.Selected) > labelTextMax {
+func checkLabel(s *spec.Spec, l *schemas.Label, timestamp int64) error {
+	if timestamp >= 0 && l.KnownAt-s.FutureMax > timestamp || len(l.TxID)+len(l.FraudType)+len(l.Selected) > labelTextMax {
 		return errLabel
 	}
 	return nil

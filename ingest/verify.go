@@ -14,7 +14,8 @@ import (
 
 // Finding is one thing that is wrong with a ledger.
 type Finding struct {
-	Kind      string `json:"kind"` // "lost", "doubled", "different", "chain"
+	Kind      string `json:"kind"`            // "lost", "doubled", "different", "chain"
+	Topic     string `json:"topic,omitempty"` // "labels" or "rates"; empty is the source, or the ledger
 	Partition int32  `json:"partition"`
 	Offset    int64  `json:"offset"` // in the source, or in the ledger where Ledger is set
 	Ledger    bool   `json:"ledger"`
@@ -22,9 +23,12 @@ type Finding struct {
 }
 
 func (f Finding) String() string {
-	topic := "source"
-	if f.Ledger {
+	topic := f.Topic
+	switch {
+	case f.Ledger:
 		topic = "ledger"
+	case topic == "":
+		topic = "source"
 	}
 	return fmt.Sprintf("%s: %s partition %d offset %d: %s", f.Kind, topic, f.Partition, f.Offset, f.What)
 }
@@ -71,8 +75,8 @@ type Verifier struct {
 	out     output
 	values  [][]byte // the recorded bytes of what is in work
 	offsets []int64
-	facts   schemas.Facts
 	shard   int32
+	anchors []schemas.Anchor // after the last batches taken
 }
 
 // NewVerifier returns a verifier of one shard. Bundles finds a bundle and a
@@ -112,6 +116,7 @@ func (v *Verifier) Batch(facts *schemas.Facts, base int64, values [][]byte) erro
 	}
 	v.flush()
 	v.checkFacts(facts, base, len(values))
+	v.checkAnchor(facts, base)
 	v.state.applyFacts(facts, base)
 	return nil
 }
@@ -209,7 +214,7 @@ func (v *Verifier) place(d *schemas.Decision) {
 	case d.Offset <= last:
 		v.Report.Doubled++
 		v.find(Finding{Kind: "doubled", Partition: d.Partition, Offset: d.Offset, What: fmt.Sprintf("decided again; %d was decided before", last)})
-	case d.Prev > last:
+	case d.Prev != last:
 		v.find(Finding{Kind: "chain", Partition: d.Partition, Offset: d.Offset, What: fmt.Sprintf("says that %d came before it, but the last decision was of %d", d.Prev, last)})
 	}
 }
@@ -318,11 +323,45 @@ func (v *Verifier) checkFacts(f *schemas.Facts, base int64, records int) {
 	if !slices.Equal(want, f.Sources) {
 		v.find(Finding{Kind: "chain", Partition: v.shard, Offset: base, Ledger: true, What: fmt.Sprintf("header says source positions %v, its decisions %v", f.Sources, want)})
 	}
+	v.checkProgress("label", f.Labels, v.state.Progress[Labels], base)
+	v.checkProgress("rate", f.Rates, v.state.Progress[Rates], base)
+	if f.AlertsMark >= base || f.DeadMark >= base {
+		v.find(Finding{Kind: "chain", Partition: v.shard, Offset: base, Ledger: true, What: fmt.Sprintf("header says that alerts up to %d and dead letters up to %d are acknowledged, which it lies before", f.AlertsMark, f.DeadMark)})
+	}
 	if f.Bundle != v.state.Champion {
 		v.different(v.shard, base, true, fmt.Sprintf("bundle in the header is %.8x, the ledger took %.8x", f.Bundle, v.state.Champion))
 	}
 	if f.Engine != EngineHash {
 		v.different(v.shard, base, true, fmt.Sprintf("engine in the header is %.8x, this is %.8x", f.Engine, EngineHash))
+	}
+}
+
+// anchorsKept is how far back a batch's anchor may lie: an owner has two steps
+// on their way, and one that was resent may be some more behind.
+const anchorsKept = 64
+
+// checkAnchor sees that the ledger can be read from the anchor of a batch.
+func (v *Verifier) checkAnchor(f *schemas.Facts, base int64) {
+	if len(v.anchors) == 0 {
+		v.anchors = append(v.anchors, schemas.Anchor{})
+	}
+	if !slices.Contains(v.anchors, f.Anchor) {
+		v.find(Finding{Kind: "chain", Partition: v.shard, Offset: base, Ledger: true, What: fmt.Sprintf("anchor in the header is %v, which none of the last batches ended at", f.Anchor)})
+	}
+	if len(v.anchors) == anchorsKept {
+		v.anchors = append(v.anchors[:0], v.anchors[1:]...)
+	}
+	v.anchors = append(v.anchors, schemas.Anchor{Offset: base + int64(f.Records), Head: f.ID})
+}
+
+// checkProgress compares positions of labels or rates in a header with the
+// records taken. Some may be further on: they could not be read.
+func (v *Verifier) checkProgress(what string, header []schemas.Position, taken []Progress, base int64) {
+	for _, p := range taken {
+		i := slices.IndexFunc(header, func(h schemas.Position) bool { return h.Partition == p.Partition })
+		if i < 0 || header[i].Offset < p.Offset {
+			v.find(Finding{Kind: "chain", Partition: v.shard, Offset: base, Ledger: true, What: fmt.Sprintf("header says %s positions %v, its records say %d of partition %d", what, header, p.Offset, p.Partition)})
+		}
 	}
 }
 
@@ -337,13 +376,18 @@ func (v *Verifier) find(f Finding) {
 	}
 }
 
-// Source compares one source record that exists, in the order of its
-// partition, with what was decided: decided is the offset of the next decision
-// of the partition that is not yet matched, or a negative number at the end.
-func (v *Verifier) Source(partition int32, offset int64, decided bool) {
-	v.Report.SourceRecords++
-	if !decided {
-		v.Report.Lost++
-		v.find(Finding{Kind: "lost", Partition: partition, Offset: offset, What: "has no decision"})
+// differs notes a record of the source, of labels or of rates that the ledger
+// has otherwise.
+func (v *Verifier) differs(c Class, partition int32, offset int64, what string) {
+	v.Report.Different++
+	v.find(Finding{Kind: "different", Topic: topicName(c), Partition: partition, Offset: offset, What: what})
+}
+
+func topicName(c Class) string { return [numClasses]string{Rates: "rates", Labels: "labels"}[c] }
+
+// Source counts a record that the ledger was made from.
+func (v *Verifier) Source(c Class) {
+	if c == Transactions {
+		v.Report.SourceRecords++
 	}
 }

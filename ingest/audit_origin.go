@@ -1,0 +1,202 @@
+package ingest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/weir-risk/weir/ingest/decode"
+	"github.com/weir-risk/weir/ingest/kafka"
+	"github.com/weir-risk/weir/schemas"
+)
+
+// An origin is one partition of a topic that the ledger was made from, read
+// beside the ledger.
+type origin struct {
+	class      Class
+	topic      string
+	partition  int32
+	start, end int64 // when the verification began
+	last       int64 // the offset up to which every record is settled
+	reader     *kafka.Reader
+	records    *kafka.Records
+	standing   bool // records stands on a record that is not settled
+}
+
+// peek returns the next record before limit that is not settled, nil where there
+// is none. It is good until the next call.
+func (o *origin) peek(ctx context.Context, limit int64) (*kafka.Record, error) {
+	for {
+		for o.standing || o.records != nil && o.records.Next() {
+			o.standing = true
+			r := o.records.Record()
+			if r.Offset >= limit {
+				return nil, nil
+			}
+			if r.Offset > o.last {
+				return r, nil
+			}
+			o.standing = false
+		}
+		if o.records != nil && o.records.Err() != nil {
+			return nil, fmt.Errorf("read %s partition %d: %w", o.topic, o.partition, o.records.Err())
+		}
+		var err error
+		if o.records, err = o.reader.Next(ctx, limit); err != nil {
+			return nil, fmt.Errorf("read %s partition %d: %w", o.topic, o.partition, err)
+		}
+		if o.records == nil {
+			return nil, nil
+		}
+	}
+}
+
+func (o *origin) settle(offset int64) { o.last, o.standing = offset, false }
+
+// match settles the record at an offset, which the ledger record at a ledger
+// offset was made of.
+func (w *audit) match(ctx context.Context, c Class, partition int32, offset, ledger int64) error {
+	o := w.origin(c, partition)
+	if o == nil {
+		w.v.differs(c, partition, offset, fmt.Sprintf("the topic has no such partition (ledger offset %d)", ledger))
+		return nil
+	}
+	if offset <= o.last {
+		if c != Transactions { // of transactions the verifier says it
+			w.v.Report.Doubled++
+			w.v.find(Finding{Kind: "doubled", Topic: topicName(c), Partition: partition, Offset: offset, What: fmt.Sprintf("taken again at ledger offset %d", ledger)})
+		}
+		return nil
+	}
+	if err := w.drain(ctx, o, offset); err != nil {
+		return err
+	}
+	r, err := o.peek(ctx, offset+1)
+	switch {
+	case err != nil:
+		return err
+	case r == nil && offset >= o.start && c == Transactions:
+		w.v.differs(c, partition, offset, fmt.Sprintf("there is no such record (ledger offset %d)", ledger))
+	case r != nil:
+		w.v.Source(c)
+		if what := w.compare(c, r); what != "" {
+			w.v.differs(c, partition, offset, fmt.Sprintf("%s (ledger offset %d)", what, ledger))
+		}
+		w.progress(1)
+	}
+	o.settle(offset)
+	return nil
+}
+
+// drain says of every record before limit that is not settled that it is lost.
+// Labels and rates that could not be read are none.
+func (w *audit) drain(ctx context.Context, o *origin, limit int64) error {
+	for {
+		r, err := o.peek(ctx, limit)
+		if r == nil || err != nil {
+			return err
+		}
+		if o.class == Transactions || w.readable(o.class, r) {
+			w.v.Source(o.class)
+			w.v.Report.Lost++
+			w.v.find(Finding{Kind: "lost", Topic: topicName(o.class), Partition: o.partition, Offset: r.Offset, What: "is not in the ledger"})
+		}
+		w.progress(1)
+		o.settle(r.Offset)
+	}
+}
+
+// readable reports whether a label or a rate is one that a scorer takes.
+func (w *audit) readable(c Class, r *kafka.Record) bool {
+	if c == Labels {
+		var l schemas.Label
+		return schemas.ParseLabel(r.Value, &l) == nil && checkLabel(w.Spec, &l, r.Timestamp) == nil
+	}
+	_, err := decode.ParseRate(r.Value, w.Spec.Base)
+	return err == nil
+}
+
+// compare says in what the ledger record in w.entry differs from the record that
+// it was made of; empty for in nothing.
+func (w *audit) compare(c Class, r *kafka.Record) string {
+	switch c {
+	case Transactions:
+		return w.compareDecision(r)
+	case Labels:
+		var l schemas.Label
+		if schemas.ParseLabel(r.Value, &l) != nil || !sameLabel(&l, &w.entry.Label) || r.Timestamp != w.entry.Label.Timestamp {
+			return "the label is another than the topic's"
+		}
+	default:
+		got, err := decode.ParseRate(r.Value, w.Spec.Base)
+		e := &w.entry.Rate
+		if err != nil || !bytes.Equal(got.Currency, e.Currency) || got.Since != e.Since || got.Num != e.Num || got.Den != e.Den {
+			return "the rate is another than the topic's"
+		}
+	}
+	return ""
+}
+
+func sameLabel(a, b *schemas.Label) bool {
+	return bytes.Equal(a.TxID, b.TxID) && a.Verdict == b.Verdict && bytes.Equal(a.FraudType, b.FraudType) && a.Source == b.Source &&
+		a.KnownAt == b.KnownAt && a.Version == b.Version && bytes.Equal(a.Selected, b.Selected) && a.SelectedProb == b.SelectedProb
+}
+
+// compareDecision decodes the source record again. The amount in the base
+// currency is the engine's business where it had to be converted, and so are
+// verdicts on what could be decoded.
+func (w *audit) compareDecision(r *kafka.Record) string {
+	d, s := &w.entry.Decision, &w.other
+	in := &w.Spec.Input
+	w.rows.Reset(len(in.OwnText), len(in.OwnNumber))
+	i := w.rows.Add(schemas.Place{Partition: d.Partition, Offset: r.Offset, Prev: d.Prev, Timestamp: r.Timestamp})
+	reason := w.decoder.Decode(&w.rows, i, r.Value)
+	w.rows.Decision(i, s)
+	f := func(what string, recorded, source any) string {
+		return fmt.Sprintf("%s: recorded %v, the source says %v", what, recorded, source)
+	}
+	switch {
+	case d.Place != s.Place:
+		return f("Kafka timestamp", d.Timestamp, s.Timestamp)
+	case (reason != schemas.NoReason || d.Outcome == schemas.Rejected) && d.Verdict != s.Verdict:
+		return f("outcome", d.Verdict, s.Verdict)
+	}
+	if string(s.Text[schemas.Currency]) != w.Spec.Base {
+		s.Tx.AmountBase = d.Tx.AmountBase
+	}
+	if d.Tx != s.Tx {
+		return f("transaction", d.Tx, s.Tx)
+	}
+	// What texts hold may be anybody's business: their names are enough.
+	for t := range schemas.NumText {
+		if in.Text[t].Secret && w.Tokens == nil {
+			continue
+		}
+		if !bytes.Equal(d.Text[t], s.Text[t]) {
+			return fmt.Sprintf("%s is another than the source's", t)
+		}
+	}
+	if !sameOwn(d, s) {
+		return "the spec's own fields are others than the source's"
+	}
+	return ""
+}
+
+// sameOwn compares the spec's own fields; absent ones may be left out.
+func sameOwn(a, b *schemas.Decision) bool {
+	for k := range max(len(a.OwnText), len(b.OwnText)) {
+		var x, y []byte
+		if k < len(a.OwnText) {
+			x = a.OwnText[k]
+		}
+		if k < len(b.OwnText) {
+			y = b.OwnText[k]
+		}
+		if !bytes.Equal(x, y) {
+			return false
+		}
+	}
+	return slices.EqualFunc(a.Own, b.Own, func(x, y float64) bool { return math.Float64bits(x) == math.Float64bits(y) })
+}
