@@ -1,6 +1,9 @@
 package features
 
-import "math"
+import (
+	"math"
+	"math/bits"
+)
 
 // Counts and amounts: count, sum, mean, geo_mean, std. Each result is one or
 // two correctly rounded operations on exact integers.
@@ -18,28 +21,35 @@ func (n *entity) count(e *emitter, self bool) int64 {
 }
 
 // total returns the 128-bit sum at r and in its base.
-func (n *entity) total(r sumRef) (s [2]uint64) {
-	copy(s[:], n.h[r.at:r.at+2])
+func (n *entity) total(r sumRef) (lo, hi uint64) {
+	lo, hi = n.h[r.at], n.h[r.at+1]
 	if r.base > 0 {
-		addWords(s[:], n.h[r.base:r.base+2], 2)
+		var c uint64
+		lo, c = bits.Add64(lo, n.h[r.base], 0)
+		hi, _ = bits.Add64(hi, n.h[r.base+1], c)
 	}
-	return s
+	return lo, hi
+}
+
+// plus returns the 128-bit sum with the signed v added.
+func plus(lo, hi uint64, v int64) (uint64, uint64) {
+	lo, c := bits.Add64(lo, uint64(v), 0)
+	return lo, hi + uint64(v>>63) + c
 }
 
 // value is the current row's number.
 func (n *entity) value(e *emitter) int64 { return int64(n.row[e.col]) }
 
-func (n *entity) sumOf(e *emitter, self bool) [2]uint64 {
-	s := n.total(e.value)
+func (n *entity) sumOf(e *emitter, self bool) (lo, hi uint64) {
+	lo, hi = n.total(e.value)
 	if self {
-		addWord(s[:], n.value(e))
+		lo, hi = plus(lo, hi, n.value(e))
 	}
-	return s
+	return lo, hi
 }
 
 func (n *entity) sum(e *emitter, self bool) float64 {
-	s := n.sumOf(e, self)
-	return float128(s[0], s[1]) / e.scale
+	return float128(n.sumOf(e, self)) / e.scale
 }
 
 func (n *entity) mean(e *emitter, self bool) float64 {
@@ -47,8 +57,7 @@ func (n *entity) mean(e *emitter, self bool) float64 {
 	if c == 0 {
 		return math.NaN()
 	}
-	s := n.sumOf(e, self)
-	return float128(s[0], s[1]) / float64(float64(c)*e.scale)
+	return float128(n.sumOf(e, self)) / float64(float64(c)*e.scale)
 }
 
 func (n *entity) geoMean(e *emitter, self bool) float64 {
@@ -56,11 +65,11 @@ func (n *entity) geoMean(e *emitter, self bool) float64 {
 	if c == 0 {
 		return math.NaN()
 	}
-	s := n.total(e.ln)
+	lo, hi := n.total(e.ln)
 	if self {
-		addWord(s[:], lnFixed(n.value(e)))
+		lo, hi = plus(lo, hi, lnFixed(n.value(e)))
 	}
-	return expFloat(float128(s[0], s[1])/float64(float64(c)*lnUnit)) / e.scale
+	return expFloat(float128(lo, hi)/float64(float64(c)*lnUnit)) / e.scale
 }
 
 func (n *entity) std(e *emitter, self bool) float64 {
@@ -68,7 +77,8 @@ func (n *entity) std(e *emitter, self bool) float64 {
 	if c == 0 {
 		return math.NaN()
 	}
-	s := n.sumOf(e, self)
+	var s [2]uint64
+	s[0], s[1] = n.sumOf(e, self)
 	var q [3]uint64
 	copy(q[:], n.h[e.square.at:e.square.at+3])
 	if e.square.base > 0 {

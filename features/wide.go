@@ -60,6 +60,11 @@ func float128(lo, hi uint64) float64 {
 	if hi == 0 {
 		return float64(lo)
 	}
+	return longFloat(lo, hi)
+}
+
+// longFloat is float128 for what one word does not hold.
+func longFloat(lo, hi uint64) float64 {
 	if int64(hi) >= 0 {
 		return wide{lo, hi}.float()
 	}
