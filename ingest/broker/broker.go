@@ -59,8 +59,14 @@ func (b *Broker) open(dir string) error {
 		return fmt.Errorf("make the broker's folder: %w", err)
 	}
 	var err error
-	b.lock, err = lock(dir)
-	return err
+	if b.lock, err = lock(dir); err != nil {
+		return err
+	}
+	if err := check(dir); err != nil {
+		b.unlock()
+		return fmt.Errorf("check the broker's folder: %w", err)
+	}
+	return nil
 }
 
 func (b *Broker) start(o Options) error {
