@@ -140,7 +140,7 @@ func (r *LedgerReader) gather() (*LedgerBatch, error) {
 // BatchAt returns which batch the record at an offset of the ledger is of.
 func BatchAt(ctx context.Context, c *Client, topic string, shard int32, offset int64) (schemas.BatchID, error) {
 	r := NewReader(c, topic, shard, offset)
-	if err := r.fetch(ctx); err != nil {
+	if err := r.fetch(ctx, 0); err != nil {
 		return schemas.BatchID{}, fmt.Errorf("read the ledger at %d: %w", offset, err)
 	}
 	// The facts are on the batch's first record, which lies before the offset:

@@ -61,7 +61,11 @@ func (r *Reader) Next(ctx context.Context, end int64) (*Records, error) {
 	if r.position >= end {
 		return nil, nil
 	}
-	if err := r.fetch(ctx); err != nil {
+	wait := readerWait
+	if end <= r.answer.HighWatermark {
+		wait = 0 // what lies before the end is there, or held back
+	}
+	if err := r.fetch(ctx, wait); err != nil {
 		return nil, err
 	}
 	// Nothing is left below the end but what an open transaction holds back,
@@ -74,10 +78,10 @@ func (r *Reader) Next(ctx context.Context, end int64) (*Records, error) {
 }
 
 // fetch fetches at the position, again where that may help.
-func (r *Reader) fetch(ctx context.Context) error {
+func (r *Reader) fetch(ctx context.Context, wait time.Duration) error {
 	return again(ctx, func() (err error) {
 		r.answer, r.raw, err = r.client.Fetch(ctx, FetchRequest{Topic: r.topic, Partition: r.partition,
-			Offset: r.position, MaxWait: readerWait, MinBytes: 1, MaxBytes: readerBytes}, r.raw)
+			Offset: r.position, MaxWait: wait, MinBytes: 1, MaxBytes: readerBytes}, r.raw)
 		return err
 	})
 }
@@ -112,7 +116,7 @@ func (r *Reader) Get(ctx context.Context, offset int64) (*Record, error) {
 		}
 	}
 	r.position, r.records.next, r.got = offset, offset, 0
-	if err := r.fetch(ctx); err != nil {
+	if err := r.fetch(ctx, 0); err != nil {
 		return nil, err
 	}
 	r.records.Reset(&r.answer, offset)
