@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"hash/fnv"
 	"time"
 
 	"github.com/weir-risk/weir/ingest/kafka"
@@ -26,7 +25,8 @@ type feed struct {
 	tx     simulate.Transaction
 	label  simulate.Label
 	buf    []byte
-	total  int64
+	total  int64 // transactions drawn
+	told   int64 // labels drawn
 	// Truth, if set, is told of every transaction before it is sent.
 	truth func(*simulate.Transaction)
 	// Stamp, if set, is told where each transaction will be and when it was due.
@@ -51,6 +51,9 @@ func newFeed(ctx context.Context, bank *simulate.Bank, log *kafka.Client, topics
 func (f *feed) rates(ctx context.Context, cfg *simulate.Config) error {
 	var w kafka.BatchWriter
 	for _, c := range cfg.Currencies {
+		if c.Code == cfg.BaseCurrency {
+			continue // no rate is needed, and none is taken
+		}
 		w.Append([]byte(c.Code), c.AppendRate(nil), time.Now().UnixMilli(), nil)
 	}
 	return f.send(ctx, f.topics.Rates, 0, &w)
@@ -67,14 +70,13 @@ func (f *feed) draw(n int) bool {
 			f.buf = f.label.AppendJSON(f.buf[:0])
 			f.labels.Append(f.label.AppendID(nil), f.buf, now, nil)
 			f.known++
+			f.told++
 		}
 		if f.truth != nil {
 			f.truth(&f.tx)
 		}
 		f.buf = f.tx.AppendCustomer(f.buf[:0])
-		h := fnv.New32a()
-		_, _ = h.Write(f.buf)
-		p := int(h.Sum32() % uint32(len(f.parts)))
+		p := partitionOf(f.buf, len(f.parts))
 		if f.stamp != nil {
 			f.stamp(p, f.sent[p]+int64(f.counts[p]))
 		}
