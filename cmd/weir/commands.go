@@ -4,6 +4,7 @@ package main
 func commands() []*command {
 	return []*command{
 		demoCommand,
+		simulateCommand,
 		featuresCommand,
 		upCommand,
 		scoreCommand,
