@@ -1,0 +1,176 @@
+package ingest
+
+import (
+	"bytes"
+	"context"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/weir-risk/weir/features"
+	"github.com/weir-risk/weir/schemas"
+)
+
+// TestStateIsAFunctionOfTheLedger decides a stream with labels, rates, late and
+// repeated records while a standby folds the ledger as it is written. The owner's
+// own snapshots, the standby, and folds that begin at the ledger's start and at
+// snapshots made at random points hold the same bytes at the same offset.
+func TestStateIsAFunctionOfTheLedger(t *testing.T) {
+	const seed = 4
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 1))
+	w := newWorld(t, "payments", 2)
+	n := w.payments(int(6000*provable(1, 20)), seed, 2)
+	w.repeat(r, 200)
+	n += 200
+	standby := w.follow()
+	run := w.start(func(c *Config) { c.RowsMax, c.SnapshotEvery = 64, int64(700*provable(1, 20)) })
+	run.decided(n)
+	run.stop()
+	_, end := w.ends(w.topics.Decisions, 0)
+	whole := w.foldAll(end)
+	sameState(t, "the standby", standby.stop(end), whole)
+	if c := whole.Counts; c.Labels == 0 || c.Outcomes[schemas.Duplicate] < 200 || whole.Rates.Len() == 0 {
+		t.Fatalf("the stream is not what it should be: %+v", c)
+	}
+	late := 0
+	for _, v := range w.ledger() {
+		var e schemas.Entry
+		if err := schemas.ParseEntry(v, &e); err != nil {
+			t.Fatal(err)
+		}
+		if e.Kind == schemas.EntryDecision && e.Decision.Flags&schemas.Late != 0 {
+			late++
+		}
+	}
+	if late == 0 {
+		t.Fatal("no record came late")
+	}
+
+	names, err := Snapshots(w.dir)
+	if err != nil || len(names) != snapshotsKept {
+		t.Fatalf("the owner left %d snapshots, %v", len(names), err)
+	}
+	for _, name := range names {
+		w.fromSnapshot(name, end, whole)
+	}
+	// Ends of batches, at random; each fold goes on from a snapshot of the one before.
+	dir, s := t.TempDir(), NewState(w.spec, features.Options{})
+	for s.Chain.Offset < end {
+		w.foldOn(s, min(end, s.Chain.Offset+1+r.Int64N(end/8)))
+		name, err := WriteSnapshot(dir, s, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s, err = ReadSnapshot(name, w.spec, features.Options{}, 0); err != nil {
+			t.Fatal(err)
+		}
+		w.fromSnapshot(name, end, whole)
+	}
+	sameState(t, "through snapshots", s, whole)
+}
+
+// fromSnapshot sees that a snapshot holds the bytes of the fold up to where it
+// was made, and that the fold goes on from it to the same state.
+func (w *world) fromSnapshot(name string, end int64, whole *State) {
+	w.t.Helper()
+	s, err := ReadSnapshot(name, w.spec, features.Options{}, 0)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	again := w.foldAll(s.Chain.Offset)
+	sameState(w.t, "a snapshot", s, again)
+	copied, err := WriteSnapshot(w.t.TempDir(), again, 0)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	a, errA := os.ReadFile(name)
+	b, errB := os.ReadFile(copied)
+	if errA != nil || errB != nil || !bytes.Equal(a, b) {
+		w.t.Fatalf("snapshot %s has other bytes than one of the fold (%v, %v)", filepath.Base(name), errA, errB)
+	}
+	w.foldOn(s, end)
+	sameState(w.t, "the fold from a snapshot", s, whole)
+}
+
+// repeat sends some of the records of partition 0 a second time.
+func (w *world) repeat(r *rand.Rand, n int) {
+	all := w.records(w.topics.Transactions, 0)
+	var again feed
+	for range n {
+		k := all[r.IntN(len(all))]
+		again.add(k.Value, k.Timestamp)
+	}
+	again.send(w, w.topics.Transactions, 0)
+}
+
+// A follow is a standby that nothing else is known of.
+type follow struct {
+	w      *world
+	fold   *fold
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+}
+
+// follow begins to fold the ledger as it is written.
+func (w *world) follow() *follow {
+	w.t.Helper()
+	n := w.node(func(c *Config) { c.SnapshotDir = "" })
+	f := &follow{w: w}
+	var err error
+	if f.fold, err = n.restore(w.t.Context()); err != nil {
+		w.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(w.t.Context())
+	f.cancel = cancel
+	f.wg.Go(func() {
+		if err := f.fold.follow(ctx); ctx.Err() == nil {
+			w.t.Error(err)
+		}
+	})
+	return f
+}
+
+// stop stops following and folds on to an offset.
+func (f *follow) stop(end int64) *State {
+	f.w.t.Helper()
+	f.cancel()
+	f.wg.Wait()
+	if err := f.fold.until(f.w.t.Context(), end); err != nil {
+		f.w.t.Fatal(err)
+	}
+	return f.fold.state
+}
+
+// provable returns the larger of two sizes where WEIR_PROVE asks for it.
+func provable[T any](small, large T) T {
+	if os.Getenv("WEIR_PROVE") != "" {
+		return large
+	}
+	return small
+}
+
+// TestALedgerBegunInTheMiddleOfItsSource begins where retention has left the
+// source, which is no gap.
+func TestALedgerBegunInTheMiddleOfItsSource(t *testing.T) {
+	w := newWorld(t, "payments", 2)
+	n := w.payments(1000, 5, 2)
+	gone := int64(0)
+	for p := range int32(2) {
+		at := int64(100 * (p + 1))
+		if err := w.broker.Cluster().DeleteRecords(w.topics.Transactions, p, at); err != nil {
+			t.Fatal(err)
+		}
+		gone += at
+	}
+	w.runUntil(n-gone, nil)
+	if r := w.verify().Report; r.Decisions != n-gone || r.SourceRecords != n-gone || r.Gaps != 0 {
+		t.Fatalf("%+v", r)
+	}
+	// Begun again, it goes on and finds nothing missing.
+	w.repeat(rand.New(rand.NewPCG(1, 1)), 50)
+	w.runUntil(n-gone+50, nil)
+	w.verify()
+}
