@@ -54,8 +54,8 @@ func TestExplainTellsWhatMovedTheScore(t *testing.T) {
 	}
 	var meanA, meanB float64
 	for i := range scoring.ReasonRows {
-		meanA += float64(b.Background[i*2*4]) / scoring.ReasonRows
-		meanB += float64(b.Background[i*2*4+1]) / scoring.ReasonRows
+		meanA += float64(b.Background[i*64/scoring.ReasonRows*4]) / scoring.ReasonRows
+		meanB += float64(b.Background[i*64/scoring.ReasonRows*4+1]) / scoring.ReasonRows
 	}
 	want := []float64{2*(1-meanA) + .5*4, -(3 - meanB)}
 	if len(got) != 2 || got[0].Group != "customer" || got[1].Group != "card" {
