@@ -6,6 +6,7 @@ func commands() []*command {
 		demoCommand,
 		simulateCommand,
 		featuresCommand,
+		trainCommand,
 		upCommand,
 		scoreCommand,
 		verifyCommand,

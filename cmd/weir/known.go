@@ -57,9 +57,9 @@ func (k *known) take() *schemas.Label {
 	return &k.label
 }
 
-// read adds the labels of a file of JSON lines that are known up to a time, and
-// puts all in order. They are held in memory, about 64 bytes each.
-func (k *known) read(e *env, name string, upTo int64, each func(*schemas.Label)) error {
+// read adds the labels of a file of JSON lines, and puts all in order. They are
+// held in memory, about 64 bytes each.
+func (k *known) read(e *env, name string, each func(*schemas.Label)) error {
 	in, err := openInput(e, name)
 	if err != nil {
 		return err
@@ -90,10 +90,8 @@ func (k *known) read(e *env, name string, upTo int64, each func(*schemas.Label))
 		if err := schemas.ParseLabel(line, &l); err != nil {
 			return fmt.Errorf("read labels: %s:%d: %w", in.name, lines.number, err)
 		}
-		if l.KnownAt <= upTo {
-			k.add(&l)
-			each(&l)
-		}
+		k.add(&l)
+		each(&l)
 	}
 }
 

@@ -129,7 +129,7 @@ func (r *replay) openLabels(each func(*spec.Spec, *schemas.Label)) error {
 		return usagef("--labels and --label-column both say where labels are; give one of them")
 	}
 	for _, name := range f.labels {
-		err := r.known.read(r.env, name, math.MaxInt64, func(l *schemas.Label) {
+		err := r.known.read(r.env, name, func(l *schemas.Label) {
 			if each != nil {
 				each(r.spec, l)
 			}

@@ -43,9 +43,8 @@ func TestSimulateFiles(t *testing.T) {
 	if a, b, c := content(t, in("x")), content(t, in("same")), content(t, in("other")); a != b || a == c {
 		t.Error("the seed does not say what the bytes are")
 	}
-	key := map[string]string{"WEIR_TOKEN_KEY": "k1:000102030405060708090a0b0c0d0e0f"}
 	var f featuresReport
-	lastLine(t, callWith(t, "", key, "features", "--json", "--labels", in("l"), "--rates", in("r"), "--output", in("f"), in("x")).succeeds(t).stdout, &f)
+	lastLine(t, callWith(t, "", testTokenKey, "features", "--json", "--labels", in("l"), "--rates", in("r"), "--output", in("f"), in("x")).succeeds(t).stdout, &f)
 	if f.Rows != int64(done.Transactions) || f.Written < f.Rows*8/10 || f.Labels == 0 || f.NotScored["no_rate"] > 0 {
 		t.Errorf("%+v", f)
 	}
