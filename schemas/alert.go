@@ -8,11 +8,19 @@ func AppendAlertID(dst []byte, shard int32, offset int64) []byte {
 	return strconv.AppendInt(dst, offset, 10)
 }
 
+// AlertReason is why an alert was raised: a group of features that moved the
+// score, and what is unusual about them.
+type AlertReason struct {
+	Group string
+	Logit float32 // by how much the group raised the score's logit
+	Words []string
+}
+
 // AppendAlertJSON appends the alert of a decision in its JSON form
 // (alert.schema.json): what an analyst needs to see of it, with all canonical
-// fields that are present. Offset is the decision's in the ledger. It does not
-// allocate where dst has room.
-func AppendAlertJSON(dst []byte, d *Decision, shard int32, offset int64) []byte {
+// fields that are present, and the reasons if it has any. Offset is the
+// decision's in the ledger. It does not allocate where dst has room.
+func AppendAlertJSON(dst []byte, d *Decision, shard int32, offset int64, reasons ...AlertReason) []byte {
 	dst = append(AppendAlertID(append(dst, `{"id":"`...), shard, offset), `","ledger":{"partition":`...)
 	dst = strconv.AppendInt(dst, int64(shard), 10)
 	dst = strconv.AppendInt(append(dst, `,"offset":`...), offset, 10)
@@ -36,6 +44,7 @@ func AppendAlertJSON(dst []byte, d *Decision, shard int32, offset int64) []byte 
 	dst = appendJSONFloat(append(dst, `,"threshold":`...), d.Threshold)
 	dst = appendJSONFloat(append(dst, `,"review_probability":`...), d.ReviewProb)
 	dst = append(appendHex64(append(dst, `,"bundle":"`...), d.Bundle), '"')
+	dst = appendReasons(dst, reasons)
 	for f, text := range d.Text {
 		if len(text) > 0 {
 			dst = append(append(append(dst, `,"`...), textNames[f]...), `":`...)
@@ -46,6 +55,28 @@ func AppendAlertJSON(dst []byte, d *Decision, shard int32, offset int64) []byte 
 		}
 	}
 	return append(dst, '}')
+}
+
+func appendReasons(dst []byte, reasons []AlertReason) []byte {
+	if len(reasons) == 0 {
+		return dst
+	}
+	dst = append(dst, `,"reasons":[`...)
+	for i := range reasons {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendJSONText(append(dst, `{"group":`...), []byte(reasons[i].Group))
+		dst = append(appendJSONFloat(append(dst, `,"logit":`...), reasons[i].Logit), `,"words":[`...)
+		for j, words := range reasons[i].Words {
+			if j > 0 {
+				dst = append(dst, ',')
+			}
+			dst = appendJSONText(dst, []byte(words))
+		}
+		dst = append(dst, `]}`...)
+	}
+	return append(dst, ']')
 }
 
 func appendHex64(dst []byte, v uint64) []byte {

@@ -7,6 +7,9 @@ import (
 	"unicode/utf8"
 )
 
+// labelKeys are the keys of a label.
+var labelKeys = []string{"tx_id", "verdict", "source", "known_at", "version", "fraud_type", "selected", "selected_probability"}
+
 // ParseLabel reads a label from its JSON form (label.schema.json) into l, whose
 // texts alias value. Place is left alone. Errors wrap [ErrJSON] and name the key.
 func ParseLabel(value []byte, l *Label) error {
@@ -14,32 +17,14 @@ func ParseLabel(value []byte, l *Label) error {
 	if !utf8.Valid(value) {
 		return fmt.Errorf("%w: broken UTF-8", ErrJSON)
 	}
-	var known, verdict, source bool
+	keys := keySet{names: labelKeys}
 	err := flatObject(value, func(key, v []byte, quoted bool) error {
-		var err error
-		switch string(key) {
-		case "tx_id":
-			l.TxID = v
-		case "verdict":
-			l.Verdict, verdict = ParseLabelVerdict(string(v))
-		case "fraud_type":
-			l.FraudType = v
-		case "source":
-			l.Source, source = ParseLabelSource(string(v))
-		case "known_at":
-			l.KnownAt, err = parseTime(v)
-			known = err == nil
-		case "version":
-			l.Version, err = parseVersion(v, quoted)
-		case "selected":
-			l.Selected = v
-		case "selected_probability":
-			var x float64
-			x, err = parseNumber(v, quoted)
-			l.SelectedProb = float32(x)
+		i, err := keys.index(key)
+		if err != nil || i < 0 {
+			return err
 		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", key, err)
+		if err := l.take(i, v, quoted); err != nil {
+			return fmt.Errorf("%s: %w", labelKeys[i], err)
 		}
 		return nil
 	})
@@ -48,22 +33,57 @@ func ParseLabel(value []byte, l *Label) error {
 		return err
 	case len(l.TxID) == 0:
 		return fmt.Errorf("%w: tx_id is missing", ErrJSON)
-	case !verdict:
-		return fmt.Errorf("%w: verdict is missing or not one of none, genuine, fraud", ErrJSON)
-	case !source:
-		return fmt.Errorf("%w: source is missing or not one of chargeback, issuer_report, customer_report, analyst, default", ErrJSON)
-	case !known:
-		return fmt.Errorf("%w: known_at is missing", ErrJSON)
+	}
+	for i, name := range labelKeys[:4] {
+		if keys.seen>>i&1 == 0 {
+			return fmt.Errorf("%w: %s is missing", ErrJSON, name)
+		}
 	}
 	return nil
 }
 
-func parseTime(v []byte) (int64, error) {
-	t, err := time.Parse(time.RFC3339, string(v))
-	if err != nil {
-		return 0, fmt.Errorf("%w: %q is not a time of RFC 3339", ErrJSON, string(v))
+// take takes the value of key i.
+func (l *Label) take(i int, v []byte, quoted bool) error {
+	switch labelKeys[i] {
+	case "tx_id":
+		return parseText(&l.TxID, v, quoted)
+	case "verdict":
+		x, ok := ParseLabelVerdict(string(v))
+		if !ok || !quoted {
+			return fmt.Errorf("%w: %.40q is none of %v", ErrJSON, string(v), verdictNames)
+		}
+		l.Verdict = x
+	case "source":
+		x, ok := ParseLabelSource(string(v))
+		if !ok || !quoted {
+			return fmt.Errorf("%w: %.40q is none of %v", ErrJSON, string(v), sourceNames)
+		}
+		l.Source = x
+	case "known_at":
+		return parseTime(&l.KnownAt, v, quoted)
+	case "version":
+		x, err := parseVersion(v, quoted)
+		l.Version = x
+		return err
+	case "fraud_type":
+		return parseText(&l.FraudType, v, quoted)
+	case "selected":
+		return parseText(&l.Selected, v, quoted)
+	case "selected_probability":
+		x, err := parseNumber(v, quoted)
+		if err == nil && !(x >= 0 && x <= 1) {
+			err = fmt.Errorf("%w: a probability is from 0 to 1", ErrJSON)
+		}
+		l.SelectedProb = float32(x)
+		return err
 	}
-	return t.UnixMilli(), nil
+	return nil
+}
+
+// timeOf reads a time of RFC 3339 as ms since the Unix epoch.
+func timeOf(v []byte) (int64, error) {
+	t, err := time.Parse(time.RFC3339, string(v))
+	return t.UnixMilli(), err
 }
 
 func parseVersion(v []byte, quoted bool) (uint32, error) {

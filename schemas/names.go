@@ -8,13 +8,15 @@ import (
 
 // The names are the ones that people, specs and metrics use; they are stable.
 var (
-	outcomeNames = [NumOutcomes]string{"scored", "degraded", "unscored", "duplicate", "rejected"}
-	actionNames  = [NumActions]string{"allow", "review", "block"}
-	typeNames    = [NumTxTypes]string{"authorisation", "capture", "reversal", "refund", "transfer", "payout"}
-	statusNames  = [NumStatuses]string{"unknown", "approved", "declined"}
-	verdictNames = [NumLabelVerdicts]string{"none", "genuine", "fraud"}
-	sourceNames  = [NumLabelSources]string{"chargeback", "issuer_report", "customer_report", "analyst", "default"}
-	textNames    = [NumText]string{"id", "original_id", "currency", "card", "customer", "account", "counterparty",
+	outcomeNames     = [NumOutcomes]string{"scored", "degraded", "unscored", "duplicate", "rejected"}
+	actionNames      = [NumActions]string{"allow", "review", "block"}
+	typeNames        = [NumTxTypes]string{"authorisation", "capture", "reversal", "refund", "transfer", "payout"}
+	statusNames      = [NumStatuses]string{"unknown", "approved", "declined"}
+	verdictNames     = [NumLabelVerdicts]string{"none", "genuine", "fraud"}
+	sourceNames      = [NumLabelSources]string{"chargeback", "issuer_report", "customer_report", "analyst", "default"}
+	dispositionNames = [NumDispositionKinds]string{"claimed", "released", "noted", "escalated", "snoozed",
+		"closed_fraud", "closed_genuine", "undone"}
+	textNames = [NumText]string{"id", "original_id", "currency", "card", "customer", "account", "counterparty",
 		"merchant", "mcc", "terminal", "country", "channel", "entry_mode", "device", "ip"}
 	reasonNames = [NumReasons]string{"none",
 		"null_value", "oversize", "bad_utf8", "bad_json", "trailing_bytes", "too_deep", "not_object", "duplicate_key",
@@ -32,14 +34,15 @@ func nameOf(names []string, i int) string {
 	return strconv.Itoa(i)
 }
 
-func (o Outcome) String() string      { return nameOf(outcomeNames[:], int(o)) }
-func (a Action) String() string       { return nameOf(actionNames[:], int(a)) }
-func (t TxType) String() string       { return nameOf(typeNames[:], int(t)) }
-func (s Status) String() string       { return nameOf(statusNames[:], int(s)) }
-func (v LabelVerdict) String() string { return nameOf(verdictNames[:], int(v)) }
-func (s LabelSource) String() string  { return nameOf(sourceNames[:], int(s)) }
-func (f TextField) String() string    { return nameOf(textNames[:], int(f)) }
-func (r Reason) String() string       { return nameOf(reasonNames[:], int(r)) }
+func (o Outcome) String() string         { return nameOf(outcomeNames[:], int(o)) }
+func (a Action) String() string          { return nameOf(actionNames[:], int(a)) }
+func (t TxType) String() string          { return nameOf(typeNames[:], int(t)) }
+func (s Status) String() string          { return nameOf(statusNames[:], int(s)) }
+func (v LabelVerdict) String() string    { return nameOf(verdictNames[:], int(v)) }
+func (s LabelSource) String() string     { return nameOf(sourceNames[:], int(s)) }
+func (k DispositionKind) String() string { return nameOf(dispositionNames[:], int(k)) }
+func (f TextField) String() string       { return nameOf(textNames[:], int(f)) }
+func (r Reason) String() string          { return nameOf(reasonNames[:], int(r)) }
 
 // ParseAction returns the action of a name.
 func ParseAction(name string) (Action, bool) { return parseName[Action](actionNames[:], name) }
@@ -58,6 +61,11 @@ func ParseLabelVerdict(name string) (LabelVerdict, bool) {
 // ParseLabelSource returns the source of labels of a name.
 func ParseLabelSource(name string) (LabelSource, bool) {
 	return parseName[LabelSource](sourceNames[:], name)
+}
+
+// ParseDispositionKind returns the kind of disposition of a name.
+func ParseDispositionKind(name string) (DispositionKind, bool) {
+	return parseName[DispositionKind](dispositionNames[:], name)
 }
 
 // ParseTextField returns the canonical text field of a name.

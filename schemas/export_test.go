@@ -1,0 +1,4 @@
+package schemas
+
+// RandomDecision is randomDecision for the tests outside the package.
+var RandomDecision = randomDecision
