@@ -67,46 +67,6 @@ func TestACutLastBatchIsNotAnError(t *testing.T) {
 	}
 }
 
-func FuzzRecords(f *testing.F) {
-	for c := None; c <= Zstd; c++ {
-		f.Add(filled(f, 3, c))
-	}
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		if len(raw) >= batchHeader && binary.BigEndian.Uint32(raw[batchLengthAt:]) == uint32(len(raw)-batchLengthAt-4) {
-			seal(raw) // lets the fuzzer get past the checksum
-		}
-		_, _ = count(raw)
-	})
-}
-
-func TestBatchCodecDoesNotAllocate(t *testing.T) {
-	for _, c := range []Codec{None, LZ4, Zstd} {
-		var w BatchWriter
-		var r Records
-		value := bytes.Repeat([]byte("value"), 60)
-		key := []byte("key")
-		n := testing.AllocsPerRun(20, func() {
-			w.Reset()
-			for range 500 {
-				w.Append(key, value, 1, nil)
-			}
-			b, err := w.Finish(c)
-			if err != nil {
-				t.Fatal(err)
-			}
-			r.Reset(&FetchAnswer{Records: b}, 0)
-			for r.Next() {
-			}
-			if r.Err() != nil {
-				t.Fatal(r.Err())
-			}
-		})
-		if n > 2 { // the answer above, and what LZ4's frames take a batch
-			t.Errorf("%s: %v allocations for 500 records", c, n)
-		}
-	}
-}
-
 func BenchmarkBatch(b *testing.B) {
 	value := bytes.Repeat([]byte("0123456789abcdef"), 25)
 	for _, c := range []Codec{None, LZ4, Zstd} {

@@ -194,10 +194,16 @@ func (cn *conn) metadata(ctx context.Context, topic string, o Options) (Topic, e
 		b = append(b[:len(b)-1], byte(len(topic)+1)|0x80, byte((len(topic)+1)>>7))
 	}
 	b = append(append(b, topic...), 0, 0, 0, 0) // tags; no creation, no operations, tags
-	raw, err := cn.roundTrip(ctx, b, nil, o.Timeout)
+	raw, err := cn.roundTrip(ctx, b, cn.in, o.Timeout)
+	cn.in = raw
 	if err != nil {
 		return Topic{}, fmt.Errorf("ask for metadata: %w", err)
 	}
+	return parseMetadata(raw, topic)
+}
+
+// parseMetadata reads the answer of Metadata version 12, which is of one topic.
+func parseMetadata(raw []byte, topic string) (Topic, error) {
 	a := &answer{b: raw}
 	a.tags()
 	a.int32() // throttle
@@ -219,8 +225,9 @@ func (cn *conn) metadata(ctx context.Context, topic string, o Options) (Topic, e
 	a.compact()
 	copy(t.ID[:], a.take(16))
 	a.take(1) // internal
-	for range a.array() {
-		a.partition(&t, brokers)
+	n := a.array()
+	for range n {
+		a.partition(&t, brokers, n)
 	}
 	switch {
 	case code != 0:
@@ -232,8 +239,8 @@ func (cn *conn) metadata(ctx context.Context, topic string, o Options) (Topic, e
 	return t, nil
 }
 
-// partition reads one partition of a metadata answer.
-func (a *answer) partition(t *Topic, brokers map[int32]string) {
+// partition reads one of a topic's n partitions.
+func (a *answer) partition(t *Topic, brokers map[int32]string, n int) {
 	a.int16() // error; a partition without a leader says -1 below
 	index := int(a.int32())
 	leader := a.int32()
@@ -242,7 +249,7 @@ func (a *answer) partition(t *Topic, brokers map[int32]string) {
 		a.take(4 * max(0, a.uvarint()-1))
 	}
 	a.tags()
-	if index < 0 || index > 1<<20 || a.bad {
+	if index < 0 || index >= n || a.bad {
 		a.bad = true
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/snappy"
@@ -79,7 +80,12 @@ func (c *compressor) compress(dst, src []byte, codec Codec) ([]byte, error) {
 		}
 		return c.zstd.EncodeAll(src, dst), nil
 	case Snappy:
-		return append(dst, snappy.Encode(nil, src)...), nil
+		n := snappy.MaxEncodedLen(len(src))
+		if n < 0 {
+			return nil, errBomb
+		}
+		dst = slices.Grow(dst, n)
+		return dst[:len(dst)+len(snappy.Encode(dst[len(dst):cap(dst)], src))], nil
 	case LZ4:
 		if c.lz4 == nil {
 			c.lz4 = lz4.NewWriter(nil)
@@ -205,6 +211,11 @@ func unsnapBlock(dst, src []byte) ([]byte, error) {
 	if n+len(dst) > batchBytesMax {
 		return nil, errBomb
 	}
-	block, err := snappy.Decode(nil, src)
-	return append(dst, block...), err
+	// No three bytes make more than 64: what claims more is not allocated.
+	if n > len(src)*64/3+64 {
+		return nil, errors.New("snappy: a block claims more than it can hold")
+	}
+	dst = slices.Grow(dst, n)
+	block, err := snappy.Decode(dst[len(dst):cap(dst)], src)
+	return dst[:len(dst)+len(block)], err
 }
