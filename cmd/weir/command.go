@@ -102,17 +102,17 @@ func (c *command) run(ctx context.Context, args []string, e *env) int {
 	if c.json {
 		fs.BoolVar(&e.json, "json", false, "end with one line of JSON on stdout")
 	}
-	err := fs.Parse(args)
+	rest, err := parse(fs, args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		fmt.Fprint(e.stdout, c.help(fs))
 		return exitOK
 	case err != nil:
 		err = usageError{err.Error()}
-	case c.args == "" && fs.NArg() > 0:
-		err = usagef("%q is not expected; flags begin with --", fs.Arg(0))
+	case c.args == "" && len(rest) > 0:
+		err = usagef("%q is not expected; flags begin with --", rest[0])
 	default:
-		err = f(ctx, e, fs.Args())
+		err = f(ctx, e, rest)
 	}
 	var usage usageError
 	switch {
@@ -126,6 +126,21 @@ func (c *command) run(ctx context.Context, args []string, e *env) int {
 	}
 	fmt.Fprintf(e.stderr, "weir %s: %v\n", c.name, err)
 	return exitFailed
+}
+
+// parse reads flags wherever they stand, and returns what is none. What follows
+// -- is no flag.
+func parse(fs *flag.FlagSet, args []string) (rest []string, err error) {
+	for {
+		if err := fs.Parse(args); err != nil {
+			return nil, err
+		}
+		read := len(args) - fs.NArg()
+		if fs.NArg() == 0 || read > 0 && args[read-1] == "--" {
+			return append(rest, fs.Args()...), nil
+		}
+		rest, args = append(rest, fs.Arg(0)), fs.Args()[1:]
+	}
 }
 
 // help is the text of weir COMMAND --help.

@@ -59,7 +59,7 @@ func (k *kafkaFlags) client(e *env) (*kafka.Client, error) {
 
 // addSpec declares --spec.
 func addSpec(fs *flag.FlagSet, value string) *string {
-	return fs.String("spec", value, "feature spec: a `FILE`, or the name of a built-in one ("+strings.Join(spec.BuiltinNames(), ", ")+")")
+	return fs.String("spec", value, "feature spec: a `FILE`, or the name of a built-in one\n("+strings.Join(spec.BuiltinNames(), ", ")+")")
 }
 
 // loadSpec reads a spec by its file's name, or takes a built-in one.

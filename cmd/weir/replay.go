@@ -85,12 +85,7 @@ const batchRows = 256
 // open reads spec, keys, rates and labels, and makes the engine. Each is told of
 // every label read from a file. Args are more inputs.
 func (f *replayFlags) open(e *env, args []string, each func(*spec.Spec, *schemas.Label)) (*replay, error) {
-	for _, name := range args {
-		if len(name) > 1 && name[0] == '-' {
-			return nil, usagef("%s: flags come before files", name)
-		}
-		f.inputs = append(f.inputs, name)
-	}
+	f.inputs = append(f.inputs, args...)
 	if len(f.inputs) == 0 {
 		return nil, usagef("--input FILE says what to read")
 	}
