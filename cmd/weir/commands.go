@@ -7,9 +7,13 @@ func commands() []*command {
 		simulateCommand,
 		featuresCommand,
 		trainCommand,
+		checkCommand,
+		specCommand,
+		modelCommand,
 		upCommand,
 		scoreCommand,
 		verifyCommand,
 		tailCommand,
+		versionCommand,
 	}
 }

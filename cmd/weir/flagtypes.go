@@ -97,3 +97,16 @@ func (m *moment) Set(text string) error {
 	}
 	return fmt.Errorf("%q is neither a day such as 2026-01-31 nor a time such as 2026-01-31T08:00:00Z", text)
 }
+
+// several writes a number with its noun; more are the plurals that no s makes.
+func several(n int, noun string, more ...string) string {
+	switch {
+	case n == 1:
+		return "1 " + noun
+	case len(more) > 0:
+		noun = more[0]
+	default:
+		noun += "s"
+	}
+	return thousands(int64(n)) + " " + noun
+}

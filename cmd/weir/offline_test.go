@@ -12,6 +12,9 @@ import (
 
 var updateGolden = flag.Bool("update", false, "write what the commands print into testdata")
 
+// testdata is where the golden files are, also for a test that changes its folder.
+var testdata, _ = filepath.Abs("testdata")
+
 // called is what a command did.
 type called struct {
 	code           int
@@ -61,9 +64,9 @@ func (c called) fails(t *testing.T, code int, words ...string) called {
 // golden compares text with a file in testdata.
 func golden(t *testing.T, name, text string) {
 	t.Helper()
-	path := filepath.Join("testdata", name)
+	path := filepath.Join(testdata, name)
 	if *updateGolden {
-		if err := os.MkdirAll("testdata", 0o755); err != nil {
+		if err := os.MkdirAll(testdata, 0o755); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {

@@ -1,0 +1,291 @@
+package main
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/weir-risk/weir/features"
+	"github.com/weir-risk/weir/features/spec"
+	"github.com/weir-risk/weir/ingest/decode"
+	"github.com/weir-risk/weir/ingest/kafka"
+	"github.com/weir-risk/weir/trainer"
+)
+
+var checkCommand = &command{
+	name: "check", summary: "check spec, keys, bundle and flags before anything is started", json: true,
+	about: `It takes the flags of weir up, and says of each thing that they name whether it is
+right: what is, on stdout; every mistake at once, with its place and a remedy, on
+stderr, and the exit code is then 1. Nothing is started, made or sent.`,
+	examples: []string{
+		"weir check --spec bank.spec",
+		"weir check --spec bank.spec --bundle model.weir --trust keys.pem",
+		"weir check --kafka k1:9093,k2:9093 --kafka-tls --kafka-ca ca.pem --history clickhouse://ch:9000/weir",
+		"weir check --spec payments --print > bank.spec",
+	},
+	flags: func(fs *flag.FlagSet) func(context.Context, *env, []string) error {
+		c := &checking{service: addService(fs), score: addScore(fs), history: addHistory(fs)}
+		fs.StringVar(&c.bundle, "bundle", "", "bundle `FILE` to check")
+		fs.StringVar(&c.key, "key", "", "PEM `FILE` of a signing key to check")
+		fs.BoolVar(&c.print, "print", false, "print the spec's text and check nothing else")
+		return c.run
+	},
+}
+
+// checking is one run of the command.
+type checking struct {
+	service     *serviceFlags
+	score       *scoreFlags
+	history     *historyFlags
+	bundle, key string
+	print       bool
+}
+
+func (c *checking) run(_ context.Context, e *env, _ []string) error {
+	if c.print {
+		s, err := loadSpec(*c.score.spec)
+		if err != nil {
+			return err
+		}
+		_, err = e.stdout.Write(s.Text)
+		return err
+	}
+	f := newFindings(e)
+	s := f.spec(*c.score.spec)
+	c.tokens(f, s)
+	trust := c.keys(f)
+	if c.bundle != "" {
+		f.bundle(c.bundle, trust, s)
+	}
+	c.wiring(f)
+	return f.end()
+}
+
+// findings are what a check has found: right things on stdout, wrong ones on
+// stderr.
+type findings struct {
+	env      *env
+	Right    []finding `json:"right"`
+	Problems []finding `json:"problems"`
+}
+
+func newFindings(e *env) *findings {
+	return &findings{env: e, Right: []finding{}, Problems: []finding{}}
+}
+
+// finding is one thing that was looked at.
+type finding struct {
+	What string `json:"what"`
+	Text string `json:"text"`
+}
+
+func (f *findings) right(what, format string, a ...any) {
+	f.Right = append(f.Right, finding{what, fmt.Sprintf(format, a...)})
+}
+
+func (f *findings) wrong(what, format string, a ...any) {
+	for line := range strings.SplitSeq(fmt.Sprintf(format, a...), "\n") {
+		f.Problems = append(f.Problems, finding{what, line})
+	}
+}
+
+// end prints the table.
+func (f *findings) end() error {
+	if !f.env.json {
+		for _, r := range f.Right {
+			f.env.printf("ok     %-12s %s\n", r.What, r.Text)
+		}
+	}
+	for _, p := range f.Problems {
+		fmt.Fprintf(f.env.stderr, "wrong  %-12s %s\n", p.What, p.Text)
+	}
+	err := f.env.report(struct {
+		OK bool `json:"ok"`
+		*findings
+	}{len(f.Problems) == 0, f})
+	if err == nil && len(f.Problems) > 0 {
+		err = errFound
+	}
+	return err
+}
+
+// spec checks a spec, which it returns where it can be read.
+func (f *findings) spec(name string) *spec.Spec {
+	s, err := loadSpec(name)
+	if err == nil {
+		err = features.Check(s)
+	}
+	if err == nil && len(s.Fallback) == 0 {
+		err = errors.New("no fallback line: what is done where no model can score? Write, for example: fallback review when amount > 1000")
+	}
+	if err != nil {
+		f.wrong("spec", "%v", err)
+		return nil
+	}
+	f.right("spec", "%s: %s, %s over %s, %s, hash %x", s.Name, several(len(s.Features), "feature"), several(len(s.Aggregates), "aggregate"),
+		several(len(s.Entities), "kind of entity", "kinds of entities"), several(len(s.Fallback), "fallback rule"), s.Hash[:8])
+	return s
+}
+
+// tokens checks the key of tokens, where there are secrets.
+func (c *checking) tokens(f *findings, s *spec.Spec) {
+	made := filepath.Join(c.service.data, "token.key")
+	_, inEnv := f.env.lookup("WEIR_TOKEN_KEY")
+	t := *c.score.tokens
+	if t.key == "" && !inEnv {
+		if s == nil || !decode.NeedsTokens(s) {
+			return
+		}
+		if _, err := os.Stat(made); errors.Is(err, fs.ErrNotExist) {
+			f.right("token key", "none yet: weir up makes %s", made)
+			return
+		}
+		t.key = made
+	}
+	if _, err := t.load(f.env, ""); err != nil {
+		f.wrong("token key", "%v", err)
+		return
+	}
+	from := t.key
+	if from == "" {
+		from = "WEIR_TOKEN_KEY"
+	}
+	f.right("token key", "%s", from)
+}
+
+// keys checks the signing key and the keys that are trusted, and returns these.
+func (c *checking) keys(f *findings) []ed25519.PublicKey {
+	var trust []ed25519.PublicKey
+	name, asked := c.key, c.key != ""
+	if !asked {
+		name = filepath.Join(c.service.data, "signing.key")
+	}
+	key, err := trainer.LoadKey(name)
+	switch {
+	case err == nil:
+		f.right("signing key", "%s", name)
+		trust = append(trust, key.Public().(ed25519.PublicKey))
+	case errors.Is(err, fs.ErrNotExist) && !asked:
+		f.right("signing key", "none yet: weir up makes %s", name)
+	default:
+		f.wrong("signing key", "%v", err)
+	}
+	if c.score.trust == "" {
+		return trust
+	}
+	trust, err = trainer.LoadPublicKeys(c.score.trust)
+	if err != nil {
+		f.wrong("trust", "%v", err)
+		return nil
+	}
+	f.right("trust", "%s: %s", c.score.trust, several(len(trust), "key"))
+	return trust
+}
+
+// wiring checks the flags that say how weir is connected.
+func (c *checking) wiring(f *findings) {
+	c.brokers(f)
+	address(f, "listen", c.service.listen)
+	if c.service.pprof != "" {
+		address(f, "pprof", c.service.pprof)
+	}
+	if info, err := os.Stat(c.service.data); err == nil && !info.IsDir() {
+		f.wrong("data", "%s is no folder", c.service.data)
+	}
+	if _, err := kafka.ParseCodec(c.score.codec); err != nil {
+		f.wrong("compression", "--compression: %v", err)
+	}
+	if c.score.rowsMax < 1 {
+		f.wrong("rows-max", "--rows-max %d: 1 or more", c.score.rowsMax)
+	}
+	if c.score.session <= 0 {
+		f.wrong("session", "--session %s: more than none; brokers allow 6 s and more", c.score.session)
+	}
+	if _, err := c.service.logger(f.env); err != nil {
+		f.wrong("log", "%v", err)
+	}
+	if c.history.url != "" {
+		historyURL(f, c.history.url)
+	}
+}
+
+func (c *checking) brokers(f *findings) {
+	k := c.service.kafka
+	k.security.Password, _ = f.env.lookup("WEIR_KAFKA_PASSWORD")
+	fine := true
+	if err := k.security.Apply(&kafka.Options{}); err != nil {
+		f.wrong("kafka", "%v", err)
+		fine = false
+	}
+	if k.brokers == "" {
+		return
+	}
+	list := strings.Split(k.brokers, ",")
+	for _, b := range list {
+		if err := hostPort(b); err != nil {
+			f.wrong("kafka", "--kafka: %v", err)
+			fine = false
+		}
+	}
+	if fine {
+		how := "without TLS"
+		if k.security.TLS || k.security.CAFile != "" || k.security.CertFile != "" {
+			how = "over TLS"
+		}
+		if k.security.Mechanism != "" {
+			how += ", as " + k.security.User + " by " + k.security.Mechanism
+		}
+		f.right("kafka", "%s %s; topics %s, %s and what goes with them", k.brokers, how, k.topics().Transactions, k.topics().Decisions)
+	}
+}
+
+// address checks the value of a flag that names a place to listen.
+func address(f *findings, flag, value string) {
+	if err := hostPort(value); err != nil {
+		f.wrong(flag, "--%s: %v", flag, err)
+		return
+	}
+	f.right(flag, "%s", value)
+}
+
+func hostPort(text string) error {
+	_, port, err := net.SplitHostPort(text)
+	if err != nil {
+		return fmt.Errorf("%q is no HOST:PORT", text)
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return fmt.Errorf("%q: the port is no number from 0 to 65535", text)
+	}
+	return nil
+}
+
+// historyURL checks where the history is to be kept.
+func historyURL(f *findings, text string) {
+	if file, sqlite := strings.CutPrefix(text, "sqlite:"); sqlite || !strings.Contains(text, "://") {
+		if _, err := os.Stat(filepath.Dir(file)); err != nil {
+			f.wrong("history", "--history %s: its folder is not there", text)
+			return
+		}
+		f.right("history", "SQLite in %s", file)
+		return
+	}
+	u, err := url.Parse(text)
+	switch {
+	case err != nil:
+		// The error of url.Parse repeats the whole text, a password with it.
+		f.wrong("history", "--history is no URL: clickhouse://HOST:PORT/DATABASE")
+	case u.Scheme != "clickhouse" || u.Host == "" || strings.Trim(u.Path, "/") == "":
+		f.wrong("history", "--history %s: expected clickhouse://HOST:PORT/DATABASE, or a file of SQLite", u.Redacted())
+	default:
+		f.right("history", "ClickHouse at %s, database %s", u.Host, strings.Trim(u.Path, "/"))
+	}
+}
