@@ -1,6 +1,7 @@
 package schemas
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"reflect"
 	"testing"
@@ -65,4 +66,48 @@ func TestFactsDoNotAllocate(t *testing.T) {
 	}); n != 0 {
 		t.Fatalf("%v allocations", n)
 	}
+}
+
+// FuzzParseFacts makes headers of the bytes, a length before each part, and
+// holds whatever is taken to be written as it was read.
+func FuzzParseFacts(f *testing.F) {
+	pack := func(headers []Header) (b []byte) {
+		for _, h := range headers {
+			b = append(append(b, byte(len(h.Key))), h.Key...)
+			b = append(append(b, byte(len(h.Value))), h.Value...)
+		}
+		return b
+	}
+	for seed := range uint64(5) {
+		facts := randomFacts(rand.New(rand.NewPCG(seed, 1)))
+		headers, _ := AppendFacts(nil, nil, &facts)
+		f.Add(pack(headers))
+	}
+	f.Fuzz(func(t *testing.T, src []byte) {
+		var headers []Header
+		part := func() []byte {
+			n := min(int(src[0]), len(src)-1)
+			p := src[1 : 1+n]
+			src = src[1+n:]
+			return p
+		}
+		for len(src) > 0 {
+			h := Header{Key: part()}
+			if len(src) > 0 {
+				h.Value = part()
+			}
+			headers = append(headers, h)
+		}
+		var facts, again Facts
+		if ParseFacts(headers, &facts) != nil {
+			return
+		}
+		written, _ := AppendFacts(nil, nil, &facts)
+		if err := ParseFacts(written, &again); err != nil {
+			t.Fatalf("what was parsed and written does not parse: %v", err)
+		}
+		if once, twice := fmt.Sprint(facts), fmt.Sprint(again); once != twice {
+			t.Fatalf("%s became %s", once, twice)
+		}
+	})
 }
