@@ -57,8 +57,8 @@
 // passed to Decode is kept: texts are copied to the batch's arena. In steady
 // state a record costs no allocation, whether it is taken or refused.
 //
-// The package has no clock and does no I/O; reading files is for decode/files. It
-// does not fold, convert or look at other records.
+// The package has no clock and does no I/O; reading files is for cmd/weir. It does
+// not fold, convert or look at other records.
 //
 // # Files
 //

@@ -26,7 +26,7 @@ func (c *Currency) ratio(baseDigits int) (num, den int64) {
 }
 
 // Rates returns the exchange rates of the bank's world, each in force since
-// 1970, as a decoder has them from what [AppendRate] writes.
+// 1970, as a decoder has them from what [Currency.AppendRate] writes.
 func (c *Config) Rates() []schemas.Rate {
 	digits := 0
 	for i := range c.Currencies {
