@@ -184,6 +184,8 @@ func (n *Node) Run(ctx context.Context) error {
 		case errors.Is(err, ErrOverwritten):
 			n.Metrics.Corrections.Inc()
 			n.Log.Warn("state is rebuilt from the ledger", "cause", err)
+		case errors.Is(err, ErrNobodyDecides):
+			n.Log.Warn("joins the group again", "cause", err)
 		case errors.Is(err, errNewPartitions):
 			n.Log.Info("begins again", "cause", err)
 		default:

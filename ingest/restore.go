@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"sync/atomic"
 
 	"github.com/weir-risk/weir/ingest/kafka"
 	"github.com/weir-risk/weir/schemas"
@@ -23,6 +24,8 @@ type fold struct {
 	pending []unsettled
 	saved   int64 // the ledger offset of the snapshot that it began with
 	entry   schemas.Entry
+
+	progress atomic.Int64 // see noteProgress
 }
 
 type unsettled struct {
@@ -238,9 +241,19 @@ func (n *Node) standBy(ctx context.Context, f *fold, m *kafka.Member) (context.C
 		held, joinErr = m.Wait(follow, f.shard)
 		stop()
 	}()
+	f.noteProgress()
+	silent := make(chan error, 1)
+	go func() { // ends with the standby
+		err := n.noticeSilence(follow, f)
+		stop()
+		silent <- err
+	}()
 	err = f.follow(follow)
 	stop()
 	<-done
+	if silence := <-silent; silence != nil && held == nil && ctx.Err() == nil {
+		return nil, silence
+	}
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
@@ -268,6 +281,7 @@ func (f *fold) follow(ctx context.Context) error {
 		if err := f.take(b); err != nil {
 			return err
 		}
+		f.noteProgress()
 		f.node.Metrics.Position.Set(float64(f.state.Chain.Offset))
 	}
 }

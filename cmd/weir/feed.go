@@ -31,6 +31,7 @@ type feed struct {
 	truth func(*simulate.Transaction)
 	// Stamp, if set, is told where each transaction will be and when it was due.
 	stamp func(partition int, offset int64)
+	now   func() int64 // the records' Kafka timestamps, ms
 }
 
 func newFeed(ctx context.Context, bank *simulate.Bank, log *kafka.Client, topics schemas.Topics) (*feed, error) {
@@ -38,7 +39,8 @@ func newFeed(ctx context.Context, bank *simulate.Bank, log *kafka.Client, topics
 	if err != nil {
 		return nil, err
 	}
-	f := &feed{bank: bank, log: log, topics: topics, parts: make([]kafka.BatchWriter, t.Partitions), counts: make([]int, t.Partitions), sent: make([]int64, t.Partitions)}
+	f := &feed{bank: bank, log: log, topics: topics, parts: make([]kafka.BatchWriter, t.Partitions), counts: make([]int, t.Partitions), sent: make([]int64, t.Partitions),
+		now: func() int64 { return time.Now().UnixMilli() }}
 	for p := range f.sent {
 		if _, f.sent[p], err = log.Offsets(ctx, topics.Transactions, int32(p)); err != nil {
 			return nil, err
@@ -61,11 +63,11 @@ func (f *feed) rates(ctx context.Context, cfg *simulate.Config) error {
 
 // draw takes n transactions from the bank and reports whether there are more.
 func (f *feed) draw(n int) bool {
-	now := time.Now().UnixMilli()
 	for range n {
 		if !f.bank.Next(&f.tx) {
 			return false
 		}
+		now := f.now()
 		for f.bank.NextLabel(&f.label) {
 			f.buf = f.label.AppendJSON(f.buf[:0])
 			f.labels.Append(f.label.AppendID(nil), f.buf, now, nil)

@@ -112,6 +112,10 @@ func (f *serviceFlags) open(ctx context.Context, e *env, partitions int) (*servi
 
 func (s *service) close() { s.client.Close() }
 
+// probe is set where a test runs this program as a process of its own, to know
+// what it interrupts when it kills it.
+var probe func(p ingest.Phase, in bool)
+
 // scorer makes a node of the flags, with its models read.
 func (s *service) scorer(ctx context.Context, f *scoreFlags) (*ingest.Node, *ingest.Models, error) {
 	sp, err := loadSpec(*f.spec)
@@ -140,8 +144,8 @@ func (s *service) scorer(ctx context.Context, f *scoreFlags) (*ingest.Node, *ing
 	n := ingest.NewNode(s.client, ingest.Config{
 		Spec: sp, Features: keys.engine, Tokens: keys.tokens, KeyCheck: keys.check, Topics: s.topics,
 		Group: f.group, Tenant: f.tenant, SnapshotDir: snapshots, SnapshotEvery: f.snapshotEvery, RowsMax: f.rowsMax, Codec: codec,
-		Membership: kafka.GroupOptions{Session: f.session},
-		Now:        time.Now, After: time.After, Log: s.log, Metrics: ingest.NewMetrics(s.registry),
+		Membership: kafka.GroupOptions{Session: f.session}, AcceptGaps: f.gaps,
+		Now: time.Now, After: time.After, Log: s.log, Metrics: ingest.NewMetrics(s.registry), Probe: probe,
 	})
 	m := ingest.NewModels(s.client, s.topics, trust)
 	if err := n.Load(ctx, m); err != nil {

@@ -42,7 +42,7 @@ type up struct {
 
 func (u *up) run(ctx context.Context, e *env, _ []string) error {
 	if u.service.kafka.brokers == "" {
-		b, err := broker.Start(broker.Options{Dir: filepath.Join(u.service.data, "broker"), Addr: u.broker, SyncWrites: u.syncWrites})
+		b, err := broker.Start(broker.Options{Dir: filepath.Join(u.service.data, "broker"), Addr: u.broker, SyncWrites: u.syncWrites, Session: u.score.session})
 		if err != nil {
 			return err
 		}

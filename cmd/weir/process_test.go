@@ -1,0 +1,174 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/weir-risk/weir/ingest"
+)
+
+// TestMain makes the test binary weir itself where a test starts it as a process
+// of its own.
+func TestMain(m *testing.M) {
+	if name := os.Getenv("WEIR_TEST_PHASES"); name != "" {
+		word := mapWord(name)
+		probe = func(p ingest.Phase, in bool) {
+			if in {
+				atomic.OrUint32(word, uint32(p))
+			} else {
+				atomic.AndUint32(word, ^uint32(p))
+			}
+		}
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// mapWord maps the first word of a file, which outlives whoever writes it.
+func mapWord(name string) *uint32 {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	if err == nil {
+		err = f.Truncate(4096)
+	}
+	var page []byte
+	if err == nil {
+		page, err = syscall.Mmap(int(f.Fd()), 0, 4096, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
+	}
+	if err != nil {
+		panic(err)
+	}
+	return (*uint32)(unsafe.Pointer(&page[0]))
+}
+
+// A process is weir as a process of its own.
+type process struct {
+	t      testing.TB
+	cmd    *exec.Cmd
+	word   *uint32
+	stdout bytes.Buffer
+	done   chan error
+
+	mu  sync.Mutex
+	log []map[string]any // its log's lines
+}
+
+// start starts weir with arguments; it is killed at the test's end.
+func start(t testing.TB, args ...string) *process {
+	t.Helper()
+	phases := filepath.Join(t.TempDir(), "phases")
+	p := &process{t: t, word: mapWord(phases), done: make(chan error, 1)}
+	p.cmd = exec.Command(os.Args[0], args...)
+	p.cmd.Env = append(os.Environ(), "WEIR_TEST_PHASES="+phases)
+	p.cmd.Stdout = &p.stdout
+	stderr, err := p.cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { // ends with the process
+		p.read(stderr)
+		p.done <- p.cmd.Wait()
+	}()
+	t.Cleanup(p.kill)
+	return p
+}
+
+func (p *process) read(stderr io.Reader) {
+	lines := bufio.NewScanner(stderr)
+	for lines.Scan() {
+		var line map[string]any
+		if json.Unmarshal(lines.Bytes(), &line) != nil {
+			line = map[string]any{"msg": lines.Text()} // a panic's
+		}
+		p.mu.Lock()
+		p.log = append(p.log, line)
+		p.mu.Unlock()
+	}
+}
+
+// said returns the last line of the log with a message, nil where there is none.
+func (p *process) said(msg string) map[string]any {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := len(p.log) - 1; i >= 0; i-- {
+		if p.log[i]["msg"] == msg {
+			return p.log[i]
+		}
+	}
+	return nil
+}
+
+// logged returns the last lines of the log.
+func (p *process) logged() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var b strings.Builder
+	for _, line := range p.log[max(0, len(p.log)-100):] {
+		text, _ := json.Marshal(line)
+		b.Write(append(text, '\n'))
+	}
+	return b.String()
+}
+
+// phases returns what the process is in the middle of, or was when it ended.
+func (p *process) phases() ingest.Phase { return ingest.Phase(atomic.LoadUint32(p.word)) }
+
+func (p *process) alive() bool {
+	select {
+	case err := <-p.done:
+		p.done <- err
+		return false
+	default:
+		return true
+	}
+}
+
+// kill ends the process at once, as a crash would.
+func (p *process) kill() {
+	_ = p.cmd.Process.Signal(syscall.SIGKILL)
+	err := <-p.done
+	p.done <- err
+}
+
+// stop asks the process to end and returns its standard output.
+func (p *process) stop() string {
+	p.t.Helper()
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	err := <-p.done
+	p.done <- err
+	if err != nil {
+		p.t.Fatalf("%v; it said\n%s%s", err, p.stdout.String(), p.logged())
+	}
+	return p.stdout.String()
+}
+
+// until waits until f holds; the process must stay alive.
+func (p *process) until(what string, f func() bool) {
+	p.t.Helper()
+	for deadline := time.Now().Add(60 * time.Second); !f(); {
+		switch {
+		case !p.alive():
+			p.t.Fatalf("weir ended before %s:\n%s%s", what, p.stdout.String(), p.logged())
+		case time.Now().After(deadline):
+			// Its goroutines say what it waits for.
+			_ = p.cmd.Process.Signal(syscall.SIGQUIT)
+			p.done <- <-p.done
+			p.t.Fatalf("no %s after 60 s:\n%s", what, p.logged())
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
