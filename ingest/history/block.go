@@ -84,10 +84,6 @@ func (b *Block) AddRecord(offset, timestamp int64, key, value []byte) {
 	b.Next = offset + 1
 }
 
-// Skip makes the block reach up to an offset: what lies before it is nothing to
-// keep, such as a batch that the chain drops.
-func (b *Block) Skip(next int64) { b.Next = max(b.Next, next) }
-
 func (b *Block) keep(p []byte) schemas.Span {
 	s := schemas.Span{Off: uint32(len(b.arena)), Len: uint32(len(p))}
 	b.arena = append(b.arena, p...)
