@@ -226,3 +226,6 @@ func sameState(t testing.TB, what string, got, want *State) {
 			got.Counts, want.Counts, got.Progress, want.Progress, got.AlertsMark, got.DeadMark, want.AlertsMark, want.DeadMark)
 	}
 }
+
+// nap lets others run for a moment; nothing depends on how long it is.
+func (w *world) nap() <-chan time.Time { return time.After(3 * time.Millisecond) }
