@@ -20,7 +20,8 @@ keys transactions by customer as Kafka's own clients would; event times lie in t
 each record is sent at its own time until Ctrl-C.
 
 Labels that become known after the last day go into the file, with the moment in
-known_at; Kafka gets those that are known by the last transaction.`,
+known_at; Kafka gets those that are known by the last transaction. Every run counts
+its transactions from 1, so a second one belongs into topics of its own.`,
 	examples: []string{
 		"weir simulate --days 90 --output transactions.jsonl.gz --labels labels.jsonl --rates rates.jsonl",
 		"weir simulate --customers 100000 --days 7 --seed 2 --output - | zstd > week.jsonl.zst",

@@ -40,7 +40,7 @@ a feature and 29 more; --memory says how much that may be.`,
 		fs.StringVar(&t.key, "key", filepath.Join("weir-data", "signing.key"), "PEM `FILE` of the key that signs; made where there is none")
 		fs.Var(&t.ripe, "ripe", "`AGE` from which no label means genuine (the spec's maturity with --labels,\n0 with a label column)")
 		fs.Int64Var(&t.memory, "memory", 2048, "`MB` that the rows may take")
-		fs.DurationVar(&t.options.Gap, "gap", o.Gap, "left out between the three parts, in life the time that labels take")
+		fs.DurationVar(&t.options.Gap, "gap", o.Gap, "`TIME` left out between the three parts, in life what labels take to come")
 		fs.Float64Var(&t.options.FitShare, "fit-share", o.FitShare, "`SHARE` of rows for the weights")
 		fs.Float64Var(&t.options.CalibrateShare, "calibrate-share", o.CalibrateShare, "`SHARE` of rows for calibration and operating point")
 		fs.Float64Var(&t.options.FraudWeight, "fraud-weight", o.FraudWeight, "by how much more a fraud counts, a `FACTOR`")
