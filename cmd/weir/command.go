@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/term"
@@ -62,7 +63,7 @@ func (e *env) report(v any) error {
 
 // A command is one subcommand of weir.
 type command struct {
-	name     string
+	name     string // a second word names one kind of what the first does
 	args     string // what follows the flags in the usage line, "" for nothing
 	summary  string // one line
 	about    string // a paragraph or two, more than the summary says
@@ -81,14 +82,15 @@ func run(ctx context.Context, args []string, e *env) int {
 		return exitOK
 	}
 	if args[0] == "help" {
-		args = []string{args[1], "--help"}
+		args = append(args[1:len(args):len(args)], "--help")
 	}
 	if args[0] == "--version" {
 		args = []string{"version"}
 	}
 	for _, c := range commands() {
-		if c.name == args[0] {
-			return c.run(ctx, args[1:], e)
+		name := strings.Fields(c.name)
+		if len(args) >= len(name) && slices.Equal(args[:len(name)], name) {
+			return c.run(ctx, args[len(name):], e)
 		}
 	}
 	fmt.Fprintf(e.stderr, "weir: there is no command %q; weir --help lists them\n", args[0])
@@ -183,7 +185,7 @@ func overview() string {
 	b.WriteString("weir scores a stream of payments: every payment in, one durable decision out.\n\nUsage: weir COMMAND [flags]\n\nCommands:\n")
 	for _, c := range commands() {
 		if !c.hidden {
-			fmt.Fprintf(&b, "  %-10s %s\n", c.name, c.summary)
+			fmt.Fprintf(&b, "  %-14s %s\n", c.name, c.summary)
 		}
 	}
 	b.WriteString("\nweir COMMAND --help says more, with examples. Begin with: weir demo\n")

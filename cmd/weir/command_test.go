@@ -33,7 +33,7 @@ func TestParse(t *testing.T) {
 func TestHelp(t *testing.T) {
 	all := call(t, "--help").succeeds(t).stdout
 	for _, c := range commands() {
-		text := call(t, c.name, "--help").succeeds(t).stdout
+		text := call(t, append(strings.Fields(c.name), "--help")...).succeeds(t).stdout
 		if !strings.HasPrefix(text, "weir "+c.name+": ") || c.summary == "" || strings.TrimSpace(c.about) == "" || len(c.examples) == 0 && !c.hidden {
 			t.Errorf("%s has no summary, explanation or example:\n%s", c.name, text)
 		}

@@ -15,5 +15,10 @@ func commands() []*command {
 		verifyCommand,
 		tailCommand,
 		versionCommand,
+		benchPeers,
+		benchPipeline,
+		benchLatency,
+		benchCommand,
+		benchRole,
 	}
 }

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/pprof"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// usage is what a measured process says of its steady state.
+type usage struct {
+	Records    int64   `json:"records"`
+	Seconds    float64 `json:"seconds"`
+	CPUSeconds float64 `json:"cpu_seconds"`
+	Mallocs    uint64  `json:"mallocs"`
+	RSS        int64   `json:"rss_bytes"` // the most there was
+}
+
+func (u usage) cpuPerRecord() float64  { return 1e6 * u.CPUSeconds / float64(u.Records) }
+func (u usage) perSecond() float64     { return float64(u.Records) / u.Seconds }
+func (u usage) mallocsPerOne() float64 { return float64(u.Mallocs) / float64(u.Records) }
+func (u usage) String() string {
+	return fmt.Sprintf("%.2f us of CPU each, %s a second", u.cpuPerRecord(), thousands(int64(u.perSecond())))
+}
+
+// A meter measures this process from the record after warm on, until there are
+// until records or, where that is not 0, the window has passed. It is told of
+// records by one goroutine at a time.
+type meter struct {
+	warm, until int64
+	window      time.Duration
+	profile     string // file for a CPU profile of the window; empty for none
+
+	n       int64
+	started time.Time
+	begun   usage
+	result  usage
+	file    *os.File
+	done    chan struct{} // closed when result is there
+	err     error
+}
+
+func newMeter(warm, until int64, window time.Duration, profile string) *meter {
+	return &meter{warm: warm, until: until, window: window, profile: profile, done: make(chan struct{})}
+}
+
+// add notes that n more records are done.
+func (m *meter) add(n int) {
+	before := m.n
+	m.n += int64(n)
+	if m.n < m.warm || m.result.Records > 0 {
+		return
+	}
+	if before < m.warm || m.started.IsZero() {
+		m.begin()
+		return
+	}
+	if m.n >= m.until && m.until > 0 || m.window > 0 && time.Since(m.started) >= m.window {
+		m.end()
+	}
+}
+
+func (m *meter) begin() {
+	if m.profile != "" {
+		if m.file, m.err = os.Create(m.profile); m.err == nil {
+			m.err = pprof.StartCPUProfile(m.file)
+		}
+	}
+	m.begun = usageNow()
+	m.begun.Records = m.n
+	m.started = time.Now()
+}
+
+func (m *meter) end() {
+	took, now := time.Since(m.started), usageNow()
+	if m.file != nil {
+		pprof.StopCPUProfile()
+		if err := m.file.Close(); m.err == nil {
+			m.err = err
+		}
+	}
+	m.result = usage{Records: m.n - m.begun.Records, Seconds: took.Seconds(), CPUSeconds: now.CPUSeconds - m.begun.CPUSeconds,
+		Mallocs: now.Mallocs - m.begun.Mallocs, RSS: now.RSS}
+	close(m.done)
+}
+
+// usageNow reads the kernel's account of this process.
+func usageNow() usage {
+	var r unix.Rusage
+	var s runtime.MemStats
+	_ = unix.Getrusage(unix.RUSAGE_SELF, &r) // fails for no argument of ours
+	runtime.ReadMemStats(&s)
+	cpu := time.Duration(r.Utime.Nano() + r.Stime.Nano())
+	return usage{CPUSeconds: cpu.Seconds(), Mallocs: s.Mallocs, RSS: peakRSS(int64(s.Sys))}
+}
+
+// peakRSS returns the most memory that this process has had, or other where the
+// kernel does not say. It is not taken from rusage, which begins with what the
+// parent had.
+func peakRSS(other int64) int64 {
+	text, _ := os.ReadFile("/proc/self/status")
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			if kb, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64); err == nil {
+				return kb << 10
+			}
+		}
+	}
+	return other
+}

@@ -1,0 +1,368 @@
+package main
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/hex"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"github.com/weir-risk/weir/features"
+	"github.com/weir-risk/weir/features/spec"
+	"github.com/weir-risk/weir/ingest/kafka"
+	"github.com/weir-risk/weir/ingest/peer"
+	"github.com/weir-risk/weir/schemas"
+	"github.com/weir-risk/weir/scoring"
+	"github.com/weir-risk/weir/scoring/cpu"
+	"github.com/weir-risk/weir/trainer"
+)
+
+var benchPeers = &command{
+	name: "bench peers", summary: "weir beside a usual Go service on the same work: CPU a transaction, and right scores", json: true,
+	about: `Both replay the same preloaded transactions of 2 partitions, keep the Handbook's
+15 features, score with the same 15-64-64-1 network and write every decision. The
+other service is what a good engineer writes in a day with kafka-go,
+encoding/json and gonum: batches of 1,000 or 5 ms, a commit a second. Each runs
+in a process of its own on one core, the broker on another. CPU is counted from
+two fifths of the stream on, when the windows are full. A score is right where it
+is that of the stream folded in the order of time.`,
+	examples: []string{
+		"weir bench peers --json                              # a million transactions, three runs of each",
+		"weir bench peers --records 100000 --runs 1           # a quick look",
+		"weir bench peers --input transactions.csv.gz         # from a file of the Handbook's",
+	},
+	flags: func(fs *flag.FlagSet) func(context.Context, *env, []string) error {
+		b := &peersBench{}
+		fs.IntVar(&b.records, "records", 1_000_000, "`NUMBER` of transactions")
+		fs.IntVar(&b.runs, "runs", 3, "`NUMBER` of runs of each, in turn")
+		fs.StringVar(&b.input, "input", "", "`FILE` of the Handbook's transactions (.csv.gz); if not given that of\n$WEIR_HANDBOOK, or a simulated bank's where there is none")
+		fs.StringVar(&b.codec, "compression", "lz4", "`CODEC` of weir's ledger: none, lz4, zstd, snappy or gzip")
+		fs.StringVar(&b.profile, "profile", "", "`FILE` for a CPU profile of weir's last run")
+		return b.run
+	},
+}
+
+// peersBench is one run of the measurement.
+type peersBench struct {
+	records, runs int
+	input, codec  string
+	profile       string
+	stream        *handbookStream
+	spec          *spec.Spec
+	right         []float32      // the score of each row
+	rows          map[string]int // by transaction id
+	bundle        string         // file
+	trust         string
+}
+
+// peerFigures is the report of one service: the median of its runs, and the
+// extremes.
+type peerFigures struct {
+	CPU    float64 `json:"cpu_us_per_tx"`
+	CPUMin float64 `json:"cpu_us_per_tx_min"`
+	CPUMax float64 `json:"cpu_us_per_tx_max"`
+	Rate   float64 `json:"tx_per_s"`
+	Right  float64 `json:"right_share"` // of the run that was least right
+	RSS    int64   `json:"rss_bytes"`
+}
+
+type peersReport struct {
+	Weir    peerFigures `json:"weir"`
+	Go      peerFigures `json:"go_batched"`
+	Records int         `json:"records"`
+	Runs    int         `json:"runs"`
+	Input   string      `json:"input"`
+}
+
+const peersPartitions = 2
+
+func (b *peersBench) run(ctx context.Context, e *env, _ []string) error {
+	if b.records < 1000 || b.runs < 1 {
+		return usagef("at least 1,000 records and one run")
+	}
+	folder, err := os.MkdirTemp("", "weir-bench-")
+	if err != nil {
+		return fmt.Errorf("make a folder: %w", err)
+	}
+	defer os.RemoveAll(folder)
+	if err := b.prepare(e, folder); err != nil {
+		return err
+	}
+	e.printf("%s transactions of %s; %d runs of each\n", thousands(int64(len(b.stream.rows))), b.stream.from, b.runs)
+	runs := map[string][]usage{}
+	right := map[string]float64{"score": 1, "peer": 1}
+	for i := range b.runs {
+		for _, role := range []string{"score", "peer"} {
+			u, share, err := b.once(ctx, e, role)
+			if err != nil {
+				return err
+			}
+			e.printf("run %d  %-12s %s, %.2f %% right\n", i+1, peerNames[role], u, 100*share)
+			runs[role], right[role] = append(runs[role], u), min(right[role], share)
+		}
+	}
+	r := peersReport{Weir: figuresOf(runs["score"], right["score"]), Go: figuresOf(runs["peer"], right["peer"]),
+		Records: len(b.stream.rows), Runs: b.runs, Input: b.stream.from}
+	for _, x := range []struct {
+		name string
+		f    *peerFigures
+	}{{"weir", &r.Weir}, {"Go, batched", &r.Go}} {
+		e.printf("%-12s CPU a transaction: median %.2f us, min %.2f, max %.2f; %s a second; %.2f %% right\n",
+			x.name, x.f.CPU, x.f.CPUMin, x.f.CPUMax, thousands(int64(x.f.Rate)), 100*x.f.Right)
+	}
+	return e.report(r)
+}
+
+var peerNames = map[string]string{"score": "weir", "peer": "Go, batched"}
+
+func figuresOf(runs []usage, right float64) peerFigures {
+	var cpu, rate []float64
+	f := peerFigures{Right: right}
+	for _, u := range runs {
+		cpu, rate = append(cpu, u.cpuPerRecord()), append(rate, u.perSecond())
+		f.RSS = max(f.RSS, u.RSS)
+	}
+	f.CPU, f.CPUMin, f.CPUMax, f.Rate = median(cpu), slices.Min(cpu), slices.Max(cpu), median(rate)
+	return f
+}
+
+// median returns the middle of a list, which it sorts.
+func median(list []float64) float64 {
+	slices.Sort(list)
+	n := len(list)
+	return (list[(n-1)/2] + list[n/2]) / 2
+}
+
+// prepare reads the stream, makes the bundle, and computes what is right.
+func (b *peersBench) prepare(e *env, folder string) (err error) {
+	if b.stream, err = loadHandbook(e, b.input, b.records); err != nil {
+		return err
+	}
+	if len(b.stream.rows) < b.records {
+		return fmt.Errorf("%s has only %d transactions", b.stream.from, len(b.stream.rows))
+	}
+	if b.spec, err = loadSpec("handbook"); err != nil {
+		return err
+	}
+	x := b.fold()
+	bundle, err := benchBundle(b.spec, x, 64, 64)
+	if err != nil {
+		return err
+	}
+	if b.bundle, b.trust, err = sealBundle(folder, bundle); err != nil {
+		return err
+	}
+	scorer, err := cpu.New(bundle.Model)
+	if err != nil {
+		return err
+	}
+	b.right, b.rows = make([]float32, len(b.stream.rows)), make(map[string]int, len(b.stream.rows))
+	for i := range b.stream.rows {
+		b.rows[string(b.stream.rows[i].id)] = i
+	}
+	return scorer.Score(scoring.Matrix{Data: x, Rows: len(b.right), Cols: bundle.Model.Columns}, b.right)
+}
+
+// fold computes the features of the whole stream in the order of time, labels
+// before transactions of the same time: no partitions, no steps, no broker.
+func (b *peersBench) fold() []float32 {
+	engine := features.New(b.spec, features.Options{})
+	width := engine.Width()
+	x := make([]float32, len(b.stream.rows)*width)
+	var one schemas.Batch
+	known := 0 // rows whose label was looked at
+	for i := range b.stream.rows {
+		r := &b.stream.rows[i]
+		for ; b.stream.rows[known].time+labelDelay <= r.time; known++ {
+			if b.stream.rows[known].fraud {
+				l := b.stream.rows[known].label()
+				engine.Label(&l)
+			}
+		}
+		one.Reset(0, 0)
+		one.Add(schemas.Place{})
+		one.Tx[0] = schemas.Transaction{Time: r.time, Amount: r.amount, AmountBase: r.amount}
+		one.SetBytes(0, schemas.ID, r.id)
+		one.SetBytes(0, schemas.Customer, r.customer)
+		one.SetBytes(0, schemas.Terminal, r.term)
+		engine.Step(&one, x[i*width:(i+1)*width], nil)
+	}
+	return x
+}
+
+// once runs one service over a new broker.
+func (b *peersBench) once(ctx context.Context, e *env, role string) (usage, float64, error) {
+	server, addr, err := startBroker(ctx, e)
+	if err != nil {
+		return usage{}, 0, err
+	}
+	defer server.stop()
+	log := kafka.New(kafka.Options{Brokers: []string{addr}})
+	defer log.Close()
+	topics := schemas.DefaultTopics("")
+	if err := b.stream.preload(ctx, log, topics, peersPartitions); err != nil {
+		return usage{}, 0, err
+	}
+	n := len(b.stream.rows)
+	flags := []string{"--kafka", addr, "--spec", b.spec.Name, "--bundle", b.bundle, "--trust", b.trust, "--compression", b.codec,
+		"--warm", strconv.Itoa(n * 2 / 5), "--until", strconv.Itoa(n)}
+	if b.profile != "" && role == "score" {
+		flags = append(flags, "--profile", b.profile)
+	}
+	c, err := startChild(e, measuredCore, role, flags...)
+	if err != nil {
+		return usage{}, 0, err
+	}
+	defer c.stop()
+	u, err := c.measured(ctx)
+	if err != nil {
+		return usage{}, 0, err
+	}
+	share, err := b.rightShare(ctx, log, topics, role)
+	return u, share, err
+}
+
+// closeTo bounds the difference of scores that a peer's arithmetic may make:
+// sums in another order.
+const closeTo = 1e-4
+
+// rightShare reads the decisions back and returns the share of right scores.
+// Weir's must have the same bits.
+func (b *peersBench) rightShare(ctx context.Context, log *kafka.Client, topics schemas.Topics, role string) (float64, error) {
+	seen := make([]bool, len(b.right))
+	right := 0
+	check := func(id []byte, score float32) {
+		i, ok := b.rows[string(id)]
+		if !ok || seen[i] {
+			return
+		}
+		seen[i] = true
+		same := score == b.right[i]
+		if role == "peer" {
+			same = math.Abs(float64(score-b.right[i])) <= closeTo
+		}
+		if same {
+			right++
+		}
+	}
+	read := readLedger
+	if role == "peer" {
+		read = readPeer
+	}
+	if err := read(ctx, log, topics, check); err != nil {
+		return 0, fmt.Errorf("read decisions back: %w", err)
+	}
+	return float64(right) / float64(len(b.right)), nil
+}
+
+// readLedger calls f with every scored decision of the ledger.
+func readLedger(ctx context.Context, log *kafka.Client, topics schemas.Topics, f func(id []byte, score float32)) error {
+	_, end, err := log.Offsets(ctx, topics.Decisions, 0)
+	if err != nil {
+		return err
+	}
+	r := kafka.NewLedgerReader(log, topics.Decisions, 0, schemas.Anchor{})
+	defer r.Close()
+	var entry schemas.Entry
+	for {
+		b, err := r.Next(ctx, end)
+		if b == nil || err != nil {
+			return err
+		}
+		for _, value := range b.Values {
+			if err := schemas.ParseEntry(value, &entry); err != nil {
+				return err
+			}
+			if b.Taken && entry.Kind == schemas.EntryDecision && entry.Decision.Outcome == schemas.Scored {
+				f(entry.Decision.Text[schemas.ID], entry.Decision.Score)
+			}
+		}
+	}
+}
+
+// readPeer calls f with every decision of the peer.
+func readPeer(ctx context.Context, log *kafka.Client, topics schemas.Topics, f func(id []byte, score float32)) error {
+	_, end, err := log.Offsets(ctx, topics.Decisions, 0)
+	if err != nil {
+		return err
+	}
+	r := kafka.NewReader(log, topics.Decisions, 0, kafka.Earliest)
+	defer r.Close()
+	for {
+		set, err := r.Next(ctx, end)
+		if set == nil || err != nil {
+			return err
+		}
+		for set.Next() {
+			var d peer.Decision
+			if err := json.Unmarshal(set.Record().Value, &d); err != nil {
+				return err
+			}
+			f([]byte(d.ID), d.Score)
+		}
+		if err := set.Err(); err != nil {
+			return err
+		}
+	}
+}
+
+// benchBundle makes a bundle with a network that nobody trained, whose inputs
+// are centred and scaled by the rows of x, so that no feature is hidden by the
+// bounds of another.
+func benchBundle(s *spec.Spec, x []float32, hidden ...int) (*scoring.Bundle, error) {
+	width := len(s.Features)
+	names := make([]string, width)
+	for i := range names {
+		names[i] = s.Features[i].Name
+	}
+	model := trainer.RandomModel(1, append(append([]int{width}, hidden...), 1)...)
+	for c := range model.Inputs {
+		var n, sum, squares float64
+		for i := c; i < len(x); i += width {
+			if v := float64(x[i]); v == v {
+				n, sum, squares = n+1, sum+v, squares+v*v
+			}
+		}
+		if n > 0 {
+			mean := sum / n
+			model.Inputs[c].Mean = float32(mean)
+			model.Inputs[c].Inv = float32(1 / max(math.Sqrt(max(squares/n-mean*mean, 0)), 1e-3))
+		}
+	}
+	b := &scoring.Bundle{Name: "bench", Spec: scoring.SpecText{Name: s.Name, Text: s.Text, Hash: s.Hash}, Features: names, Model: model,
+		Calibration: scoring.Calibration{A: 1, B: 1},
+		Policy:      scoring.Policy{Review: 0.999, Block: 0.9999, Explore: 0.001, ExploreKey: [16]byte{1}}}
+	scorer, err := cpu.New(model)
+	if err != nil {
+		return nil, err
+	}
+	rows := x[:min(len(x), 16*width)]
+	if len(rows) == 0 {
+		rows = make([]float32, 16*width)
+	}
+	return b, b.SetSelfTest(scorer, scoring.Matrix{Data: rows, Rows: len(rows) / width, Cols: width})
+}
+
+// sealBundle writes a bundle into a folder, and returns the file and the key
+// that it is signed with.
+func sealBundle(folder string, b *scoring.Bundle) (file, trust string, err error) {
+	public, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		return "", "", fmt.Errorf("make a key: %w", err)
+	}
+	data, _, err := trainer.Seal(b, key)
+	if err != nil {
+		return "", "", err
+	}
+	file = filepath.Join(folder, "bench.bundle")
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		return "", "", fmt.Errorf("write bundle: %w", err)
+	}
+	return file, hex.EncodeToString(public), nil
+}
