@@ -80,7 +80,6 @@ type Engine struct {
 	ids    []uint64
 	loaded []uint64 // sums of an entity's buckets, while a part is read
 	dead   []uint64 // pairs of id and reference that left a home ring
-	sink   uint64   // keeps reads that only warm caches from being left out
 }
 
 // New returns an empty engine for a spec. It panics if [Check] finds fault

@@ -74,6 +74,21 @@ func (p *part) find(key uint64, head int) int {
 	}
 }
 
+// guess returns the reference of the first entity whose key's hash may be
+// key's, without a look at its head; -1 where there is none.
+func (p *part) guess(key uint64) int {
+	if len(p.table) == 0 {
+		return -1
+	}
+	mask := uint64(len(p.table) - 1)
+	for i := key & mask; ; i = (i + 1) & mask {
+		w := p.table[i]
+		if w == 0 || w>>32 == key>>24&0xFFFFFFFF {
+			return int(uint32(w)) - 1
+		}
+	}
+}
+
 // add makes an entity for a key that is not there and returns its reference.
 func (p *part) add(k *kind, key uint64) int {
 	if (p.count+1)*4 > len(p.table)*3 {

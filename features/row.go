@@ -8,11 +8,12 @@ import (
 )
 
 // look hashes what rows from..to-1 are keyed by, looks their entities up, and
-// reads what they will need. It goes through all rows once for each thing that
-// the next reading hangs on, so that the memory's answers overlap. Nothing is
-// changed, and an entity not found now may be there when its row comes.
+// asks for the memory that they will need. It goes through all rows once for
+// each thing that the next question hangs on, so that the memory's answers
+// overlap. Nothing is changed, and an entity not found now may be there when
+// its row comes.
 func (e *Engine) look(b *schemas.Batch, from, to int) {
-	kinds, rows, sink := len(e.kinds), to-from, uint64(0)
+	kinds, rows := len(e.kinds), to-from
 	for c := range rows {
 		e.hashRow(b, from+c, c)
 	}
@@ -20,36 +21,45 @@ func (e *Engine) look(b *schemas.Batch, from, to int) {
 		for at := k; at < rows*kinds; at += kinds {
 			key := e.keys[at]
 			if t := kd.parts[key>>56].table; len(t) > 0 {
-				sink += t[key&uint64(len(t)-1)]
+				prefetch(&t[key&uint64(len(t)-1)])
 			}
 		}
 	}
 	if e.spec.Home >= 0 {
 		for _, id := range e.ids[:rows] {
 			if t := e.index.table(id); len(t.slots) > 0 {
-				sink += t.slots[id<<1&uint64(len(t.slots)-1)]
+				prefetch(&t.slots[id<<1&uint64(len(t.slots)-1)])
 			}
 		}
 	}
 	for k, kd := range e.kinds {
 		for at := k; at < rows*kinds; at += kinds {
-			e.refs[at] = kd.parts[e.keys[at]>>56].find(e.keys[at], kd.head)
-		}
-		for at := k; at < rows*kinds; at += kinds {
+			key := e.keys[at]
+			e.refs[at] = kd.parts[key>>56].guess(key)
 			if e.refs[at] >= 0 {
-				h := kd.parts[e.keys[at]>>56].heads[e.refs[at]*kd.head:]
-				for w := 8; w < kd.head; w += 8 {
-					sink += h[w]
+				h := kd.parts[key>>56].heads[e.refs[at]*kd.head:]
+				for w := 0; w < kd.head; w += 8 {
+					prefetch(&h[w])
 				}
-			}
-		}
-		for at := k; at < rows*kinds; at += kinds {
-			if e.refs[at] >= 0 {
-				sink += kd.warm(&kd.parts[e.keys[at]>>56], e.refs[at])
+				prefetch(&h[kd.head-1])
 			}
 		}
 	}
-	e.sink += sink
+	for k, kd := range e.kinds {
+		for at := k; at < rows*kinds; at += kinds {
+			if e.refs[at] < 0 {
+				continue
+			}
+			key := e.keys[at]
+			p := &kd.parts[key>>56]
+			if p.heads[e.refs[at]*kd.head] != key {
+				e.refs[at] = p.find(key, kd.head)
+			}
+			if e.refs[at] >= 0 {
+				kd.warm(p, e.refs[at])
+			}
+		}
+	}
 }
 
 // hashRow hashes the texts of row i, the c-th of its chunk, and the keys that
@@ -67,17 +77,17 @@ func (e *Engine) hashRow(b *schemas.Batch, i, c int) {
 	}
 }
 
-// warm reads the rows at the edges of an entity's ring and windows.
-func (k *kind) warm(p *part, ref int) (sink uint64) {
+// warm asks for the rows at the edges of an entity's ring and windows.
+func (k *kind) warm(p *part, ref int) {
 	h := p.heads[ref*k.head : (ref+1)*k.head]
 	d, span := h[headRing], h[headSpan]
 	rows, mask := p.rows.words[d>>6:], uint32(1)<<(d&63)-1
-	sink = rows[int(uint32(span)&mask)*k.stride] + rows[int(uint32(span>>32)&mask)*k.stride]
+	prefetch(&rows[int(uint32(span)&mask)*k.stride])
+	prefetch(&rows[int(uint32(span>>32)&mask)*k.stride])
 	for w := range k.windows {
 		lo := uint32(h[k.windows[w].at] >> 32)
-		sink += rows[int(lo&mask)*k.stride]
+		prefetch(&rows[int(lo&mask)*k.stride])
 	}
-	return sink
 }
 
 // step takes one row.
@@ -358,7 +368,7 @@ func (e *Engine) repeated(id, content uint64, t int64) schemas.Reason {
 func (e *Engine) bury() {
 	for i := 0; i < len(e.dead); i += 2 {
 		if t := e.index.table(e.dead[i]); len(t.slots) > 0 {
-			e.sink += t.slots[e.dead[i]<<1&uint64(len(t.slots)-1)]
+			prefetch(&t.slots[e.dead[i]<<1&uint64(len(t.slots)-1)])
 		}
 	}
 	for i := 0; i < len(e.dead); i += 2 {

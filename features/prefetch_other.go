@@ -1,0 +1,6 @@
+//go:build !amd64
+
+package features
+
+// prefetch is left out where there is no assembly for it.
+func prefetch(*uint64) {}
