@@ -230,7 +230,7 @@ func (n *Node) standBy(ctx context.Context, f *fold, m *kafka.Member) (context.C
 		return nil, err
 	}
 	n.calm()
-	n.set(func(s *Status) { s.Ledger = f.state.Chain.Offset })
+	f.tell()
 	follow, stop := context.WithCancel(ctx)
 	defer stop()
 	var held context.Context
@@ -268,7 +268,14 @@ func (n *Node) standBy(ctx context.Context, f *fold, m *kafka.Member) (context.C
 	if err == nil {
 		err = f.until(held, end)
 	}
+	f.tell()
 	return held, err
+}
+
+// tell says how far the ledger is folded.
+func (f *fold) tell() {
+	f.node.Metrics.Position.Set(float64(f.state.Chain.Offset))
+	f.node.set(func(s *Status) { s.Counts, s.Ledger = f.state.Counts, f.state.Chain.Offset })
 }
 
 // follow folds the ledger as it is written, until the context ends.
@@ -282,6 +289,6 @@ func (f *fold) follow(ctx context.Context) error {
 			return err
 		}
 		f.noteProgress()
-		f.node.Metrics.Position.Set(float64(f.state.Chain.Offset))
+		f.tell()
 	}
 }

@@ -38,6 +38,7 @@ type world struct {
 	bundle *scoring.Bundle
 	dir    string // snapshots
 	logTo  io.Writer
+	saved  *feed // what payments sent to partition 0 of the source
 }
 
 func newWorld(t testing.TB, specName string, partitions int) *world {
@@ -189,6 +190,7 @@ func (w *world) payments(n int, seed uint64, partitions int) int64 {
 		fmt.Fprint(h, tx.Customer)
 		sources[int(h.Sum32())%partitions].add(tx.AppendJSON(nil), tx.Sent)
 	}
+	w.saved = &sources[0]
 	var wg sync.WaitGroup
 	for p := range sources {
 		wg.Go(func() { sources[p].send(w, w.topics.Transactions, int32(p)) })
