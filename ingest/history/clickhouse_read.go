@@ -201,12 +201,11 @@ func clickhouseRowsQuery(q *RowQuery) string {
 			tupleElement(l.label, 1) AS label_verdict, tupleElement(l.label, 2) AS label_source, tupleElement(l.label, 3) AS label_known_ms
 		FROM (SELECT * FROM {db}.decisions WHERE ` + where + `) AS d
 		LEFT ANY JOIN (
-			SELECT tx_id, argMin((verdict, source, known_ms), strength) AS label FROM (
-				SELECT tx_id, source, ` + strength + ` AS strength,
-					argMax(verdict, (version, -ledger_offset)) AS verdict, argMax(known_ms, (version, -ledger_offset)) AS known_ms
+			SELECT tx_id, argMin((newest.1, source, newest.2), strength) AS label FROM (
+				SELECT tx_id, source, ` + strength + ` AS strength, argMax((verdict, known_ms), (version, -ledger_offset)) AS newest
 				FROM {db}.labels WHERE known_ms <= ` + strconv.FormatInt(q.AsOf, 10) + ` AND version > 0 AND strength > 0
 				GROUP BY tx_id, source)
-			WHERE verdict != 0 GROUP BY tx_id) AS l ON d.id = l.tx_id
+			WHERE newest.1 != 0 GROUP BY tx_id) AS l ON d.id = l.tx_id
 		ORDER BY d.tenant, d.event_ms, d.source, d.source_partition, d.source_offset`
 }
 

@@ -145,3 +145,126 @@ func (l *ledger) everyKind() {
 	l.batch(schemas.AppendDecision(nil, odd), unknown, []byte{0x52, 1, 0}, []byte("no entry at all"))
 	l.label("tx-scored", schemas.Analyst, schemas.LabelFraud, 1, l.now)
 }
+
+// decisions appends a batch of n decisions.
+func (l *ledger) decisions(n int) {
+	var values [][]byte
+	for range n {
+		values = append(values, schemas.AppendDecision(nil, l.decision(fmt.Sprintf("tx-%d", l.source), 4)))
+	}
+	l.batch(values...)
+}
+
+// anyDecision returns a decision whose fields are drawn from all they may hold,
+// the ends of their ranges above all.
+func (l *ledger) anyDecision() *schemas.Decision {
+	bits32 := []uint32{0, 1 << 31, 0x7fc00000, 0x7f800001, 0x7f800000, 0x3f000000}
+	f32 := func() float32 {
+		if l.r.IntN(8) == 0 {
+			return math.Float32frombits(bits32[l.r.IntN(len(bits32))])
+		}
+		return l.r.Float32()
+	}
+	text := func() []byte {
+		b := make([]byte, l.r.IntN(6))
+		for i := range b {
+			b[i] = byte('a' + l.r.IntN(4))
+			if l.r.IntN(200) == 0 {
+				b[i] = byte(l.r.Uint32())
+			}
+		}
+		return b
+	}
+	whole := func() int64 { return int64(l.r.Uint64()) >> l.r.IntN(64) }
+	d := &schemas.Decision{Place: l.place(), Tenant: []byte("bank"), PrevCard: text(),
+		Verdict: schemas.Verdict{Outcome: schemas.Outcome(l.r.IntN(int(schemas.NumOutcomes))), Reason: schemas.Reason(l.r.IntN(1 << 16)), Flags: schemas.Flags(l.r.IntN(256))},
+		Tx: schemas.Transaction{Time: 1_750_000_000_000 + whole()%10_000_000_000, Amount: whole(), AmountBase: whole(),
+			Type: schemas.TxType(l.r.IntN(int(schemas.NumTxTypes))), Status: schemas.Status(l.r.IntN(int(schemas.NumStatuses)))},
+		Features: make([]float32, l.r.IntN(5)), Score: f32(), Prob: f32(), Threshold: f32(), Rank: f32(), ReviewProb: f32(), ChallengerScore: f32(),
+		Action: schemas.Action(l.r.IntN(int(schemas.NumActions))), Arithmetic: schemas.Arithmetic(l.r.IntN(2)),
+		Bundle: l.r.Uint64(), Spec: l.r.Uint64(), Engine: l.r.Uint64(), Challenger: l.r.Uint64()}
+	for f := range d.Text {
+		d.Text[f] = text()
+	}
+	for i := range d.Features {
+		d.Features[i] = f32()
+	}
+	for range l.r.IntN(3) {
+		d.OwnText = append(d.OwnText, text())
+		d.Own = append(d.Own, math.Float64frombits(l.r.Uint64()))
+	}
+	return d
+}
+
+// at fails the test unless the store's position is an offset of the ledger, at
+// the end of a batch that it names.
+func (l *ledger) at(s history.Store, offset int64) {
+	l.t.Helper()
+	at, err := s.Position(l.t.Context(), history.Ledger, 0)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	for _, b := range l.batches {
+		if b.Base+int64(len(b.Values)) == offset && at == (history.Position{Anchor: schemas.Anchor{Offset: offset, Head: b.Facts.ID}}) {
+			return
+		}
+	}
+	l.t.Fatalf("position is %+v, want %d", at, offset)
+}
+
+// once fails the test unless the store holds each decision of the ledger once,
+// before any copy is merged away.
+func (l *ledger) once(s history.Store) {
+	l.t.Helper()
+	want := int64(0)
+	for _, b := range l.batches {
+		for _, v := range b.Values {
+			if v[0] == byte(schemas.EntryDecision)<<3|2 {
+				want++
+			}
+		}
+	}
+	c, err := s.Counts(l.t.Context())
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if c.Decisions != want || c.Final != want || c.Batches != int64(len(l.batches)) {
+		l.t.Fatalf("counts are %+v, want %d decisions, as many different ones, and %d batches", c, want, len(l.batches))
+	}
+}
+
+// rows reads all rows that q asks for as one chunk.
+func (l *ledger) rows(s history.Store, q history.RowQuery) *rowsRead {
+	l.t.Helper()
+	all := &rowsRead{}
+	err := s.Rows(l.t.Context(), q, func(c *history.Chunk) error {
+		all.Tenant, all.Time, all.Payer = append(all.Tenant, c.Tenant...), append(all.Time, c.Time...), append(all.Payer, c.Payer...)
+		all.Action, all.Bundle, all.ReviewProb = append(all.Action, c.Action...), append(all.Bundle, c.Bundle...), append(all.ReviewProb, c.ReviewProb...)
+		all.Label, all.LabelSource = append(all.Label, c.Label...), append(all.LabelSource, c.LabelSource...)
+		all.LabelKnownAt = append(all.LabelKnownAt, c.LabelKnownAt...)
+		for i := range c.Len() {
+			all.x = append(all.x, append([]float32(nil), c.Row(i)...))
+		}
+		return nil
+	})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return all
+}
+
+// rowsRead are the rows of many chunks.
+type rowsRead struct {
+	history.Chunk
+	x [][]float32
+}
+
+func (r *rowsRead) Len() int            { return len(r.x) }
+func (r *rowsRead) Row(i int) []float32 { return r.x[i] }
+
+func write(t testing.TB, s history.Store, b *history.Block) {
+	t.Helper()
+	if err := s.Write(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+}
