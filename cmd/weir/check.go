@@ -17,6 +17,7 @@ import (
 	"github.com/weir-risk/weir/features"
 	"github.com/weir-risk/weir/features/spec"
 	"github.com/weir-risk/weir/ingest/decode"
+	"github.com/weir-risk/weir/ingest/history"
 	"github.com/weir-risk/weir/ingest/kafka"
 	"github.com/weir-risk/weir/trainer"
 )
@@ -33,8 +34,7 @@ stderr, and the exit code is then 1. Nothing is started, made or sent.`,
 		"weir check --spec payments --print > bank.spec",
 	},
 	flags: func(fs *flag.FlagSet) func(context.Context, *env, []string) error {
-		c := &checking{service: addService(fs), score: addScore(fs), history: addHistory(fs)}
-		fs.StringVar(&c.bundle, "bundle", "", "bundle `FILE` to check")
+		c := &checking{up: addUp(fs)}
 		fs.StringVar(&c.key, "key", "", "PEM `FILE` of a signing key to check")
 		fs.BoolVar(&c.print, "print", false, "print the spec's text and check nothing else")
 		return c.run
@@ -43,11 +43,9 @@ stderr, and the exit code is then 1. Nothing is started, made or sent.`,
 
 // checking is one run of the command.
 type checking struct {
-	service     *serviceFlags
-	score       *scoreFlags
-	history     *historyFlags
-	bundle, key string
-	print       bool
+	*up
+	key   string
+	print bool
 }
 
 func (c *checking) run(_ context.Context, e *env, _ []string) error {
@@ -195,6 +193,12 @@ func (c *checking) keys(f *findings) []ed25519.PublicKey {
 func (c *checking) wiring(f *findings) {
 	c.brokers(f)
 	address(f, "listen", c.service.listen)
+	if c.service.kafka.brokers == "" {
+		address(f, "broker", c.broker)
+	}
+	if c.partitions < 1 {
+		f.wrong("partitions", "--partitions %d: 1 or more", c.partitions)
+	}
 	if c.service.pprof != "" {
 		address(f, "pprof", c.service.pprof)
 	}
@@ -268,9 +272,12 @@ func hostPort(text string) error {
 	return nil
 }
 
-// historyURL checks where the history is to be kept.
+// historyURL checks where the history is to be kept. Opening ClickHouse connects
+// nowhere, opening SQLite would make the file.
 func historyURL(f *findings, text string) {
-	if file, sqlite := strings.CutPrefix(text, "sqlite:"); sqlite || !strings.Contains(text, "://") {
+	scheme, _, found := strings.Cut(text, ":")
+	if !found || scheme == "sqlite" {
+		file := strings.TrimPrefix(text, "sqlite:")
 		if _, err := os.Stat(filepath.Dir(file)); err != nil {
 			f.wrong("history", "--history %s: its folder is not there", text)
 			return
@@ -278,14 +285,19 @@ func historyURL(f *findings, text string) {
 		f.right("history", "SQLite in %s", file)
 		return
 	}
-	u, err := url.Parse(text)
-	switch {
-	case err != nil:
-		// The error of url.Parse repeats the whole text, a password with it.
-		f.wrong("history", "--history is no URL: clickhouse://HOST:PORT/DATABASE")
-	case u.Scheme != "clickhouse" || u.Host == "" || strings.Trim(u.Path, "/") == "":
-		f.wrong("history", "--history %s: expected clickhouse://HOST:PORT/DATABASE, or a file of SQLite", u.Redacted())
-	default:
-		f.right("history", "ClickHouse at %s, database %s", u.Host, strings.Trim(u.Path, "/"))
+	password, _ := f.env.lookup(history.PasswordVariable)
+	store, err := history.Open(context.Background(), text, history.Options{Password: password})
+	if err != nil {
+		f.wrong("history", "--history: %v", err)
+		return
 	}
+	if err := store.Close(); err != nil {
+		f.wrong("history", "--history: %v", err)
+		return
+	}
+	where := "ClickHouse"
+	if u, err := url.Parse(text); err == nil { // without user and password
+		where += " at " + u.Host + u.Path
+	}
+	f.right("history", "%s", where)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"flag"
 	"os"
 	"path/filepath"
 	"strings"
@@ -58,6 +59,18 @@ func TestCheck(t *testing.T) {
 	if report.OK || len(report.Problems) != 1 || report.Problems[0].What != "rows-max" {
 		t.Errorf("%+v", report)
 	}
+}
+
+// TestCheckTakesTheFlagsOfUp lets a person put check where up stands.
+func TestCheckTakesTheFlagsOfUp(t *testing.T) {
+	up, check := flag.NewFlagSet("", flag.ContinueOnError), flag.NewFlagSet("", flag.ContinueOnError)
+	upCommand.flags(up)
+	checkCommand.flags(check)
+	up.VisitAll(func(f *flag.Flag) {
+		if check.Lookup(f.Name) == nil {
+			t.Errorf("weir check does not take --%s", f.Name)
+		}
+	})
 }
 
 func TestSpec(t *testing.T) {

@@ -19,14 +19,7 @@ It runs until Ctrl-C or SIGTERM and then prints what was decided.`,
 		"weir up --broker 127.0.0.1:9092 --bundle model.weir       # the broker on a port that others can use",
 		"weir up --kafka 127.0.0.1:9092 --history clickhouse://127.0.0.1:9000/weir",
 	},
-	flags: func(fs *flag.FlagSet) func(context.Context, *env, []string) error {
-		u := &up{service: addService(fs), score: addScore(fs), history: addHistory(fs)}
-		fs.StringVar(&u.broker, "broker", "127.0.0.1:0", "`HOST:PORT` of the embedded broker; port 0 is one that the system chooses")
-		fs.BoolVar(&u.syncWrites, "sync-writes", false, "the embedded broker syncs each write to disk: slower, and nothing is lost\nin a power failure")
-		fs.IntVar(&u.partitions, "partitions", 4, "`NUMBER` of partitions of transactions, where the topic has to be made")
-		fs.StringVar(&u.bundle, "bundle", "", "bundle `FILE` to publish as champion where there is none")
-		return u.run
-	},
+	flags: func(fs *flag.FlagSet) func(context.Context, *env, []string) error { return addUp(fs).run },
 }
 
 // up is one run of the command.
@@ -38,6 +31,16 @@ type up struct {
 	syncWrites bool
 	partitions int
 	bundle     string
+}
+
+// addUp declares the command's flags, which weir check takes as well.
+func addUp(fs *flag.FlagSet) *up {
+	u := &up{service: addService(fs), score: addScore(fs), history: addHistory(fs)}
+	fs.StringVar(&u.broker, "broker", "127.0.0.1:0", "`HOST:PORT` of the embedded broker; port 0 is one that the system chooses")
+	fs.BoolVar(&u.syncWrites, "sync-writes", false, "the embedded broker syncs each write to disk: slower, and nothing is lost\nin a power failure")
+	fs.IntVar(&u.partitions, "partitions", 4, "`NUMBER` of partitions of transactions, where the topic has to be made")
+	fs.StringVar(&u.bundle, "bundle", "", "bundle `FILE` to publish as champion where there is none")
+	return u
 }
 
 func (u *up) run(ctx context.Context, e *env, _ []string) error {
