@@ -46,6 +46,7 @@ type crashWorld struct {
 	seed    uint64
 	r       *rand.Rand
 	total   int64
+	now     int64
 	share   int64 // records between two kills
 	least   int   // kills that each phase should have
 	// snapshotEvery makes a snapshot some times between two kills.
@@ -59,7 +60,7 @@ func newCrashWorld(t testing.TB, brokers string) *crashWorld {
 		seed, _ = strconv.ParseUint(s, 10, 64)
 	}
 	t.Logf("seed %d (WEIR_SEED)", seed)
-	w := &crashWorld{t: t, command: "score", brokers: brokers, dir: t.TempDir(), seed: seed, r: rand.New(rand.NewPCG(seed, 1)), hits: make(map[ingest.Phase]int)}
+	w := &crashWorld{t: t, command: "score", brokers: brokers, dir: t.TempDir(), seed: seed, now: time.Now().UnixMilli(), r: rand.New(rand.NewPCG(seed, 1)), hits: make(map[ingest.Phase]int)}
 	if _, err := signingKey(w.dir); err != nil {
 		t.Fatal(err)
 	}
@@ -103,6 +104,7 @@ func (w *crashWorld) load(n int, partitions int, runs ...string) {
 		cfg := simulate.DefaultConfig()
 		cfg.Seed, cfg.Customers, cfg.Days = w.seed, 2000, 0
 		cfg.Merchants, cfg.Terminals, cfg.Devices = 400, 600, 3000
+		cfg.Start = time.UnixMilli(w.now).UTC().Truncate(24*time.Hour).AddDate(-2, 0, 0)
 		bank, err := simulate.New(cfg)
 		if err != nil {
 			w.t.Fatal(err)
@@ -111,7 +113,9 @@ func (w *crashWorld) load(n int, partitions int, runs ...string) {
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		f.now = func() int64 { return bank.Now() }
+		// One time for all, so that both runs have the same records; now, because
+		// Kafka deletes what is older than its retention at once.
+		f.now = func() int64 { return w.now }
 		if err := f.rates(ctx, &cfg); err != nil {
 			w.t.Fatal(err)
 		}

@@ -112,16 +112,23 @@ func (p *process) said(msg string) map[string]any {
 	return nil
 }
 
-// logged returns the last lines of the log.
+// logged returns the last lines of the log, and of a panic the functions that
+// weir was in.
 func (p *process) logged() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var b strings.Builder
-	for _, line := range p.log[max(0, len(p.log)-100):] {
-		text, _ := json.Marshal(line)
-		b.Write(append(text, '\n'))
+	var lines, panics []string
+	for _, line := range p.log {
+		msg, _ := line["msg"].(string)
+		switch text, _ := json.Marshal(line); {
+		case line["level"] != nil:
+			lines = append(lines, string(text))
+		case strings.HasPrefix(msg, "goroutine "), strings.Contains(msg, "weir-risk"):
+			panics = append(panics, msg)
+		}
 	}
-	return b.String()
+	lines, panics = lines[max(0, len(lines)-20):], panics[:min(60, len(panics))]
+	return strings.Join(append(lines, panics...), "\n")
 }
 
 // phases returns what the process is in the middle of, or was when it ended.
