@@ -56,6 +56,11 @@ type snapshotHeader struct {
 // beyond a few are removed. It returns the file's name.
 func WriteSnapshot(dir string, s *State, keyCheck uint64) (string, error) {
 	name := filepath.Join(dir, fmt.Sprintf("%020d%s", s.Chain.Offset, snapshotSuffix))
+	// A process that was killed left what it was writing; the folder is this one's.
+	left, _ := filepath.Glob(filepath.Join(dir, "writing-*"))
+	for _, old := range left {
+		_ = os.Remove(old)
+	}
 	f, err := os.CreateTemp(dir, "writing-*")
 	if err != nil {
 		return "", fmt.Errorf("create snapshot: %w", err)
@@ -217,6 +222,9 @@ func readState(r io.Reader, size int64, sp *spec.Spec, o features.Options, keyCh
 		if err := s.Engine.LoadPart(p, block); err != nil {
 			return nil, fmt.Errorf("%w: part %d: %w", ErrSnapshotDamaged, p, err)
 		}
+	}
+	if _, err := io.ReadFull(r, make([]byte, 1)); err != io.EOF {
+		return nil, fmt.Errorf("%w: something follows its last part", ErrSnapshotDamaged)
 	}
 	return s, nil
 }

@@ -1,0 +1,186 @@
+package ingest
+
+import (
+	"bytes"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/weir-risk/weir/features"
+	"github.com/weir-risk/weir/features/spec"
+)
+
+// snapshots runs a stream so that several snapshots are left.
+func (w *world) snapshots() (names []string, n int64) {
+	w.t.Helper()
+	n = w.payments(2000, 11, 2)
+	r := w.start(func(c *Config) { c.RowsMax, c.SnapshotEvery = 100, 500 })
+	r.decided(n)
+	r.stop()
+	names, err := Snapshots(w.dir)
+	if err != nil || len(names) != snapshotsKept {
+		w.t.Fatalf("%d snapshots, %v", len(names), err)
+	}
+	return names, n
+}
+
+// begun returns which snapshot a restore begins with, and what it logs.
+func (w *world) begun() (offset int64, log string) {
+	w.t.Helper()
+	var b bytes.Buffer
+	was := w.logTo
+	w.logTo = &b
+	defer func() { w.logTo = was }()
+	f, err := w.node(nil).restore(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer f.close()
+	_, end := w.ends(w.topics.Decisions, 0)
+	sameState(w.t, "restored", f.state, w.foldAll(end))
+	return f.saved, b.String()
+}
+
+// TestASnapshotThatCannotBeUsedIsPassedOverByName spoils the newest snapshot in
+// each way; the one before it is used, and the state is the same.
+func TestASnapshotThatCannotBeUsedIsPassedOverByName(t *testing.T) {
+	w := newWorld(t, "payments", 2)
+	names, _ := w.snapshots()
+	whole, err := os.ReadFile(names[0])
+	w.must(err)
+	newest, err := ReadSnapshot(names[0], w.spec, features.Options{}, 0)
+	w.must(err)
+	second, err := ReadSnapshot(names[1], w.spec, features.Options{}, 0)
+	w.must(err)
+	written := func(change func(s *State) uint64) []byte {
+		s, err := ReadSnapshot(names[0], w.spec, features.Options{}, 0)
+		w.must(err)
+		var b bytes.Buffer
+		w.must(writeState(&b, s, change(s)))
+		return b.Bytes()
+	}
+	other, _ := spec.Builtin("handbook")
+	foreign := NewState(other, features.Options{})
+	foreign.Chain = newest.Chain
+	var ofOther bytes.Buffer
+	w.must(writeState(&ofOther, foreign, 0))
+
+	for _, c := range []struct {
+		name  string
+		bytes []byte
+		why   error
+	}{
+		{"whole", whole, nil},
+		{"empty", nil, ErrSnapshotDamaged},
+		{"cut in its header", whole[:40], ErrSnapshotDamaged},
+		{"cut in its last part", whole[:len(whole)-1], ErrSnapshotDamaged},
+		{"cut between two parts", whole[:len(whole)-12], ErrSnapshotDamaged},
+		{"bytes behind its end", append(bytes.Clone(whole), 0), ErrSnapshotDamaged},
+		{"of another spec", ofOther.Bytes(), ErrSnapshotForeign},
+		{"of another key", written(func(*State) uint64 { return 5 }), ErrSnapshotForeign},
+		{"of another head", written(func(s *State) uint64 { s.Chain.Head.Writer ^= 1; return 0 }), ErrSnapshotOffPath},
+		{"of another batch", written(func(s *State) uint64 { s.Chain.Offset++; return 0 }), ErrSnapshotOffPath},
+	} {
+		w.must(os.WriteFile(names[0], c.bytes, 0o600))
+		from, log := w.begun()
+		want := newest.Chain.Offset
+		if c.why != nil {
+			want = second.Chain.Offset
+		}
+		if from != want {
+			t.Errorf("%s: begins at %d, want %d", c.name, from, want)
+		}
+		if c.why != nil && !(strings.Contains(log, c.why.Error()) && strings.Contains(log, filepath.Base(names[0]))) {
+			t.Errorf("%s: the log does not say %q: %s", c.name, c.why, log)
+		}
+	}
+	// All are spoilt: the ledger is folded from its beginning.
+	for _, name := range names {
+		w.must(os.WriteFile(name, []byte("nothing"), 0o600))
+	}
+	if from, _ := w.begun(); from != 0 {
+		t.Errorf("begins at %d, want 0", from)
+	}
+}
+
+// TestEveryFlippedBitOfASnapshotIsFound flips bits at random.
+func TestEveryFlippedBitOfASnapshotIsFound(t *testing.T) {
+	const seed = 12
+	t.Logf("seed %d", seed)
+	w := newWorld(t, "payments", 2)
+	names, _ := w.snapshots()
+	whole, err := os.ReadFile(names[0])
+	w.must(err)
+	r := rand.New(rand.NewPCG(seed, 1))
+	for i := range provable(150, 3000) {
+		at, bit := r.IntN(len(whole)), r.IntN(8)
+		if i < 60 {
+			at = i // all of the beginning
+		}
+		spoilt := bytes.Clone(whole)
+		spoilt[at] ^= 1 << bit
+		w.must(os.WriteFile(names[0], spoilt, 0o600))
+		_, err := ReadSnapshot(names[0], w.spec, features.Options{}, 0)
+		if !errors.Is(err, ErrSnapshotDamaged) {
+			t.Fatalf("bit %d of byte %d of %d: %v", bit, at, len(whole), err)
+		}
+	}
+}
+
+// TestASnapshotBeyondTheLedgerHalts has a ledger that ends before a snapshot.
+func TestASnapshotBeyondTheLedgerHalts(t *testing.T) {
+	w := newWorld(t, "payments", 2)
+	w.snapshots()
+	w.recreate(w.topics.Decisions, 1)
+	w.recreate(w.topics.Alerts, 1)
+	r := w.start(nil)
+	r.halted("ledger_truncated")
+}
+
+// TestAFullDiskStopsNothing has snapshots written into a folder that is none.
+func TestAFullDiskStopsNothing(t *testing.T) {
+	w := newWorld(t, "payments", 2)
+	n := w.payments(1000, 13, 2)
+	r := w.start(func(c *Config) {
+		c.RowsMax, c.SnapshotEvery = 50, 200
+		c.SnapshotDir = filepath.Join(w.dir, "gone")
+	})
+	r.decided(n)
+	r.until("counts what could not be written", func(Status) bool { return testutil.ToFloat64(r.node.Metrics.SnapErrors) >= 3 })
+	r.stop()
+	w.verify()
+}
+
+// TestLeftoversOfSnapshotsAreRemoved leaves what a killed process leaves.
+func TestLeftoversOfSnapshotsAreRemoved(t *testing.T) {
+	w := newWorld(t, "payments", 2)
+	w.must(os.WriteFile(filepath.Join(w.dir, "writing-123"), make([]byte, 1<<10), 0o600))
+	w.snapshots()
+	entries, err := os.ReadDir(w.dir)
+	w.must(err)
+	if len(entries) != snapshotsKept {
+		t.Fatalf("%d files in the folder, want %d", len(entries), snapshotsKept)
+	}
+}
+
+// TestSnapshotsComeThoughOwnershipsAreShort restarts a node more often than a
+// snapshot is due: what was folded at a start counts.
+func TestSnapshotsComeThoughOwnershipsAreShort(t *testing.T) {
+	w := newWorld(t, "payments", 2)
+	n := w.payments(1200, 14, 2)
+	set := func(c *Config) { c.RowsMax, c.SnapshotEvery = 50, 500 }
+	for i := int64(1); i <= 4; i++ {
+		r := w.start(set)
+		r.decided(n * i / 4)
+		if i == 4 {
+			r.until("writes a snapshot", func(Status) bool { names, _ := Snapshots(w.dir); return len(names) > 0 })
+		}
+		r.stop()
+	}
+	w.verify()
+}
