@@ -1,0 +1,61 @@
+// Package ingest turns a stream of transactions into a ledger: one durable
+// decision for every record, the same decisions whenever the same log is read
+// again.
+//
+// Records of the topics transactions, labels and rates go in; batches of the
+// topic decisions come out, and once these are durable the alerts and dead letters
+// that they call for. A [Node] does it for one shard: it restores its state, folds
+// the ledger as a standby while another member of the group decides, and takes
+// over when that one ends. [VerifyLog] proves a ledger, and a [Recorder] copies it
+// into a history.
+//
+// An owner goes on like this:
+//
+//	fetch    one source partition each: read, decode            fetcher
+//	merge    all partitions in one order                        merger
+//	step     fold, score, decide, write: a pure function        Decider
+//	publish  one batch a step, acknowledged by all replicas     publisher
+//	follow   alerts and dead letters of what is durable         follower
+//
+// # What stays true
+//
+//   - [State] is the fold of the ledger to an offset and of nothing else. Whoever
+//     folds the same ledger, live, from a snapshot or to verify it, holds the same
+//     bytes ([StateHash]).
+//   - The step reads no clock, no network and no random source. The same records
+//     in the same order give the same decisions however they are cut into steps.
+//   - The order of the merge is (largest event time so far in the partition, class,
+//     partition, offset); labels and rates come before transactions of their time.
+//     A node that is live waits for nobody; one that catches up takes the smallest
+//     key of all partitions that have records waiting.
+//   - Decided is what the one reader of the chain would take (ingest/kafka). A
+//     batch is sent again with the same bytes only; where another writer's was
+//     taken first, all that was built on the lost version is thrown away.
+//   - Nothing follows from a decision before it is durable. Alerts are published
+//     in order, one request in flight, and again from the mark in the ledger's
+//     facts after a crash; their readers drop what comes twice.
+//   - Nothing is dropped to keep up: each queue is bounded, and a full one blocks
+//     what fills it.
+//
+// # Who owns what
+//
+// The decider's goroutine owns the State. Fetchers, publisher, follower and the
+// watch over the topics have goroutines of their own, which the owner starts and
+// waits for; what passes between them changes hands whole. Clocks come in by
+// [Config]. What a person has to mend halts a node: it stays up and says why.
+//
+// The package does not compute features or scores, and keeps no history.
+//
+// # Files
+//
+//	node, restore, snapshot       a node's life; where its state comes from
+//	own, source, phase            ownership of a shard, and the topics beneath it
+//	fetch, merge, work            from partitions to the input of a step
+//	step, output, state, fold     the step; the state and what moves it
+//	publish, follow, deadletter   into the ledger, and what follows from it
+//	models, watch                 bundles and slots; the swap between two steps
+//	verify, audit, audit_origin   proof of a ledger
+//	record                        from the log into a history
+//	effects, metrics,             retries, counters
+//	record_metrics
+package ingest
