@@ -185,6 +185,24 @@ func TestLabelsAreThoseKnownByADate(t *testing.T) {
 	})
 }
 
+// vary makes a decision one of several kinds, at another time.
+func (l *ledger) vary(d *schemas.Decision) {
+	d.Tx.Time -= l.r.Int64N(5_000_000)
+	if l.r.IntN(3) == 0 {
+		d.Tenant = []byte("it's \\ another")
+	}
+	switch l.r.IntN(10) {
+	case 0:
+		d.Outcome, d.Features = schemas.Duplicate, nil
+	case 1:
+		d.Outcome = schemas.Degraded
+	case 2:
+		d.Outcome, d.Flags = schemas.Unscored, schemas.FoldOnly
+	case 3:
+		d.Spec = 8
+	}
+}
+
 // TestRowsAreThoseAskedFor reads vectors by time, spec and tenant, in order, and
 // none of decisions without one.
 func TestRowsAreThoseAskedFor(t *testing.T) {
@@ -201,20 +219,7 @@ func TestRowsAreThoseAskedFor(t *testing.T) {
 			var values [][]byte
 			for range 500 {
 				d := l.decision(fmt.Sprintf("tx-%d", l.source), 4)
-				d.Tx.Time -= l.r.Int64N(5_000_000)
-				if l.r.IntN(3) == 0 {
-					d.Tenant = []byte("it's \\ another")
-				}
-				switch l.r.IntN(10) {
-				case 0:
-					d.Outcome, d.Features = schemas.Duplicate, nil
-				case 1:
-					d.Outcome = schemas.Degraded
-				case 2:
-					d.Outcome, d.Flags = schemas.Unscored, schemas.FoldOnly
-				case 3:
-					d.Spec = 8
-				}
+				l.vary(d)
 				if d.Outcome <= schemas.Degraded && d.Spec == 7 {
 					k := key{string(d.Tenant), d.Tx.Time}
 					all, vectors[k] = append(all, k), d.Features
