@@ -58,10 +58,12 @@ func newWorld(t testing.TB, specName string, partitions int) *world {
 	if !ok {
 		t.Fatalf("no built-in spec %s", specName)
 	}
-	w.spec = s
-	w.bundle = randomBundle(t, s)
+	w.use(s)
 	return w
 }
+
+// use makes the world's nodes decide by a spec.
+func (w *world) use(s *spec.Spec) { w.spec, w.bundle = s, randomBundle(w.t, s) }
 
 // randomBundle makes a sealed bundle whose network is random.
 func randomBundle(t testing.TB, s *spec.Spec) *scoring.Bundle {
