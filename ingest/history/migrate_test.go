@@ -1,0 +1,159 @@
+package history
+
+import (
+	"errors"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/weir-risk/weir/schemas"
+)
+
+// limit makes a store one of a weir that knows the first n migrations, or with
+// one more than there are.
+func limit(s Store, n int) {
+	list := func(all []migration) []migration {
+		if n <= len(all) {
+			return all[:n]
+		}
+		return append(slices.Clone(all), migration{version: n, name: "0099_later"})
+	}
+	switch s := s.(type) {
+	case *sqliteStore:
+		s.migrations = list(s.migrations)
+	case *clickhouseStore:
+		s.migrations = list(s.migrations)
+	}
+}
+
+func openAt(t *testing.T, url string, versions int) Store {
+	t.Helper()
+	s, err := Open(t.Context(), url, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	limit(s, versions)
+	return s
+}
+
+// oneDecision is a block with one decision.
+func oneDecision() *Block {
+	var b Block
+	b.Reset(Ledger, 0, "transactions", Position{})
+	d := schemas.Decision{Place: schemas.Place{Prev: -1}, Tx: schemas.Transaction{Time: 1_750_000_000_000}, Action: schemas.Block, Score: 0.5}
+	f := schemas.Facts{ID: schemas.BatchID{Writer: 1, Sequence: 1}, Records: 1}
+	b.AddBatch(0, 1, &f, [][]byte{schemas.AppendDecision(nil, &d)})
+	return &b
+}
+
+// TestEveryOlderSchemaIsMigrated writes with each schema there was, migrates,
+// and reads; migrating again does nothing.
+func TestEveryOlderSchemaIsMigrated(t *testing.T) {
+	eachURL(t, func(t *testing.T, url func() string, store string) {
+		all := migrations(store)
+		for known := 1; known < len(all); known++ {
+			at := url()
+			old := openAt(t, at, known)
+			if _, err := old.Migrate(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := old.Write(t.Context(), oneDecision()); err != nil {
+				t.Fatal(err)
+			}
+			s := openAt(t, at, len(all))
+			if _, err := s.Counts(t.Context()); !errors.Is(err, ErrOlder) {
+				t.Fatalf("counting in a schema of version %d gives %v", known, err)
+			}
+			for i, want := range [][]migration{all[known:], nil} {
+				applied, err := s.Migrate(t.Context())
+				if err != nil || len(applied) != len(want) || len(want) > 0 && applied[0] != want[0].name {
+					t.Fatalf("migration %d from version %d applied %v, %v", i, known, applied, err)
+				}
+			}
+			n := 0
+			if err := s.Batches(t.Context(), 0, 0, func(*Batch) error { n++; return nil }); err != nil || n != 1 {
+				t.Fatalf("%d batches after migrating from version %d, %v", n, known, err)
+			}
+		}
+	})
+}
+
+// TestAMigrationThatBrokeOffRunsAgain applies the statements of every migration
+// twice, as where the note of it was not written.
+func TestAMigrationThatBrokeOffRunsAgain(t *testing.T) {
+	eachURL(t, func(t *testing.T, url func() string, store string) {
+		if store == "sqlite" {
+			return // a transaction: it does not break off
+		}
+		s := openAt(t, url(), len(migrations(store)))
+		if _, err := s.Migrate(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for i := range s.(*clickhouseStore).migrations {
+			if err := s.(*clickhouseStore).apply(t.Context(), &s.(*clickhouseStore).migrations[i]); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+// TestANewerSchemaIsRefused opens a history that a newer weir has migrated.
+func TestANewerSchemaIsRefused(t *testing.T) {
+	eachURL(t, func(t *testing.T, url func() string, store string) {
+		at, known := url(), len(migrations(store))
+		if _, err := openAt(t, at, known+1).Migrate(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s := openAt(t, at, known)
+		refused := func(what string, err error) {
+			t.Helper()
+			if !errors.Is(err, ErrNewer) || Classify(err) != Stop || !strings.Contains(err.Error(), "schema version 3") {
+				t.Errorf("%s gives %v", what, err)
+			}
+		}
+		_, err := s.Migrate(t.Context())
+		refused("migrating", err)
+		_, err = s.Position(t.Context(), Ledger, 0)
+		refused("the position", err)
+		refused("writing", s.Write(t.Context(), oneDecision()))
+		refused("reading", s.Rows(t.Context(), RowQuery{}, nil))
+		refused("reading", s.Batches(t.Context(), 0, 0, nil))
+	})
+}
+
+// TestOnlyOddRecordsAreKeptWhole has decisions made again from their columns:
+// were every record kept whole, the bytes would come back all the same.
+func TestOnlyOddRecordsAreKeptWhole(t *testing.T) {
+	s := openAt(t, filepath.Join(t.TempDir(), "history.db"), len(migrations("sqlite")))
+	if _, err := s.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Write(t.Context(), oneDecision()); err != nil {
+		t.Fatal(err)
+	}
+	var whole int
+	var action string
+	err := s.(*sqliteStore).db.QueryRow(`SELECT raw IS NOT NULL, action_name FROM decisions`).Scan(&whole, &action)
+	if err != nil || whole != 0 || action != "block" {
+		t.Fatalf("kept whole: %d, action %q, %v", whole, action, err)
+	}
+}
+
+// TestMissingRecordsAreSeen takes a record out of the history.
+func TestMissingRecordsAreSeen(t *testing.T) {
+	s := openAt(t, filepath.Join(t.TempDir(), "history.db"), len(migrations("sqlite")))
+	if _, err := s.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Write(t.Context(), oneDecision()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.(*sqliteStore).db.Exec(`DELETE FROM decisions`); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Batches(t.Context(), 0, 0, func(*Batch) error { return nil }); !errors.Is(err, ErrIncomplete) {
+		t.Fatalf("a history without one of its records gives %v", err)
+	}
+}
