@@ -12,6 +12,8 @@ func commands() []*command {
 		modelCommand,
 		upCommand,
 		scoreCommand,
+		recordCommand,
+		migrateCommand,
 		verifyCommand,
 		tailCommand,
 		versionCommand,

@@ -107,7 +107,7 @@ func (d *demo) serve(ctx context.Context) error {
 	if d.spec, err = loadSpec(*d.score.spec); err != nil {
 		return err
 	}
-	at, stop, err := serveMetrics(d.service.listen, d.service.pprof, d.s.registry, node.Status)
+	at, stop, err := serveMetrics(d.service.listen, d.service.pprof, d.s.registry, readiness(node))
 	if err != nil {
 		return err
 	}

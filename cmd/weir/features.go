@@ -54,7 +54,7 @@ func (f *featuresRun) run(ctx context.Context, e *env, args []string) error {
 	if f.output == "-" && e.json {
 		return usagef("--json and --output - both write to stdout; --output FILE")
 	}
-	r, err := f.replay.open(e, args, nil)
+	r, err := f.replay.open(ctx, e, args, nil)
 	if err != nil {
 		return err
 	}

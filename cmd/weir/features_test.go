@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"compress/gzip"
 	"encoding/csv"
 	"encoding/json"
@@ -148,6 +149,7 @@ func TestFeaturesFailure(t *testing.T) {
 	call(t, "features", "--spec", spec, "--label-delay", "7 days", input).fails(t, exitUsage, "7 days")
 	call(t, "features", "--spec", spec, "--label-column", "amount", input).fails(t, exitUsage, "amount")
 	call(t, "features", "--spec", spec, "--label-column", "who", input).fails(t, exitUsage, "who.customer")
+	call(t, "features", "--spec", spec, "--label-delay", "7d", input).fails(t, exitUsage, "--label-column")
 	call(t, "features", "--spec", spec, "--label-column", "x", "--labels", input, input).fails(t, exitUsage, "give one")
 	call(t, "features", "--spec", spec, "--label-column", "x", input).fails(t, exitFailed, `no column "x"`, "who.customer")
 	call(t, "features", "--spec", spec, input+"x").fails(t, exitFailed, "in.csvx")
@@ -161,6 +163,25 @@ func TestFeaturesFailure(t *testing.T) {
 	_, _ = z.Write([]byte(strings.Repeat(smallCSV, 100)))
 	_ = z.Close()
 	call(t, "features", "--spec", spec, file(t, "cut.csv.gz", b.String()[:b.Len()-9])).fails(t, exitFailed, "cut.csv.gz", "unexpected EOF")
+}
+
+// TestFeaturesStops ends where the context does, also while it waits for stdin.
+func TestFeaturesStops(t *testing.T) {
+	spec := file(t, "small.spec", fraudSpec)
+	for _, begin := range []string{"", smallCSV} {
+		r, w := io.Pipe()
+		defer w.Close()
+		ctx, stop := context.WithCancel(t.Context())
+		go func() { // ends when the pipe is closed at the latest
+			_, _ = io.WriteString(w, begin)
+			stop()
+		}()
+		var stderr bytes.Buffer
+		e := &env{stdin: r, stdout: io.Discard, stderr: &stderr, lookup: func(string) (string, bool) { return "", false }}
+		if code := run(ctx, []string{"features", "--spec", spec, "-"}, e); code != exitFailed || !strings.Contains(stderr.String(), "stdin") {
+			t.Errorf("%q: exit code %d\n%s", begin, code, &stderr)
+		}
+	}
 }
 
 // handbookFile returns a file of the Handbook stream, and skips the test where
@@ -181,7 +202,7 @@ func handbookFile(t *testing.T, name string) string {
 // table reads a CSV file of numbers into rows by their first column.
 func table(t *testing.T, name string) (header []string, rows map[string][]float64) {
 	t.Helper()
-	in, err := openInput(&env{}, name)
+	in, err := openInput(t.Context(), &env{}, name)
 	if err != nil {
 		t.Fatal(err)
 	}

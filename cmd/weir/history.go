@@ -1,12 +1,140 @@
 package main
 
-import "flag"
+import (
+	"context"
+	"flag"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/weir-risk/weir/ingest"
+	"github.com/weir-risk/weir/ingest/history"
+)
 
 // historyFlags say where the history is kept.
-type historyFlags struct{ url string }
+type historyFlags struct{ url, passwordFile, ca string }
 
 func addHistory(fs *flag.FlagSet) *historyFlags {
 	h := &historyFlags{}
-	fs.StringVar(&h.url, "history", "", "`URL` of the history: clickhouse://HOST:PORT/DATABASE, or a file of SQLite\n(history.db in the data folder if not given)")
+	fs.StringVar(&h.url, "history", "", "`URL` of the history: clickhouse://[USER@]HOST:PORT/DATABASE, or a file of SQLite\n(history.db in the data folder if not given); ?secure=true speaks TLS")
+	fs.StringVar(&h.url, "clickhouse", "", "the same, for those who look for this name")
+	fs.StringVar(&h.passwordFile, "history-password-file", "", "`FILE` that holds ClickHouse's password; or the environment variable\n"+history.PasswordVariable)
+	fs.StringVar(&h.ca, "history-ca", "", "PEM `FILE` of authorities to trust for TLS, besides the system's")
 	return h
+}
+
+// open opens the history, which needs not be reachable yet.
+func (h *historyFlags) open(ctx context.Context, e *env, data string) (history.Store, error) {
+	url := h.url
+	if url == "" {
+		url = filepath.Join(data, "history.db")
+	}
+	password, _ := e.lookup(history.PasswordVariable)
+	return history.Open(ctx, url, history.Options{Password: password, PasswordFile: h.passwordFile, CAFile: h.ca})
+}
+
+// record makes the role of a recorder into an open store.
+func (s *service) record(store history.Store) (role, *ingest.Recorder) {
+	r := ingest.NewRecorder(s.client, store, ingest.RecorderConfig{Topics: s.topics, Now: time.Now, After: time.After, Log: s.log,
+		Metrics: ingest.NewRecorderMetrics(s.registry)})
+	return role{"record", func(ctx context.Context) error {
+		// A store that is away keeps only the history waiting: scoring goes on.
+		for {
+			applied, err := store.Migrate(ctx)
+			if err == nil {
+				for _, name := range applied {
+					s.log.Info("history migrated", "migration", name)
+				}
+				return r.Run(ctx)
+			}
+			if ctx.Err() != nil {
+				return nil
+			}
+			if history.Classify(err) == history.Stop {
+				return err
+			}
+			s.log.Warn("history is away", "cause", err)
+			if sleep(ctx, 2*time.Second) != nil {
+				return nil
+			}
+		}
+	}}, r
+}
+
+var recordCommand = &command{
+	name: "record", summary: "write ledger, labels, alerts and dispositions into the history", json: true,
+	about: `Follows the topics and writes them into ClickHouse, or a file of SQLite, in blocks
+that a retry writes again as they were, so that nothing is there twice. While the
+history is away it waits; the log keeps what comes. The schema is brought up to
+date first. There should be one recorder a history.`,
+	examples: []string{
+		"weir record --kafka 127.0.0.1:9092 --history clickhouse://127.0.0.1:9000/weir",
+		"weir record --kafka 127.0.0.1:9092 --history weir.db",
+	},
+	flags: func(fs *flag.FlagSet) func(context.Context, *env, []string) error {
+		service, h := addService(fs), addHistory(fs)
+		return func(ctx context.Context, e *env, _ []string) error {
+			s, err := service.open(ctx, e, 8)
+			if err != nil {
+				return err
+			}
+			defer s.close()
+			store, err := h.open(ctx, e, service.data)
+			if err != nil {
+				return err
+			}
+			defer store.Close()
+			what, r := s.record(store)
+			at, stop, err := serveMetrics(service.listen, service.pprof, s.registry, func() (bool, any) {
+				st := r.Status()
+				return st.Ready, map[string]any{"ready": st.Ready, "reason": st.Reason, "ledger_offset": st.Position, "lag": st.Lag}
+			})
+			if err != nil {
+				return err
+			}
+			defer stop()
+			s.log.Info("serves metrics", "address", at)
+			if err := together(ctx, what); err != nil {
+				return err
+			}
+			st := r.Status()
+			if !e.json {
+				e.printf("recorded up to ledger offset %s, %s records behind\n", thousands(st.Position), thousands(st.Lag))
+			}
+			return e.report(map[string]any{"ledger_offset": st.Position, "lag": st.Lag})
+		}
+	},
+}
+
+var migrateCommand = &command{
+	name: "migrate", summary: "bring the history's schema to this weir's version", json: true,
+	about: `Applies what is missing, in order, and says what it applied; once all is there it
+does nothing. A history that a newer weir has written is refused. weir record and
+weir up do the same when they start.`,
+	examples: []string{
+		"weir migrate --history clickhouse://127.0.0.1:9000/weir",
+	},
+	flags: func(fs *flag.FlagSet) func(context.Context, *env, []string) error {
+		h := addHistory(fs)
+		data := fs.String("data", "weir-data", "`FOLDER` of the SQLite file, where --history names none")
+		return func(ctx context.Context, e *env, _ []string) error {
+			store, err := h.open(ctx, e, *data)
+			if err != nil {
+				return err
+			}
+			defer store.Close()
+			applied, err := store.Migrate(ctx)
+			if err != nil {
+				return err
+			}
+			switch {
+			case e.json:
+			case len(applied) == 0:
+				e.printf("the history is up to date\n")
+			default:
+				e.printf("applied %s\n", strings.Join(applied, ", "))
+			}
+			return e.report(map[string]any{"applied": append([]string{}, applied...)})
+		}
+	},
 }

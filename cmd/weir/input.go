@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -22,7 +23,9 @@ type input struct {
 	taken atomic.Int64
 
 	full, free chan []byte
+	ctx        context.Context
 	stop, done chan struct{}
+	waits      bool // a read may wait for a person or another program, and cannot be broken off
 	page, rest []byte
 	err        error // why the goroutine ended; read once full is closed
 }
@@ -32,14 +35,14 @@ const (
 	pages     = 4
 )
 
-// openInput opens a file, - being stdin. What is in it is told by its first
-// bytes, not by its name: gzip, zstd, or neither.
-func openInput(e *env, name string) (*input, error) {
-	in := &input{name: name, full: make(chan []byte, pages), free: make(chan []byte, pages), stop: make(chan struct{}), done: make(chan struct{})}
+// openInput opens a file, - being stdin, to be read until the context ends. What
+// is in it is told by its first bytes, not by its name: gzip, zstd, or neither.
+func openInput(ctx context.Context, e *env, name string) (*input, error) {
+	in := &input{ctx: ctx, name: name, full: make(chan []byte, pages), free: make(chan []byte, pages), stop: make(chan struct{}), done: make(chan struct{})}
 	var raw io.Reader = e.stdin
 	closeFile := func() error { return nil }
 	if name == "-" {
-		in.name = "stdin"
+		in.name, in.waits = "stdin", true
 	} else {
 		f, err := os.Open(name)
 		if err != nil {
@@ -50,18 +53,17 @@ func openInput(e *env, name string) (*input, error) {
 		}
 		raw, closeFile = f, f.Close
 	}
-	plain, closePlain, err := plainReader(bufio.NewReaderSize(counted{raw, &in.taken}, 1<<16))
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open input %s: %w", in.name, err), closeFile())
-	}
 	for range pages {
 		in.free <- make([]byte, pageBytes)
 	}
 	go func() { // ends at the end of the file, or when stop is closed; Close waits for it
 		defer close(in.done)
-		in.ahead(plain)
-		closePlain()
-		in.err = errors.Join(in.err, closeFile())
+		plain, closePlain, err := plainReader(bufio.NewReaderSize(counted{raw, &in.taken}, 1<<16))
+		if err == nil {
+			err = in.ahead(plain)
+			closePlain()
+		}
+		in.err = errors.Join(err, closeFile())
 		close(in.full)
 	}()
 	return in, nil
@@ -103,13 +105,13 @@ func plainReader(r *bufio.Reader) (io.Reader, func(), error) {
 }
 
 // ahead fills pages until the reader ends, or nobody wants more.
-func (in *input) ahead(r io.Reader) {
+func (in *input) ahead(r io.Reader) error {
 	for {
 		var page []byte
 		select {
 		case page = <-in.free:
 		case <-in.stop:
-			return
+			return nil
 		}
 		n, err := 0, error(nil)
 		for page = page[:pageBytes]; n < pageBytes && err == nil; {
@@ -120,11 +122,11 @@ func (in *input) ahead(r io.Reader) {
 		if n > 0 {
 			in.full <- page[:n] // never blocks: there is room for every page
 		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
 		if err != nil {
-			if !errors.Is(err, io.EOF) {
-				in.err = err
-			}
-			return
+			return err
 		}
 	}
 }
@@ -136,24 +138,31 @@ func (in *input) Read(p []byte) (int, error) {
 			in.free <- in.page
 			in.page = nil
 		}
-		page, ok := <-in.full
-		if !ok {
-			if in.err != nil {
+		select {
+		case page, ok := <-in.full:
+			switch {
+			case ok:
+				in.page, in.rest = page, page
+			case in.err != nil:
 				return 0, in.err
+			default:
+				return 0, io.EOF
 			}
-			return 0, io.EOF
+		case <-in.ctx.Done():
+			return 0, context.Cause(in.ctx)
 		}
-		in.page, in.rest = page, page
 	}
 	n := copy(p, in.rest)
 	in.rest = in.rest[n:]
 	return n, nil
 }
 
-// Close ends the reading.
+// Close ends the reading. A read of stdin that waits ends with the process.
 func (in *input) Close() {
 	close(in.stop)
-	<-in.done
+	if !in.waits {
+		<-in.done
+	}
 }
 
 // An output is a file that is compressed as its name says.

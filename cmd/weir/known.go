@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -59,8 +60,8 @@ func (k *known) take() *schemas.Label {
 
 // read adds the labels of a file of JSON lines, and puts all in order. They are
 // held in memory, about 64 bytes each.
-func (k *known) read(e *env, name string, each func(*schemas.Label)) error {
-	in, err := openInput(e, name)
+func (k *known) read(ctx context.Context, e *env, name string, each func(*schemas.Label)) error {
+	in, err := openInput(ctx, e, name)
 	if err != nil {
 		return err
 	}

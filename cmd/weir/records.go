@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -28,8 +29,8 @@ type records struct {
 
 // openRecords opens a file of transactions. Column is the name of a column that
 // must be there, "" for none.
-func openRecords(e *env, name string, s *spec.Spec, dec *decode.Decoder, column string, r *refused) (*records, error) {
-	in, err := openInput(e, name)
+func openRecords(ctx context.Context, e *env, name string, s *spec.Spec, dec *decode.Decoder, column string, r *refused) (*records, error) {
+	in, err := openInput(ctx, e, name)
 	if err != nil {
 		return nil, err
 	}

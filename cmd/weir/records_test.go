@@ -19,7 +19,7 @@ func TestRecordsDoNotAllocate(t *testing.T) {
 		t.Helper()
 		const rows = 4000
 		e := &env{stdin: strings.NewReader(head + strings.Repeat(row, rows))}
-		in, err := openRecords(e, "-", s, decode.New(s, decode.Options{}), "", &refused{env: e})
+		in, err := openRecords(t.Context(), e, "-", s, decode.New(s, decode.Options{}), "", &refused{env: e})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -85,7 +85,7 @@ const batchRows = 256
 
 // open reads spec, keys, rates and labels, and makes the engine. Each is told of
 // every label read from a file. Args are more inputs.
-func (f *replayFlags) open(e *env, args []string, each func(*spec.Spec, *schemas.Label)) (*replay, error) {
+func (f *replayFlags) open(ctx context.Context, e *env, args []string, each func(*spec.Spec, *schemas.Label)) (*replay, error) {
 	f.inputs = append(f.inputs, args...)
 	if len(f.inputs) == 0 {
 		return nil, usagef("--input FILE says what to read")
@@ -96,7 +96,7 @@ func (f *replayFlags) open(e *env, args []string, each func(*spec.Spec, *schemas
 	}
 	r := &replay{env: e, flags: f, spec: s, decoded: s, label: -1, clock: math.MinInt64, refused: refused{env: e}}
 	r.counts.NotScored = make(map[string]int64)
-	if err := r.openLabels(each); err != nil {
+	if err := r.openLabels(ctx, each); err != nil {
 		return nil, err
 	}
 	keys, err := loadKeys(e, f.tokens, s, "")
@@ -107,7 +107,7 @@ func (f *replayFlags) open(e *env, args []string, each func(*spec.Spec, *schemas
 	r.engine = features.New(s, keys.engine)
 	r.x = make([]float32, batchRows*r.engine.Width())
 	for _, name := range f.rates {
-		if err := r.readRates(name); err != nil {
+		if err := r.readRates(ctx, name); err != nil {
 			return nil, err
 		}
 	}
@@ -115,7 +115,7 @@ func (f *replayFlags) open(e *env, args []string, each func(*spec.Spec, *schemas
 }
 
 // openLabels says where labels come from: files, a column, or nowhere.
-func (r *replay) openLabels(each func(*spec.Spec, *schemas.Label)) error {
+func (r *replay) openLabels(ctx context.Context, each func(*spec.Spec, *schemas.Label)) error {
 	f := r.flags
 	column := f.column
 	if column == "" && len(f.labels) == 0 && strings.HasPrefix(r.spec.Name, "handbook") {
@@ -125,7 +125,7 @@ func (r *replay) openLabels(each func(*spec.Spec, *schemas.Label)) error {
 		return usagef("--labels and --label-column both say where labels are; give one of them")
 	}
 	for _, name := range f.labels {
-		err := r.known.read(r.env, name, func(l *schemas.Label) {
+		err := r.known.read(ctx, r.env, name, func(l *schemas.Label) {
 			if each != nil {
 				each(r.spec, l)
 			}
@@ -135,6 +135,9 @@ func (r *replay) openLabels(each func(*spec.Spec, *schemas.Label)) error {
 		}
 	}
 	if column == "" {
+		if f.delay.set {
+			return usagef("--label-delay is of --label-column; a file of labels says when each is known")
+		}
 		return nil
 	}
 	decoded, err := withLabel(r.spec, column)
@@ -154,8 +157,8 @@ func (r *replay) openLabels(each func(*spec.Spec, *schemas.Label)) error {
 
 // readRates enters the exchange rates of a file. All are in force from the
 // moments that they name, so that it does not matter when they are read.
-func (r *replay) readRates(name string) error {
-	in, err := openInput(r.env, name)
+func (r *replay) readRates(ctx context.Context, name string) error {
+	in, err := openInput(ctx, r.env, name)
 	if err != nil {
 		return err
 	}
@@ -208,7 +211,7 @@ func (r *replay) run(ctx context.Context, see func(b *schemas.Batch, x []float32
 
 // file folds one input, and reports whether no further row is wanted.
 func (r *replay) file(ctx context.Context, name string, see func(b *schemas.Batch, x []float32) error) (done bool, err error) {
-	in, err := openRecords(r.env, name, r.decoded, r.dec, r.flags.column, &r.refused)
+	in, err := openRecords(ctx, r.env, name, r.decoded, r.dec, r.flags.column, &r.refused)
 	if err != nil {
 		return false, err
 	}
@@ -222,17 +225,17 @@ func (r *replay) file(ctx context.Context, name string, see func(b *schemas.Batc
 				return false, err
 			}
 			r.reset()
-			if ctx.Err() != nil {
-				return false, fmt.Errorf("stopped behind row %s of %s", thousands(in.seen), in.in.name)
-			}
 			bar.set(in.in.taken.Load(), in.in.size)
 		}
 		err := in.next(&r.batch)
 		if errors.Is(err, io.EOF) {
 			return false, nil
 		}
-		if err != nil {
+		if err != nil && ctx.Err() == nil {
 			return false, err
+		}
+		if ctx.Err() != nil {
+			return false, stopped(in)
 		}
 		r.counts.Rows++
 		r.arrive(in, r.batch.Len()-1)
@@ -240,6 +243,11 @@ func (r *replay) file(ctx context.Context, name string, see func(b *schemas.Batc
 			return true, nil
 		}
 	}
+}
+
+// stopped is the error of a file that was not read to its end.
+func stopped(in *records) error {
+	return fmt.Errorf("stopped behind row %s of %s", thousands(in.seen), in.in.name)
 }
 
 func (r *replay) reset() {

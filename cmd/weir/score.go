@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"flag"
+
+	"github.com/weir-risk/weir/ingest"
 )
 
 var scoreCommand = &command{
@@ -38,12 +40,15 @@ func (s *service) score(ctx context.Context, f *scoreFlags, beside ...role) erro
 	if err != nil {
 		return err
 	}
-	at, stop, err := serveMetrics(s.flags.listen, s.flags.pprof, s.registry, node.Status)
+	at, stop, err := serveMetrics(s.flags.listen, s.flags.pprof, s.registry, readiness(node))
 	if err != nil {
 		return err
 	}
 	defer stop()
 	s.log.Info("serves metrics", "address", at)
+	if node.Champion() == [32]byte{} {
+		s.log.Warn("there is no champion: the spec's fallback rules decide", "remedy", "weir train makes a bundle, weir model promote or --bundle of weir up brings it in")
+	}
 	roles := append([]role{
 		{"score", node.Run},
 		{"models", func(ctx context.Context) error { return node.Watch(ctx, models) }},
@@ -57,4 +62,12 @@ func (s *service) score(ctx context.Context, f *scoreFlags, beside ...role) erro
 		return err
 	}
 	return s.env.report(r)
+}
+
+// readiness is what /readyz says of a scorer.
+func readiness(node *ingest.Node) func() (bool, any) {
+	return func() (bool, any) {
+		s := node.Status()
+		return s.Ready, map[string]any{"ready": s.Ready, "owner": s.Owner, "reason": s.Reason, "ledger_offset": s.Ledger, "decisions": s.Counts.Decisions()}
+	}
 }

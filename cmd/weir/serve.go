@@ -12,26 +12,24 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-
-	"github.com/weir-risk/weir/ingest"
 )
 
 // serveMetrics answers /metrics, /healthz and /readyz on addr, and pprof on a
 // port of its own if debug is not empty: profiles tell more than a bank's
 // monitoring needs to see. It returns the address in use and a function that
-// ends both servers.
-func serveMetrics(addr, debug string, reg *prometheus.Registry, status func() ingest.Status) (string, func(), error) {
+// ends both servers. Ready says whether what arrives now is dealt with now, and
+// what /readyz tells of it.
+func serveMetrics(addr, debug string, reg *prometheus.Registry, ready func() (bool, any)) (string, func(), error) {
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) {
-		s := status()
+		ok, body := ready()
 		w.Header().Set("Content-Type", "application/json")
-		if !s.Ready {
+		if !ok {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
-		_ = json.NewEncoder(w).Encode(map[string]any{"ready": s.Ready, "owner": s.Owner, "reason": s.Reason,
-			"ledger_offset": s.Ledger, "decisions": s.Counts.Decisions()})
+		_ = json.NewEncoder(w).Encode(body)
 	})
 	at, stop, err := listen(addr, mux)
 	if err != nil || debug == "" {

@@ -59,7 +59,7 @@ func TestSimulateStops(t *testing.T) {
 	if code := run(ctx, []string{"simulate", "--output", path}, &env{stdout: &stdout, stderr: &stderr}); code != exitOK || !strings.Contains(stdout.String(), "stopped before") {
 		t.Errorf("exit code %d\n%s%s", code, &stdout, &stderr)
 	}
-	in, err := openInput(&env{}, path)
+	in, err := openInput(t.Context(), &env{}, path)
 	if err != nil {
 		t.Fatal(err)
 	}

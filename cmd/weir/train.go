@@ -90,7 +90,7 @@ func (t *training) run(ctx context.Context, e *env, args []string) error {
 		return err
 	}
 	ledger := make(truth)
-	r, err := t.replay.open(e, args, ledger.add)
+	r, err := t.replay.open(ctx, e, args, ledger.add)
 	if err != nil {
 		return err
 	}

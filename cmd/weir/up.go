@@ -63,5 +63,11 @@ func (u *up) run(ctx context.Context, e *env, _ []string) error {
 			return err
 		}
 	}
-	return s.score(ctx, u.score)
+	store, err := u.history.open(ctx, e, u.service.data)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	record, _ := s.record(store)
+	return s.score(ctx, u.score, record)
 }

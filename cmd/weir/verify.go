@@ -4,8 +4,11 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"os"
 	"path/filepath"
 
+	"github.com/weir-risk/weir/features"
+	"github.com/weir-risk/weir/features/spec"
 	"github.com/weir-risk/weir/ingest"
 	"github.com/weir-risk/weir/scoring"
 	"github.com/weir-risk/weir/trainer"
@@ -14,26 +17,41 @@ import (
 var verifyCommand = &command{
 	name: "verify", summary: "prove the ledger: one decision a record, every bit recomputed", json: true,
 	about: `Reads the ledger from its beginning, checks that every source record has exactly
-one decision and that the batches form one chain, recomputes every feature and
-score from the ledger alone, and compares bits. It prints the counts and the
-first things that are wrong, with partition and offset; the exit code is 1 if
-anything is.`,
+one decision, of what it says, and that the batches form one chain, recomputes
+every feature and score from the ledger alone, and compares bits. It prints the
+counts and the first things that are wrong, with partition and offset; the exit
+code is 1 if anything is.
+
+With --kafka it reads the topics; without, the history, where it cannot look at
+the source records themselves.`,
 	examples: []string{
 		"weir verify --kafka 127.0.0.1:9092",
 		"weir verify --kafka 127.0.0.1:9092 --spec bank.spec --trust keys.pem --json",
+		"weir verify --history clickhouse://127.0.0.1:9000/weir --bundle model.weir",
 	},
 	flags: func(fs *flag.FlagSet) func(context.Context, *env, []string) error {
-		v := &verify{kafka: addKafka(fs), spec: addSpec(fs, "payments")}
+		v := &verify{kafka: addKafka(fs), spec: addSpec(fs, "payments"), tokens: addTokens(fs), history: addHistory(fs), files: make(map[[32]byte][]byte)}
 		fs.StringVar(&v.trust, "trust", "", "PEM `FILE` of the public keys that bundles are signed with\n(that of the data folder if not given)")
 		fs.StringVar(&v.data, "data", "weir-data", "the scorer's data `FOLDER`")
+		fs.Func("bundle", "bundle `FILE` that decisions were made with, if not in the topic of models\n(may be repeated)", func(name string) error {
+			v.bundles = append(v.bundles, name)
+			return nil
+		})
 		return v.run
 	},
 }
 
+// verify is one run of the command.
 type verify struct {
 	kafka       *kafkaFlags
 	spec        *string
+	tokens      *tokenFlags
+	history     *historyFlags
 	trust, data string
+	bundles     []string
+
+	files  map[[32]byte][]byte // those of --bundle
+	models *ingest.Models
 }
 
 func (v *verify) run(ctx context.Context, e *env, _ []string) error {
@@ -48,22 +66,46 @@ func (v *verify) run(ctx context.Context, e *env, _ []string) error {
 	if err != nil {
 		return fmt.Errorf("keys that bundles are signed with: %w; --trust FILE names them", err)
 	}
+	for _, name := range v.bundles {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			return fmt.Errorf("read bundle: %w", err)
+		}
+		b, err := scoring.ReadBundle(data, trust)
+		if err != nil {
+			return fmt.Errorf("bundle %s: %w", name, err)
+		}
+		v.files[b.Hash] = data
+	}
+	open := func(hash [32]byte) (*scoring.Bundle, scoring.Scorer, error) {
+		if data, ok := v.files[hash]; ok {
+			return ingest.OpenBundle(data, sp.Hash, trust)
+		}
+		if v.models == nil {
+			return nil, nil, fmt.Errorf("bundle %x: %w; --bundle FILE gives it", hash, ingest.ErrNoBundle)
+		}
+		return v.models.Open(ctx, hash, sp.Hash)
+	}
+	b := newBar(e, "verify")
+	defer b.end()
+	if v.kafka.brokers == "" {
+		return v.fromHistory(ctx, e, b, ingest.NewVerifier(sp, features.Options{}, 0, open))
+	}
 	log, err := v.kafka.client(e)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
 	topics := v.kafka.topics()
-	models := ingest.NewModels(log, topics, trust)
-	if err := models.Read(ctx); err != nil {
+	v.models = ingest.NewModels(log, topics, trust)
+	if err := v.models.Read(ctx); err != nil {
 		return err
 	}
-	b := newBar(e, "verify")
-	defer b.end()
-	done, err := ingest.VerifyLog(ctx, ingest.Audit{Log: log, Topics: topics, Spec: sp, Progress: b.set,
-		Bundles: func(hash [32]byte) (*scoring.Bundle, scoring.Scorer, error) {
-			return models.Open(ctx, hash, sp.Hash)
-		}})
+	keys, err := v.keys(e, sp)
+	if err != nil {
+		return err
+	}
+	done, err := ingest.VerifyLog(ctx, ingest.Audit{Log: log, Topics: topics, Spec: sp, Features: keys.engine, Tokens: keys.tokens, Progress: b.set, Bundles: open})
 	if err != nil {
 		return err
 	}
@@ -71,10 +113,42 @@ func (v *verify) run(ctx context.Context, e *env, _ []string) error {
 	return printVerified(e, &done.Report)
 }
 
+// keys loads the token key where there is one. Without it everything is checked
+// but that tokens are those of the source's secrets.
+func (v *verify) keys(e *env, sp *spec.Spec) (*deployment, error) {
+	if v.tokens.key == "" {
+		name := filepath.Join(v.data, "token.key")
+		if _, err := os.Stat(name); err == nil {
+			v.tokens.key = name
+		}
+	}
+	if _, set := e.lookup("WEIR_TOKEN_KEY"); v.tokens.key == "" && !set {
+		return &deployment{}, nil
+	}
+	return loadKeys(e, v.tokens, sp, "")
+}
+
+func (v *verify) fromHistory(ctx context.Context, e *env, b *bar, verifier *ingest.Verifier) error {
+	store, err := v.history.open(ctx, e, v.data)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	if err := ingest.VerifyHistory(ctx, store, verifier, func(offset int64) { b.set(offset, 0) }); err != nil {
+		return err
+	}
+	b.end()
+	return printVerified(e, &verifier.Report)
+}
+
 func printVerified(e *env, r *ingest.Report) error {
 	if !e.json {
-		e.printf("%s source records, %s decisions: %s scored, %s degraded, %s unscored, %s duplicate, %s rejected, %s approximate\n",
-			thousands(r.SourceRecords), thousands(r.Decisions), thousands(r.Scored), thousands(r.Degraded), thousands(r.Unscored),
+		source := thousands(r.SourceRecords) + " source records"
+		if r.SourceRecords == 0 {
+			source = "source not read"
+		}
+		e.printf("%s, %s decisions: %s scored, %s degraded, %s unscored, %s duplicate, %s rejected, %s approximate\n",
+			source, thousands(r.Decisions), thousands(r.Scored), thousands(r.Degraded), thousands(r.Unscored),
 			thousands(r.Duplicate), thousands(r.Rejected), thousands(r.Approximate))
 		e.printf("%s batches in one chain, %s dropped by it; %s labels; %s records given up by hand\n",
 			thousands(r.Batches), thousands(r.Dropped), thousands(r.Labels), thousands(r.Gaps))

@@ -1,0 +1,28 @@
+package ingest
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/weir-risk/weir/ingest/history"
+	"github.com/weir-risk/weir/ingest/kafka"
+)
+
+// VerifyHistory verifies a ledger as the history has it: the batches must form
+// one chain, source offsets must follow one another, and every feature and score
+// is recomputed. What the source held, the history does not know; [VerifyLog]
+// compares with that. Progress, where not nil, is told the ledger offset.
+func VerifyHistory(ctx context.Context, r history.Reader, v *Verifier, progress func(offset int64)) error {
+	var chain kafka.Chain
+	return r.Batches(ctx, v.shard, 0, func(b *history.Batch) error {
+		if !chain.Take(&b.Facts) {
+			v.find(Finding{Kind: "chain", Partition: v.shard, Offset: b.Base, Ledger: true,
+				What: fmt.Sprintf("batch %x does not extend the one before it, %x", b.Facts.ID, chain.Head)})
+			chain.Head = b.Facts.ID
+		}
+		if progress != nil {
+			progress(b.Base)
+		}
+		return v.Batch(&b.Facts, b.Base, b.Values)
+	})
+}
