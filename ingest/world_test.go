@@ -43,7 +43,12 @@ type world struct {
 
 func newWorld(t testing.TB, specName string, partitions int) *world {
 	t.Helper()
-	b, err := broker.Start(broker.Options{})
+	return newWorldOn(t, specName, partitions, broker.Options{})
+}
+
+func newWorldOn(t testing.TB, specName string, partitions int, o broker.Options) *world {
+	t.Helper()
+	b, err := broker.Start(o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,197 @@
+package ingest
+
+import (
+	"bytes"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/weir-risk/weir/ingest/broker"
+	"github.com/weir-risk/weir/ingest/kafka"
+	"github.com/weir-risk/weir/schemas"
+)
+
+// A pair is an owner and its standby over one world, each with a client and a
+// folder of its own.
+type pair struct {
+	w     *world
+	nodes []*running
+}
+
+// join starts a node of the group; set may alter its config.
+func (p *pair) join(set func(*Config)) *running {
+	p.w.t.Helper()
+	log := p.w.log
+	p.w.log = kafka.New(kafka.Options{Brokers: []string{p.w.broker.Addr()}})
+	p.w.t.Cleanup(p.w.log.Close)
+	dir := p.w.t.TempDir()
+	r := p.w.start(func(c *Config) {
+		c.SnapshotDir = dir
+		c.Membership = kafka.GroupOptions{Session: 300 * time.Millisecond, Heartbeat: 20 * time.Millisecond}
+		set(c)
+	})
+	p.w.log = log
+	p.nodes = append(p.nodes, r)
+	return r
+}
+
+func (r *running) owns() bool { return testutil.ToFloat64(r.node.Metrics.Owner) == 1 }
+
+// TestAStandbyTakesOver has the owner stop in the middle of the stream: cleanly,
+// and cut off so that it leaves nothing and tells nobody. The standby goes on;
+// the ledger's records are the bytes that one node alone writes, and so are the
+// alerts.
+func TestAStandbyTakesOver(t *testing.T) {
+	alone := newWorld(t, "payments", 2)
+	n := alone.payments(3000, 16, 2)
+	alone.runUntil(n, nil)
+	alone.finish(n)
+	want := alone.ledger()[1:] // the genesis record names the topic's own id
+	for _, cut := range []bool{false, true} {
+		t.Logf("cut off is %v", cut)
+		w := newWorldOn(t, "payments", 2, broker.Options{Session: 100 * time.Millisecond})
+		w.payments(3000, 16, 2)
+		p := &pair{w: w}
+		halfway := make(chan struct{})
+		var once sync.Once
+		var owner *running
+		hold := make(chan struct{})
+		owner = p.join(func(c *Config) {
+			c.RowsMax = 50
+			decided := 0
+			c.OnPublished = func(places []schemas.Place, _ []schemas.Verdict) {
+				// The first owner waits in the middle until it is stopped.
+				if decided += len(places); int64(decided) >= n/2 {
+					once.Do(func() { close(halfway); <-hold })
+				}
+			}
+		})
+		<-halfway
+		standby := p.join(func(c *Config) { c.RowsMax = 70 })
+		standby.until("stands by", func(s Status) bool { return s.Ready && s.Counts.Decisions() > 0 })
+		if cut {
+			w.cutOff(owner, hold)
+		} else {
+			owner.cancel()
+			close(hold)
+			owner.stop()
+		}
+		standby.decided(n)
+		if !standby.owns() {
+			t.Error("the standby does not own the shard")
+		}
+		standby.stop()
+		w.finish(n)
+		got := w.ledger()[1:]
+		if len(got) != len(want) {
+			t.Fatalf("%d records in the ledger, want %d", len(got), len(want))
+		}
+		for i := range got {
+			if !bytes.Equal(got[i], want[i]) {
+				t.Fatalf("record %d differs", i)
+			}
+		}
+		w.verify()
+		if a, b := w.checkAlerts(), alone.checkAlerts(); a != b || a == 0 {
+			t.Fatalf("%d alerts, %d with one node", a, b)
+		}
+	}
+}
+
+// finish runs a node until every alert is acknowledged.
+func (w *world) finish(n int64) {
+	w.t.Helper()
+	r := w.start(nil)
+	defer r.stop()
+	r.until("owns", func(s Status) bool { return s.Owner })
+	_, end := w.ends(w.topics.Decisions, 0)
+	alerts := w.foldAll(end).Counts.Alerts
+	w.until(func() string { return "alerts are published" }, func() bool {
+		last := int64(-1)
+		taken := int64(0)
+		for _, a := range w.records(w.topics.Alerts, 0) {
+			if o, ok := alertOffset(a.Key); ok && o > last {
+				last = o
+				taken++
+			}
+		}
+		return taken == alerts
+	})
+}
+
+// cutOff stops a node as a cut cable does: from one moment on nothing of it
+// arrives, its leaving neither.
+func (w *world) cutOff(r *running, hold chan struct{}) {
+	mute := w.broker.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.LeaveGroup}, Err: kerr.CoordinatorNotAvailable, Count: -1, TopLevel: true})
+	defer mute.Remove()
+	r.cancel()
+	close(hold)
+	r.stop()
+}
+
+// TestTwoOwnersAtOnce runs two nodes of different groups, each of which takes
+// itself for the owner. They overwrite one another all the time; what stands is
+// one ledger.
+func TestTwoOwnersAtOnce(t *testing.T) {
+	w := newWorldOn(t, "payments", 2, broker.Options{Session: 100 * time.Millisecond})
+	n := w.payments(3000, 17, 2)
+	p := &pair{w: w}
+	for _, group := range []string{"g", "other"} {
+		p.join(func(c *Config) { c.Group, c.RowsMax, c.SnapshotEvery = group, 30, 500 })
+	}
+	w.until(func() string { return "every record is decided" }, func() bool {
+		_, end := w.ends(w.topics.Decisions, 0)
+		return w.foldAll(end).Counts.Decisions() >= n
+	})
+	corrections := 0.0
+	for _, r := range p.nodes {
+		r.stop()
+		corrections += testutil.ToFloat64(r.node.Metrics.Corrections)
+	}
+	w.finish(n)
+	if r := w.verify().Report; r.Decisions != n || corrections == 0 {
+		t.Fatalf("%v corrections, %+v", corrections, r)
+	}
+	// The two publish side by side, each what it must in order: a reader of
+	// alerts misses none.
+	w.checkAlerts()
+}
+
+// TestWhatAStandbyHoldsIsBounded keeps the alerts topic away from the owner: it
+// stops deciding, and what a standby has to hold is no more than what the owner
+// may be ahead.
+func TestWhatAStandbyHoldsIsBounded(t *testing.T) {
+	w := newWorld(t, "payments", 2)
+	n := w.payments(3000, 18, 2)
+	away := w.broker.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: w.topics.Alerts, Err: kerr.NotEnoughReplicas, Count: -1})
+	const rows = 20
+	r := w.start(func(c *Config) { c.RowsMax = rows })
+	r.until("is held up", func(Status) bool { return testutil.ToFloat64(r.node.Metrics.Retries) > 5 })
+	most := int64(0)
+	for range 3 { // every owner may add to it, and none without end
+		f := w.follow()
+		_, end := w.ends(w.topics.Decisions, 0)
+		s := f.stop(end)
+		most = max(most, s.Counts.Decisions())
+		if held := int64(len(f.fold.pending)); held > s.Counts.Alerts || s.Counts.Decisions() > 16*rows*3 {
+			t.Fatalf("%d held of %d decisions", held, s.Counts.Decisions())
+		}
+		r.stop()
+		r = w.start(func(c *Config) { c.RowsMax = rows })
+		r.until("is held up", func(Status) bool { return testutil.ToFloat64(r.node.Metrics.Retries) > 5 })
+	}
+	if most >= n || most == 0 {
+		t.Fatalf("%d of %d were decided though no alert could be published", most, n)
+	}
+	away.Remove()
+	r.decided(n)
+	r.stop()
+	w.finish(n)
+	w.verify()
+	w.checkAlerts()
+}
