@@ -33,7 +33,7 @@ real one, and topics of a prefix of their own are left behind there.`,
 		fs.Float64Var(&b.warm, "warm", 5, "`SECONDS` before that, at the same rate")
 		fs.IntVar(&b.customers, "customers", 50_000, "`NUMBER` of the bank's customers")
 		fs.IntVar(&b.partitions, "partitions", 2, "`NUMBER` of partitions of transactions")
-		fs.StringVar(&b.codec, "compression", "lz4", "`CODEC` of the ledger: none, lz4, zstd, snappy or gzip")
+		fs.StringVar(&b.codec, "compression", "snappy", "`CODEC` of the ledger: none, lz4, zstd, snappy or gzip")
 		fs.StringVar(&b.profile, "profile", "", "`FILE` for a CPU profile of this process")
 		return b.run
 	},

@@ -42,7 +42,7 @@ is that of the stream folded in the order of time.`,
 		fs.IntVar(&b.records, "records", 1_000_000, "`NUMBER` of transactions")
 		fs.IntVar(&b.runs, "runs", 3, "`NUMBER` of runs of each, in turn")
 		fs.StringVar(&b.input, "input", "", "`FILE` of the Handbook's transactions (.csv.gz); if not given that of\n$WEIR_HANDBOOK, or a simulated bank's where there is none")
-		fs.StringVar(&b.codec, "compression", "lz4", "`CODEC` of weir's ledger: none, lz4, zstd, snappy or gzip")
+		fs.StringVar(&b.codec, "compression", "snappy", "`CODEC` of weir's ledger: none, lz4, zstd, snappy or gzip")
 		fs.StringVar(&b.profile, "profile", "", "`FILE` for a CPU profile of weir's last run")
 		return b.run
 	},

@@ -36,7 +36,7 @@ themselves. Allocations are those of the whole process. Counting begins after
 		fs.Float64Var(&b.rate, "rate", 0, "transactions a second to feed; 0 is as many as weir takes")
 		fs.IntVar(&b.customers, "customers", 5_000, "`NUMBER` of the bank's customers")
 		fs.IntVar(&b.partitions, "partitions", 2, "`NUMBER` of partitions of transactions")
-		fs.StringVar(&b.codec, "compression", "lz4", "`CODEC` of the ledger: none, lz4, zstd, snappy or gzip")
+		fs.StringVar(&b.codec, "compression", "snappy", "`CODEC` of the ledger: none, lz4, zstd, snappy or gzip")
 		fs.StringVar(&b.profile, "profile", "", "`FILE` for a CPU profile of weir")
 		return b.run
 	},

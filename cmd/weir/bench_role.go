@@ -33,7 +33,7 @@ var benchRole = &command{
 		fs.StringVar(&r.bundle, "bundle", "", "bundle `FILE`")
 		fs.StringVar(&r.trust, "trust", "", "public key, in hexadecimal, that the bundle is signed with")
 		fs.StringVar(&r.spec, "spec", "", "feature spec")
-		fs.StringVar(&r.codec, "compression", "lz4", "of the ledger's batches")
+		fs.StringVar(&r.codec, "compression", "snappy", "of the ledger's batches")
 		fs.StringVar(&r.profile, "profile", "", "`FILE` for a CPU profile")
 		fs.Int64Var(&r.warm, "warm", 0, "records before the measurement")
 		fs.Int64Var(&r.until, "until", 0, "records at its end")

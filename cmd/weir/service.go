@@ -57,7 +57,7 @@ func addScore(fs *flag.FlagSet) *scoreFlags {
 	fs.StringVar(&s.trust, "trust", "", "PEM `FILE` of the public keys whose bundles and slots are taken\n(the one of this data folder if not given)")
 	fs.StringVar(&s.group, "group", "weir-score", "consumer `GROUP` whose members share the shards out")
 	fs.StringVar(&s.tenant, "tenant", "", "`NAME` of the bank or unit, in every decision")
-	fs.StringVar(&s.codec, "compression", "lz4", "`CODEC` of the ledger's batches: none, lz4, zstd, snappy or gzip")
+	fs.StringVar(&s.codec, "compression", "snappy", "`CODEC` of the ledger's batches: none, lz4, zstd, snappy or gzip")
 	fs.IntVar(&s.rowsMax, "rows-max", 4096, "most `RECORDS` in one step")
 	fs.Int64Var(&s.snapshotEvery, "snapshot-every", 2_000_000, "ledger `RECORDS` between two snapshots")
 	fs.DurationVar(&s.session, "session", 6*time.Second, "silence after which a dead scorer's standby takes over")
