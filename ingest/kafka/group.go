@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"time"
 
@@ -12,12 +13,35 @@ import (
 
 // Member is one node's membership of the group that shares the shards out.
 // Membership says who should decide; what was decided, the chain says alone.
+//
+// A rebalance does not take a shard from its holder: whoever joins makes every
+// member join again, and if that alone took the shards away, two nodes would
+// take them from each other for ever. A holder says what it holds as it joins
+// again, gets it back, and goes on meanwhile; it stops where the new generation
+// gives the shard to another, where it could not join, and where that takes so
+// long that the group may have given it up.
 type Member struct {
 	group *kafkago.ConsumerGroup
 	topic string
-	wg    sync.WaitGroup
+	grace time.Duration   // to join again, once a generation has ended
+	late  *time.Timer     // fires when it is over
+	ctx   context.Context // ends with the membership
 	stop  context.CancelFunc
-	ctx   context.Context
+	wg    sync.WaitGroup
+
+	mu         sync.Mutex
+	generation int32          // the last one joined
+	shards     map[int32]bool // what it gave this member
+	current    bool           // it has not ended
+	held       map[int32]hold
+	refused    error         // why the last attempt to join failed, if that is for good
+	changed    chan struct{} // closed when the above changes
+}
+
+// A hold ends when the shard is lost.
+type hold struct {
+	ctx  context.Context
+	lose context.CancelCauseFunc
 }
 
 // GroupOptions say how quickly a dead member is noticed.
@@ -26,70 +50,186 @@ type GroupOptions struct {
 	// away. Brokers allow no less than 6 s by default, which is ours.
 	Session time.Duration
 	// Heartbeat is how often a member speaks, and so how soon it learns that
-	// it lost its shards; the default is 500 ms.
+	// others have come or gone; the default is 500 ms, a quarter of Session the
+	// most.
 	Heartbeat time.Duration
 }
 
-// Join joins the group over the partitions of topic.
-func Join(ctx context.Context, c *Client, name, topic string, o GroupOptions) (*Member, error) {
+func (o GroupOptions) withDefaults() GroupOptions {
 	if o.Session == 0 {
 		o.Session = 6 * time.Second
 	}
 	if o.Heartbeat == 0 {
 		o.Heartbeat = 500 * time.Millisecond
 	}
-	dialer := &kafkago.Dialer{ClientID: c.options.ClientID, DialFunc: c.connect, SASLMechanism: c.options.SASL, Timeout: c.options.Timeout}
+	o.Heartbeat = min(o.Heartbeat, o.Session/4)
+	return o
+}
+
+// Join joins the group over the partitions of topic. It returns at once; Wait
+// says what came of it.
+func Join(ctx context.Context, c *Client, name, topic string, o GroupOptions) (*Member, error) {
+	o = o.withDefaults()
+	// A heartbeat that gets no answer and then as long a wait to join again end
+	// a hold within the session, before the group gives the shard to another.
+	m := &Member{topic: topic, grace: o.Session / 3, held: make(map[int32]hold), changed: make(chan struct{})}
 	g, err := kafkago.NewConsumerGroup(kafkago.ConsumerGroupConfig{
-		ID: name, Brokers: c.options.Brokers, Dialer: dialer, Topics: []string{topic},
+		ID: name, Brokers: c.options.Brokers, Dialer: c.groupDialer(), Topics: []string{topic},
+		GroupBalancers: []kafkago.GroupBalancer{sticky{m.claim}}, Timeout: o.Session / 3,
 		HeartbeatInterval: o.Heartbeat, SessionTimeout: o.Session, RebalanceTimeout: o.Session,
 		JoinGroupBackoff: 500 * time.Millisecond, WatchPartitionChanges: false,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("join group %s: %w", name, err)
 	}
-	m := &Member{group: g, topic: topic}
+	m.group = g
+	m.late = time.AfterFunc(time.Hour, func() { m.lose(func(int32) bool { return !m.current }) })
+	m.late.Stop()
 	m.ctx, m.stop = context.WithCancel(ctx)
+	m.wg.Go(m.run) // ends with m.ctx; Close waits
 	return m, nil
 }
 
-// Close leaves the group.
+// groupDialer dials for kafka-go, which authenticates without a deadline: the
+// connection is closed where that takes longer than dialling may.
+func (c *Client) groupDialer() *kafkago.Dialer {
+	return &kafkago.Dialer{ClientID: c.options.ClientID, SASLMechanism: c.options.SASL, Timeout: c.options.Timeout,
+		DialFunc: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			raw, err := c.connect(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			context.AfterFunc(ctx, func() { // kafka-go cancels ctx once it has authenticated
+				if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+					_ = raw.Close()
+				}
+			})
+			return raw, nil
+		}}
+}
+
+// Close leaves the group and waits until nothing of the membership is left.
+// What was held is lost before the group hears of it.
 func (m *Member) Close() {
 	m.stop()
 	_ = m.group.Close()
 	m.wg.Wait()
+	m.late.Stop()
+}
+
+// run takes the generations as they come.
+func (m *Member) run() {
+	for {
+		gen, err := m.group.Next(m.ctx)
+		switch {
+		case m.ctx.Err() != nil || errors.Is(err, kafkago.ErrGroupClosed):
+			m.lose(func(int32) bool { return true })
+			return
+		case errors.Is(err, kafkago.RebalanceInProgress):
+			// Others came while this member joined: kafka-go joins again.
+		case err != nil:
+			m.failed(err)
+		default:
+			m.joined(gen)
+		}
+	}
+}
+
+// joined takes what a generation gives.
+func (m *Member) joined(gen *kafkago.Generation) {
+	m.mu.Lock()
+	m.generation, m.current, m.refused = gen.ID, true, nil
+	m.shards = make(map[int32]bool)
+	for _, p := range gen.Assignments[m.topic] {
+		m.shards[int32(p.ID)] = true
+	}
+	shards := m.shards
+	m.mu.Unlock()
+	m.lose(func(shard int32) bool { return !shards[shard] })
+	m.wg.Add(1)
+	gen.Start(func(ctx context.Context) { // ends with the generation, which Close ends at the latest
+		defer m.wg.Done()
+		<-ctx.Done()
+		m.ended(gen.ID)
+	})
+}
+
+// ended gives the member its grace to join again once a generation has ended.
+func (m *Member) ended(generation int32) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.generation == generation {
+		m.current = false
+		m.late.Reset(m.grace)
+	}
+}
+
+// failed gives up what is held after an attempt to join failed: kafka-go leaves
+// the group before it tries again, and others get the shards. It waits its
+// backoff meanwhile, which is all there is to do while the group's coordinator
+// is away or not yet made (codes 14, 15 and 16).
+func (m *Member) failed(err error) {
+	m.mu.Lock()
+	m.current, m.shards, m.refused = false, nil, nil
+	if Classify(named(err)) == Stop || errors.Is(err, kafkago.SASLAuthenticationFailed) {
+		m.refused = fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	m.mu.Unlock()
+	m.lose(func(int32) bool { return true })
+}
+
+// lose ends the holds that which picks, and wakes those who wait.
+func (m *Member) lose(which func(shard int32) bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for shard, h := range m.held {
+		if which(shard) {
+			h.lose(ErrLostShard)
+			delete(m.held, shard)
+		}
+	}
+	close(m.changed)
+	m.changed = make(chan struct{})
+}
+
+// claim says what this member was given last, and when, for the next division.
+func (m *Member) claim() (generation int32, shards []int32) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for s := range m.shards {
+		shards = append(shards, s)
+	}
+	return m.generation, shards
 }
 
 // Wait waits until the group gives this member the shard. The context that it
 // returns ends, with ErrLostShard as its cause, when the group takes it away.
+// ErrRefused is wrapped where the brokers do not let this member join.
 func (m *Member) Wait(ctx context.Context, shard int32) (context.Context, error) {
 	for {
-		gen, err := m.group.Next(ctx)
+		m.mu.Lock()
+		changed, refused := m.changed, m.refused
+		h, ok := m.held[shard]
+		if !ok && m.current && m.shards[shard] && m.ctx.Err() == nil {
+			h.ctx, h.lose = context.WithCancelCause(m.ctx)
+			m.held[shard], ok = h, true
+		}
+		if !ok {
+			m.refused = nil // told once; the next Wait waits for the next attempt
+		}
+		m.mu.Unlock()
 		switch {
-		case ctx.Err() != nil:
+		case ok:
+			return h.ctx, nil
+		case refused != nil:
+			return nil, fmt.Errorf("wait for shard %d: %w", shard, refused)
+		}
+		select {
+		case <-changed:
+		case <-m.ctx.Done():
+			return nil, fmt.Errorf("wait for shard %d: %w", shard, m.ctx.Err())
+		case <-ctx.Done():
 			return nil, ctx.Err()
-		case errors.Is(err, kafkago.ErrGroupClosed):
-			return nil, fmt.Errorf("wait for shard %d: %w", shard, err)
-		case errors.Is(err, kafkago.SASLAuthenticationFailed), Classify(named(err)) == Stop:
-			// Without this a member that may not join would wait for ever.
-			return nil, fmt.Errorf("wait for shard %d: %w: %w", shard, ErrRefused, err)
-		case err != nil:
-			// The group's coordinator is away or not yet made (codes 14, 15 and
-			// 16): kafka-go waits its backoff before it tries again.
-			continue
-		}
-		held, lose := context.WithCancelCause(m.ctx)
-		mine := false
-		for _, p := range gen.Assignments[m.topic] {
-			mine = mine || int32(p.ID) == shard
-		}
-		m.wg.Add(1)
-		gen.Start(func(ctx context.Context) { // ends with the generation, which Close ends at the latest
-			defer m.wg.Done()
-			<-ctx.Done()
-			lose(ErrLostShard)
-		})
-		if mine {
-			return held, nil
 		}
 	}
 }
