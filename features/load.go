@@ -18,6 +18,10 @@ const loadRowsMax = entityRowsMax
 // of them overflows.
 const bucketWeightMax = 1 << 40
 
+// bornMax is how many words of ids and references are put into the index at a
+// time: so many that the memory's answers overlap.
+const bornMax = 128
+
 // reader takes apart the bytes of a part. After the first mistake everything
 // that it returns is 0.
 type reader struct {
@@ -75,6 +79,7 @@ func (e *Engine) LoadPart(part int, data []byte) error {
 	for _, k := range e.kinds {
 		e.loadKind(r, k, part)
 	}
+	e.enrol()
 	if len(r.b) > 0 {
 		r.fail("bytes follow the end")
 	}
@@ -113,7 +118,22 @@ func (e *Engine) loadKind(r *reader, k *kind, part int) {
 		}
 		last = key
 		e.loadEntity(r, k, part, key)
+		if len(e.born) >= bornMax {
+			e.enrol()
+		}
 	}
+}
+
+// enrol puts what was loaded into home rings into the index.
+func (e *Engine) enrol() {
+	for from := 0; from < len(e.born); from += bornMax {
+		pairs := e.born[from:min(from+bornMax, len(e.born))]
+		e.prefetchIDs(pairs)
+		for i := 0; i < len(pairs); i += 2 {
+			e.index.add(pairs[i], pairs[i+1])
+		}
+	}
+	e.born = e.born[:0]
 }
 
 // loadEntity reads one entity and adds it.
@@ -228,7 +248,7 @@ func (e *Engine) loadColumns(r *reader, n *entity, row []uint64, facts uint64) {
 	if k.home {
 		row[k.colLabels] = r.uvarint()
 		if r.bad == "" {
-			e.index.add(row[k.colID], n.reference())
+			e.born = append(e.born, row[k.colID], n.reference())
 		}
 	}
 }

@@ -366,13 +366,19 @@ func (e *Engine) repeated(id, content uint64, t int64) schemas.Reason {
 // bury takes what left the home rings out of the index, reading all of it
 // first so that the memory's answers overlap.
 func (e *Engine) bury() {
-	for i := 0; i < len(e.dead); i += 2 {
-		if t := e.index.table(e.dead[i]); len(t.slots) > 0 {
-			prefetch(&t.slots[e.dead[i]<<1&uint64(len(t.slots)-1)])
-		}
-	}
+	e.prefetchIDs(e.dead)
 	for i := 0; i < len(e.dead); i += 2 {
 		e.index.remove(e.dead[i], e.dead[i+1])
 	}
 	e.dead = e.dead[:0]
+}
+
+// prefetchIDs asks for where the index has the ids of pairs of id and
+// reference.
+func (e *Engine) prefetchIDs(pairs []uint64) {
+	for i := 0; i < len(pairs); i += 2 {
+		if t := e.index.table(pairs[i]); len(t.slots) > 0 {
+			prefetch(&t.slots[pairs[i]<<1&uint64(len(t.slots)-1)])
+		}
+	}
 }
