@@ -56,7 +56,7 @@ func (r *running) decided(n int64) {
 // until waits for a condition.
 func (w *world) until(what func() string, cond func() bool) {
 	w.t.Helper()
-	limit := time.After(patience)
+	limit := time.After(max(w.limit, patience))
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for !cond() {

@@ -38,7 +38,8 @@ type world struct {
 	bundle *scoring.Bundle
 	dir    string // snapshots
 	logTo  io.Writer
-	saved  *feed // what payments sent to partition 0 of the source
+	limit  time.Duration // of every wait; zero is patience
+	saved  *feed         // what payments sent to partition 0 of the source
 }
 
 func newWorld(t testing.TB, specName string, partitions int) *world {
