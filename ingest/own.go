@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -37,10 +38,17 @@ type owner struct {
 
 // own takes the shard over and decides until the context ends or the ownership
 // does. The state must be the fold of the ledger to its end; afterwards it must
-// be thrown away unless the error is nil.
-func (n *Node) own(ctx context.Context, fold *fold, v *view, gaps []schemas.Gap) error {
-	ctx, cancel := context.WithCancelCause(ctx)
+// be thrown away. A context that ends is a clean stop, unless it ends because the
+// shard was lost: what was decided is published and acknowledged, and a snapshot
+// written, so that the next start has nothing to fold.
+func (n *Node) own(held context.Context, fold *fold, v *view, gaps []schemas.Gap) error {
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(held))
 	defer cancel(nil)
+	defer context.AfterFunc(held, func() {
+		if cause := context.Cause(held); errors.Is(cause, kafka.ErrLostShard) {
+			cancel(cause)
+		}
+	})()
 	o, err := n.newOwner(fold.shard, fold.state)
 	if err != nil {
 		return err
@@ -62,7 +70,13 @@ func (n *Node) own(ctx context.Context, fold *fold, v *view, gaps []schemas.Gap)
 	for _, f := range o.fetchers() {
 		g.start(cancel, func() error { return f.run(ctx) })
 	}
-	err = o.run(ctx, pending)
+	taking, stop := context.WithCancel(ctx)
+	defer stop()
+	defer context.AfterFunc(held, stop)()
+	err = o.run(ctx, taking, pending)
+	if ctx.Err() == nil && held.Err() != nil {
+		o.settle(ctx)
+	}
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
@@ -124,8 +138,31 @@ func (o *owner) bound(ctx context.Context) error {
 	return nil
 }
 
-// run is the owner's loop: take, step, hand over.
-func (o *owner) run(ctx context.Context, pending []*followUp) error {
+// settleMax is how long a clean stop waits for the broker.
+const settleMax = 5 * time.Second
+
+// settle ends an ownership in good order, as far as the broker lets it.
+func (o *owner) settle(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	late := make(chan struct{})
+	defer close(late)
+	after := o.node.after(settleMax)
+	go func() { // ends with settle
+		select {
+		case <-after:
+			cancel()
+		case <-late:
+		}
+	}()
+	if o.unsaved > 0 && o.snapshot(ctx) != nil {
+		o.node.Log.Warn("stopped without a snapshot: the broker did not answer in time", "waited", settleMax)
+	}
+}
+
+// run is the owner's loop: take, step, hand over. It takes until taking ends;
+// what was decided is handed over all the same.
+func (o *owner) run(ctx, taking context.Context, pending []*followUp) error {
 	for _, u := range pending {
 		if err := o.after.put(ctx, u); err != nil {
 			return err
@@ -138,10 +175,10 @@ func (o *owner) run(ctx context.Context, pending []*followUp) error {
 		var f *flight
 		select {
 		case f = <-o.publish.free:
-		case <-ctx.Done():
-			return ctx.Err()
+		case <-taking.Done():
+			return taking.Err()
 		}
-		if err := o.fill(ctx, f); err != nil {
+		if err := o.fill(taking, f); err != nil {
 			return err
 		}
 		select {
@@ -159,6 +196,9 @@ func (o *owner) run(ctx context.Context, pending []*followUp) error {
 
 // fill makes one step of what has arrived and encodes it into f.
 func (o *owner) fill(ctx context.Context, f *flight) error {
+	if err := ctx.Err(); err != nil {
+		return err // a stream that never pauses must stop too
+	}
 	in := &o.state.Spec.Input
 	o.work.reset(len(in.OwnText), len(in.OwnNumber))
 	o.node.enter(Fetching)
