@@ -139,6 +139,7 @@ func (o *oracle) take(x *txn) (v schemas.Verdict, vector []float32, action schem
 			continue
 		}
 		if i == o.s.Home || !home {
+			o.cover.tooLate++
 			return schemas.Verdict{Outcome: schemas.Unscored, Reason: schemas.TooLate, Flags: schemas.Late}, nil, 0
 		}
 		v.Flags |= schemas.Approximate

@@ -133,6 +133,41 @@ func TestEntityOverBudgetStaysBoundedAndNearlyRight(t *testing.T) {
 	}
 }
 
+// TestHotEntityStaysBounded sends two million events to one entity, all within
+// its windows.
+func TestHotEntityStaysBounded(t *testing.T) {
+	const rows, millions = 1024, 2_000_000
+	s := fiveWindows(10 * millions)
+	e := New(s, Options{EntityRows: rows})
+	g := &traffic{r: rand.New(rand.NewPCG(8, 8)), entities: 1}
+	x := make([]float32, batchRows*e.Width())
+	var b schemas.Batch
+	early, n := int64(0), 0
+	for ; n < millions; n += batchRows {
+		g.fill(&b)
+		e.Step(&b, x, nil)
+		if n < 100*rows {
+			early = e.Bytes()
+		}
+	}
+	if e.Bytes() != early {
+		t.Errorf("%d bytes after %d events, %d after %d", e.Bytes(), n, early, 100*rows)
+	}
+	if e.Bytes() > 200*rows {
+		t.Errorf("an entity of %d rows takes %d bytes", rows, e.Bytes())
+	}
+	if b.Verdict[batchRows-1].Flags&schemas.Approximate == 0 {
+		t.Error("an entity over its budget is not flagged")
+	}
+	if e.maxBytes = early - 1; !e.Full() {
+		t.Error("an engine beyond its bound is not full")
+	}
+	// Its widest window holds all of them; a bucket may be missing at its end.
+	if got := float64(x[len(x)-2]); math.Abs(got-float64(n)) > float64(n)*16/rows {
+		t.Errorf("count is %v, want %d", got, n)
+	}
+}
+
 func TestBucketsDieWithTheirWindow(t *testing.T) {
 	s := everything(5000)
 	e, _, _ := coarseRows(s, 3000)

@@ -124,6 +124,10 @@ func randomCondition(r *rand.Rand, s *spec.Spec, predicate bool) *spec.Expr {
 // coverage counts what a stream met.
 type coverage struct {
 	events, late, repeated, equal, edge, evicted, relabelled, reversed, tooLate int
+
+	// aggregates counts the values of each function: over a window, over all,
+	// with a delay, before, with a where clause.
+	aggregates [spec.NumAggFns][5]int
 }
 
 func (c *coverage) add(d coverage) {
@@ -136,6 +140,11 @@ func (c *coverage) add(d coverage) {
 	c.relabelled += d.relabelled
 	c.reversed += d.reversed
 	c.tooLate += d.tooLate
+	for fn := range d.aggregates {
+		for way, n := range d.aggregates[fn] {
+			c.aggregates[fn][way] += n
+		}
+	}
 }
 
 // count notes what the oracle's current transaction meets.
@@ -143,6 +152,14 @@ func (c *coverage) count(o *oracle, x *txn, v schemas.Verdict) {
 	c.events++
 	if v.Flags&schemas.Late != 0 {
 		c.late++
+	}
+	for i := range o.s.Aggregates {
+		a := &o.s.Aggregates[i]
+		for way, is := range []bool{a.Window > 0, a.Window == 0, a.Delay > 0, a.Before, a.Where >= 0} {
+			if is {
+				c.aggregates[a.Fn][way]++
+			}
+		}
 	}
 	equal, edge := false, false
 	for i := range o.s.Entities {
