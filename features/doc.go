@@ -66,6 +66,8 @@
 //	program, eval      expressions
 //	key                hashes
 //	part, ring, seek   memory, events in order, windows that move
+//	plain              windows of a count and a sum, moved fast
+//	prefetch           memory that is asked for ahead, in assembly
 //	state, tally       the running sums of a window, and of what left the ring
 //	amount, extreme,   one family of aggregates each
 //	distinct, recent,

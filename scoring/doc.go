@@ -5,8 +5,9 @@
 // In go rows of features (a [Matrix], NaN for missing) and a bundle's bytes;
 // out come scores, and for each score a [Ruling]. [ReadBundle] checks a bundle,
 // a [Scorer] (scoring/cpu, scoring/cuda) computes its scores, [Bundle.SelfTest]
-// proves that this back end gives the bits that the trainer's gave, and
-// [Bundle.Decide] rules on one transaction. A Bundle and its [Model] are not
+// proves that this back end gives the bits that the trainer's gave,
+// [Bundle.Decide] rules on one transaction, and an [Explainer] says which
+// groups of features moved its score. A Bundle and its [Model] are not
 // changed once made and are shared freely; a Scorer belongs to one goroutine.
 // Nothing here reads a clock, a file or the network, and neither Score nor
 // Decide allocates.

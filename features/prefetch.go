@@ -1,3 +1,5 @@
+//go:build amd64 || arm64
+
 package features
 
 // prefetch asks for the memory at p and does not wait for it.
