@@ -55,29 +55,11 @@ func (c *Client) Close() {
 	c.closed = true
 	for _, list := range c.idle {
 		for _, cn := range list {
-			_ = cn.raw.Close()
+			cn.close()
 		}
 	}
 	c.idle = nil
 	c.admin.Transport.(*kafkago.Transport).CloseIdleConnections()
-}
-
-// with runs f over a connection to a broker and keeps the connection where f
-// succeeds.
-func (c *Client) with(ctx context.Context, addr string, f func(*conn) error) error {
-	cn := c.get(addr)
-	if cn == nil {
-		var err error
-		if cn, err = c.dial(ctx, addr); err != nil {
-			return err
-		}
-	}
-	if err := f(cn); err != nil {
-		_ = cn.raw.Close()
-		return err
-	}
-	c.put(addr, cn)
-	return nil
 }
 
 // idleMax is how long a connection waits for its next request. Brokers close
@@ -85,34 +67,43 @@ func (c *Client) with(ctx context.Context, addr string, f func(*conn) error) err
 // without a word: a request over it would then have an unknown outcome.
 const idleMax = time.Minute
 
-// get returns a connection that waits and that the broker has not closed, nil
-// where there is none. Looking first turns most broken connections into another
-// dial; a request that was sent over one might have been carried out.
-func (c *Client) get(addr string) *conn {
+// get returns a connection for one request, which [Client.put] takes back. Of
+// those that wait it takes one that the broker has not closed: looking first
+// turns most broken connections into another dial; a request that was sent over
+// one might have been carried out.
+func (c *Client) get(ctx context.Context, addr string) (*conn, error) {
 	for {
-		c.mu.Lock()
-		list := c.idle[addr]
-		if len(list) == 0 {
-			c.mu.Unlock()
-			return nil
+		cn := c.waiting(addr)
+		if cn == nil {
+			return c.dial(ctx, addr)
 		}
-		cn := list[len(list)-1]
-		c.idle[addr] = list[:len(list)-1]
-		c.mu.Unlock()
 		now := time.Now()
-		if now.Sub(cn.idle) < idleMax && (cn.expiry.IsZero() || now.Before(cn.expiry)) && quiet(cn.raw) {
-			return cn
+		if now.Sub(cn.idle) < idleMax && (cn.expiry.IsZero() || now.Before(cn.expiry)) && cn.quiet() {
+			return cn, nil
 		}
-		_ = cn.raw.Close()
+		cn.close()
 	}
 }
 
-// put keeps a connection for the next request.
-func (c *Client) put(addr string, cn *conn) {
+// waiting takes a connection that waits for its next request, nil where none
+// does.
+func (c *Client) waiting(addr string) *conn {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed || cn.spent {
-		_ = cn.raw.Close()
+	list := c.idle[addr]
+	if len(list) == 0 {
+		return nil
+	}
+	c.idle[addr] = list[:len(list)-1]
+	return list[len(list)-1]
+}
+
+// put keeps a connection for the next request, unless this one failed.
+func (c *Client) put(addr string, cn *conn, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err != nil || c.closed {
+		cn.close()
 		return
 	}
 	cn.idle = time.Now()
@@ -170,11 +161,7 @@ type Topic struct {
 func (c *Client) Describe(ctx context.Context, topic string) (Topic, error) {
 	var last error
 	for _, addr := range c.options.Brokers {
-		var t Topic
-		err := c.with(ctx, addr, func(cn *conn) (err error) {
-			t, err = cn.metadata(ctx, topic, c.options)
-			return err
-		})
+		t, err := c.metadata(ctx, addr, topic)
 		if err == nil || errors.Is(err, ErrUnknownTopic) {
 			return t, err
 		}
@@ -185,8 +172,13 @@ func (c *Client) Describe(ctx context.Context, topic string) (Topic, error) {
 
 // metadata sends Metadata version 12, the first whose answers name topic ids
 // both in Kafka 4 and in older clusters; kafka-go speaks up to version 8.
-func (cn *conn) metadata(ctx context.Context, topic string, o Options) (Topic, error) {
-	b := cn.begin(3, 12, o.ClientID, true)
+func (c *Client) metadata(ctx context.Context, addr, topic string) (t Topic, err error) {
+	cn, err := c.get(ctx, addr)
+	if err != nil {
+		return Topic{}, err
+	}
+	defer func() { c.put(addr, cn, err) }()
+	b := cn.begin(3, 12, c.options.ClientID, true)
 	b = append(b, 2)                   // one topic
 	b = append(b, make([]byte, 16)...) // no id
 	b = append(b, byte(len(topic)+1))  // names are at most 249 bytes
@@ -194,7 +186,7 @@ func (cn *conn) metadata(ctx context.Context, topic string, o Options) (Topic, e
 		b = append(b[:len(b)-1], byte(len(topic)+1)|0x80, byte((len(topic)+1)>>7))
 	}
 	b = append(append(b, topic...), 0, 0, 0, 0) // tags; no creation, no operations, tags
-	raw, err := cn.roundTrip(ctx, b, cn.in, o.Timeout)
+	raw, err := cn.roundTrip(ctx, b, cn.in, c.options.Timeout)
 	cn.in = raw
 	if err != nil {
 		return Topic{}, fmt.Errorf("ask for metadata: %w", err)

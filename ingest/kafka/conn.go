@@ -30,12 +30,52 @@ type Options struct {
 // it reads.
 type conn struct {
 	raw    net.Conn
+	probe  func() bool // whether it is open and has nothing to read
 	out    []byte
-	in     []byte    // short answers are read into it
+	in     []byte // short answers are read into it
+	head   [8]byte
 	next   int32     // correlation id
-	spent  bool      // of no use for another request
 	idle   time.Time // since when it waits for the next request
 	expiry time.Time // when the broker ends the session; zero is never
+	// The context whose end cuts a request short, and what ends that. They stay
+	// from request to request, since most come with the same context.
+	done <-chan struct{}
+	stop func() bool
+}
+
+func newConn(raw net.Conn) *conn { return &conn{raw: raw, probe: newProbe(raw)} }
+
+func (cn *conn) close() {
+	if cn.stop != nil {
+		cn.stop()
+	}
+	_ = cn.raw.Close()
+}
+
+// quiet reports whether the connection can carry another request: it is open,
+// nothing comes that nobody asked for, and no context has cut it short.
+func (cn *conn) quiet() bool {
+	select {
+	case <-cn.done:
+		return false
+	default:
+		return cn.probe()
+	}
+}
+
+// watch has the end of ctx cut the wait for an answer short. It reports whether
+// the context before it has ended, which may cut this request short at any time.
+func (cn *conn) watch(ctx context.Context) (spent bool) {
+	if cn.done == ctx.Done() {
+		return false
+	}
+	if cn.stop != nil && !cn.stop() {
+		return true
+	}
+	cn.done = ctx.Done()
+	// A read whose deadline lies in the past fails at once.
+	cn.stop = context.AfterFunc(ctx, func() { _ = cn.raw.SetDeadline(time.Unix(1, 0)) })
+	return false
 }
 
 // begin starts a request of an API; flexible ones carry a tag section in their
@@ -67,21 +107,19 @@ const answerMax = 512 << 20
 func (cn *conn) roundTrip(ctx context.Context, b, buf []byte, timeout time.Duration) ([]byte, error) {
 	cn.out = b
 	binary.BigEndian.PutUint32(b, uint32(len(b)-4))
+	if cn.watch(ctx) {
+		return buf, fmt.Errorf("send the request: %w", net.ErrClosed)
+	}
 	if err := cn.raw.SetDeadline(time.Now().Add(timeout)); err != nil {
 		return buf, fmt.Errorf("send the request: %w", err)
 	}
-	// A context that ends cuts the wait short: a read in the past fails at once.
-	stop := context.AfterFunc(ctx, func() { _ = cn.raw.SetDeadline(time.Unix(1, 0)) })
-	defer func() {
-		if !stop() {
-			// That function may yet run, and would cut the next request short.
-			cn.spent = true
-		}
-	}()
+	if ctx.Err() != nil { // it may have ended before the deadline was set
+		return buf, fmt.Errorf("send the request: %w", ctx.Err())
+	}
 	if _, err := cn.raw.Write(b); err != nil {
 		return buf, fmt.Errorf("send the request: %w", explain(err, ctx))
 	}
-	var head [8]byte
+	head := &cn.head
 	if n, err := io.ReadFull(cn.raw, head[:]); err != nil {
 		if n >= 2 && head[0] == tlsAlert && head[1] == tlsMajor {
 			return buf, errWantsTLS

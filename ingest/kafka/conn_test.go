@@ -77,7 +77,7 @@ func TestAHugeClaimIsNotBelieved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer cn.raw.Close()
+	defer cn.close()
 	buf, err := cn.roundTrip(t.Context(), cn.begin(3, 12, "c", true), nil, time.Second)
 	if !errors.Is(err, ErrUnknownOutcome) || cap(buf) > 4<<20 {
 		t.Errorf("%v, with %d bytes allocated", err, cap(buf))
@@ -99,10 +99,14 @@ func TestAConnectionIsNotUsedAfterItsContextEnded(t *testing.T) {
 	if _, err := cn.roundTrip(ctx, cn.begin(3, 12, "c", true), nil, time.Second); err != nil {
 		t.Fatal(err)
 	}
-	c.put(addr, cn)
-	if c.get(addr) != nil {
-		t.Error("the connection was kept")
+	c.put(addr, cn, nil)
+	if cn = c.waiting(addr); cn != nil && cn.quiet() {
+		t.Error("the connection is used again")
 	}
+	if !cn.watch(t.Context()) {
+		t.Error("another context is watched beside the one that ended")
+	}
+	cn.close()
 }
 
 type cancelAfterRead struct {
@@ -137,14 +141,15 @@ func TestQuietSeesAGoodbye(t *testing.T) {
 	if err := near.SetDeadline(time.Unix(1, 0)); err != nil {
 		t.Fatal(err)
 	}
-	if !quiet(near) {
+	quiet := newProbe(near)
+	if !quiet() {
 		t.Error("an open connection is not quiet")
 	}
 	if err := far.(*net.TCPConn).SetLinger(0); err != nil {
 		t.Fatal(err)
 	}
 	_ = far.Close()
-	for deadline := time.Now().Add(10 * time.Second); quiet(near); {
+	for deadline := time.Now().Add(10 * time.Second); quiet(); {
 		if time.Now().After(deadline) {
 			t.Fatal("a closed connection is quiet")
 		}

@@ -34,11 +34,15 @@ func (c *Client) dial(ctx context.Context, addr string) (*conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to broker %s: %w", addr, err)
 	}
-	cn := &conn{raw: raw}
+	cn := newConn(raw)
 	if c.options.SASL != nil {
 		if err := cn.authenticate(ctx, addr, c.options); err != nil {
-			_ = raw.Close()
+			cn.close()
 			return nil, fmt.Errorf("authenticate to broker %s by SASL %s: %w", addr, c.options.SASL.Name(), err)
+		}
+		if cn.watch(context.Background()) { // the context above ends as dialling does
+			cn.close()
+			return nil, fmt.Errorf("authenticate to broker %s: %w", addr, ctx.Err())
 		}
 	}
 	return cn, nil

@@ -35,11 +35,12 @@ func (c *Client) Fetch(ctx context.Context, r FetchRequest, buf []byte) (FetchAn
 	if err != nil {
 		return a, buf, err
 	}
-	err = c.with(ctx, addr, func(cn *conn) error {
+	cn, err := c.get(ctx, addr)
+	if err == nil {
 		b := cn.begin(1, 11, c.options.ClientID, false)
 		buf, err = cn.roundTrip(ctx, appendFetch(b, &r), buf, r.MaxWait+c.options.Timeout)
-		return err
-	})
+		c.put(addr, cn, err)
+	}
 	if err == nil {
 		err = a.parse(buf)
 	}
@@ -121,31 +122,33 @@ func (c *Client) Produce(ctx context.Context, topic string, partition int32, bat
 	if err != nil {
 		return -1, err
 	}
-	err = c.with(ctx, addr, func(cn *conn) error {
-		be := binary.BigEndian
-		b := cn.begin(0, 7, c.options.ClientID, false)
-		b = be.AppendUint16(b, 1<<16-1) // no transaction
-		b = be.AppendUint16(b, 1<<16-1) // acks=all
-		b = be.AppendUint32(b, uint32(c.options.Timeout.Milliseconds()))
-		b = be.AppendUint32(b, 1)
-		b = appendString(b, topic)
-		b = be.AppendUint32(b, 1)
-		b = be.AppendUint32(b, uint32(partition))
-		b = append(be.AppendUint32(b, uint32(len(batch))), batch...)
-		var raw []byte
-		raw, err := cn.roundTrip(ctx, b, cn.in, c.options.Timeout)
-		cn.in = raw
-		if err != nil {
-			return err
+	cn, err := c.get(ctx, addr)
+	if err == nil {
+		cn.in, err = cn.roundTrip(ctx, c.appendProduce(cn, topic, partition, batch), cn.in, c.options.Timeout)
+		if err == nil {
+			base, err = parseProduce(cn.in)
 		}
-		base, err = parseProduce(raw)
-		return err
-	})
+		c.put(addr, cn, err)
+	}
 	if err != nil {
 		c.forget(topic, partition)
 		return -1, fmt.Errorf("produce to %s: %w", addr, err)
 	}
 	return base, nil
+}
+
+// appendProduce makes the request of Produce version 7.
+func (c *Client) appendProduce(cn *conn, topic string, partition int32, batch []byte) []byte {
+	be := binary.BigEndian
+	b := cn.begin(0, 7, c.options.ClientID, false)
+	b = be.AppendUint16(b, 1<<16-1) // no transaction
+	b = be.AppendUint16(b, 1<<16-1) // acks=all
+	b = be.AppendUint32(b, uint32(c.options.Timeout.Milliseconds()))
+	b = be.AppendUint32(b, 1)
+	b = appendString(b, topic)
+	b = be.AppendUint32(b, 1)
+	b = be.AppendUint32(b, uint32(partition))
+	return append(be.AppendUint32(b, uint32(len(batch))), batch...)
 }
 
 // parseProduce reads the answer of Produce version 7.

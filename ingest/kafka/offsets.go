@@ -30,15 +30,15 @@ func (c *Client) offset(ctx context.Context, topic string, partition int32, whic
 	if err != nil {
 		return 0, err
 	}
-	err = c.with(ctx, addr, func(cn *conn) error {
+	cn, err := c.get(ctx, addr)
+	if err == nil {
 		b := cn.begin(2, 2, c.options.ClientID, false)
-		raw, err := cn.roundTrip(ctx, appendListOffsets(b, topic, partition, which), cn.in, c.options.Timeout)
-		cn.in = raw
+		cn.in, err = cn.roundTrip(ctx, appendListOffsets(b, topic, partition, which), cn.in, c.options.Timeout)
 		if err == nil {
-			offset, err = parseListOffsets(raw)
+			offset, err = parseListOffsets(cn.in)
 		}
-		return err
-	})
+		c.put(addr, cn, err)
+	}
 	if err != nil {
 		c.forget(topic, partition)
 		return 0, fmt.Errorf("list offsets of %s partition %d: %w", topic, partition, err)

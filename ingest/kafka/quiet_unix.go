@@ -8,26 +8,31 @@ import (
 	"time"
 )
 
-// quiet reports whether a connection that waits is open and has nothing to
-// read: what is there between requests is the broker's goodbye.
-func quiet(c net.Conn) bool {
+// newProbe returns a function that reports whether a connection that waits is
+// open and has nothing to read: what is there between requests is the broker's
+// goodbye.
+func newProbe(c net.Conn) func() bool {
 	if secure, ok := c.(interface{ NetConn() net.Conn }); ok {
 		c = secure.NetConn()
 	}
 	socket, ok := c.(syscall.Conn)
-	if !ok || c.SetReadDeadline(time.Time{}) != nil { // an old deadline would end the look
-		return false
+	if !ok {
+		return func() bool { return false }
 	}
 	raw, err := socket.SyscallConn()
 	if err != nil {
-		return false
+		return func() bool { return false }
 	}
+	var b [1]byte
 	open := false
-	err = raw.Read(func(fd uintptr) bool {
-		var b [1]byte
+	look := func(fd uintptr) bool {
 		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 		open = err == syscall.EAGAIN || err == syscall.EINTR
 		return true
-	})
-	return err == nil && open
+	}
+	return func() bool {
+		open = false
+		// An old deadline would end the look.
+		return c.SetReadDeadline(time.Time{}) == nil && raw.Read(look) == nil && open
+	}
 }
