@@ -67,7 +67,7 @@ func TestDeadLettersAndAlertsOutliveTheirOwner(t *testing.T) {
 		n += 7
 		topic := map[string]string{"alerts": w.topics.Alerts, "letters": w.topics.DLQ}[lost]
 		away := w.broker.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: topic, Err: kerr.NotEnoughReplicas, Count: -1})
-		r := w.start(nil)
+		r := w.start(hasty)
 		r.decided(n)
 		r.until("cannot publish", func(Status) bool { return testutil.ToFloat64(r.node.Metrics.Retries) > 3 })
 		r.stop()
@@ -80,6 +80,32 @@ func TestDeadLettersAndAlertsOutliveTheirOwner(t *testing.T) {
 			t.Error("no alert was published")
 		}
 		w.verify()
+	}
+}
+
+// TestAStopEndsThoughAlertsAreAway stops a node that waits for alerts to be
+// acknowledged: before a snapshot, and before it decides anything, since its
+// forerunner left more than the queue of alerts holds.
+func TestAStopEndsThoughAlertsAreAway(t *testing.T) {
+	w := newWorld(t, "payments", 1)
+	w.bundle.Policy.Review = 0 // everything is an alert
+	w.payments(9000, 23, 1)
+	away := w.broker.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: w.topics.Alerts, Err: kerr.NotEnoughReplicas, Count: -1})
+	defer away.Remove()
+	for _, every := range []int64{100, 1 << 40, 1 << 40} {
+		r := w.start(func(c *Config) {
+			hasty(c)
+			c.SnapshotEvery = every
+		})
+		r.until("is held up", func(Status) bool { return testutil.ToFloat64(r.node.Metrics.Retries) > 5 })
+		r.cancel()
+		select {
+		case err := <-r.done:
+			r.done <- err
+			r.stop()
+		case <-time.After(patience):
+			t.Fatal("the node does not stop")
+		}
 	}
 }
 

@@ -164,7 +164,7 @@ func (o *owner) settle(ctx context.Context) {
 // what was decided is handed over all the same.
 func (o *owner) run(ctx, taking context.Context, pending []*followUp) error {
 	for _, u := range pending {
-		if err := o.after.put(ctx, u); err != nil {
+		if err := o.after.put(taking, u); err != nil {
 			return err
 		}
 	}
@@ -187,7 +187,7 @@ func (o *owner) run(ctx, taking context.Context, pending []*followUp) error {
 			return ctx.Err()
 		}
 		if o.unsaved >= o.node.SnapshotEvery || o.wanted.Load() {
-			if err := o.snapshot(ctx); err != nil {
+			if err := o.snapshot(taking); err != nil {
 				return err
 			}
 		}

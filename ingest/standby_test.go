@@ -170,7 +170,7 @@ func TestWhatAStandbyHoldsIsBounded(t *testing.T) {
 	n := w.payments(3000, 18, 2)
 	away := w.broker.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: w.topics.Alerts, Err: kerr.NotEnoughReplicas, Count: -1})
 	const rows = 20
-	r := w.start(func(c *Config) { c.RowsMax = rows })
+	r := w.start(func(c *Config) { hasty(c); c.RowsMax = rows })
 	r.until("is held up", func(Status) bool { return testutil.ToFloat64(r.node.Metrics.Retries) > 5 })
 	most := int64(0)
 	for range 3 { // every owner may add to it, and none without end
@@ -182,7 +182,7 @@ func TestWhatAStandbyHoldsIsBounded(t *testing.T) {
 			t.Fatalf("%d held of %d decisions", held, s.Counts.Decisions())
 		}
 		r.stop()
-		r = w.start(func(c *Config) { c.RowsMax = rows })
+		r = w.start(func(c *Config) { hasty(c); c.RowsMax = rows })
 		r.until("is held up", func(Status) bool { return testutil.ToFloat64(r.node.Metrics.Retries) > 5 })
 	}
 	if most >= n || most == 0 {
