@@ -9,23 +9,27 @@ import (
 	"github.com/weir-risk/weir/schemas"
 )
 
-// A followUp is what has to be published once decisions are durable: their
-// alerts and the dead letters of rejected records.
+// A followUp is decisions that are durable and call for more: an alert, or the
+// dead letter of a rejected record.
 type followUp struct {
-	upto   int64 // the ledger offset up to which this settles everything
-	alerts []alertRecord
-	arena  []byte // what alerts hold
-	dead   []schemas.Place
-	reason []schemas.Reason
+	upto  int64 // the ledger offset up to which this settles everything
+	calls []call
+	arena []byte // their records
 }
 
-type alertRecord struct {
-	offset   int64 // of the decision in the ledger
-	from, to int   // its JSON in arena
+// A call is one such decision.
+type call struct {
+	offset   int64 // in the ledger
+	from, to int   // its record in arena
 }
 
-func (u *followUp) reset() {
-	u.alerts, u.arena, u.dead, u.reason = u.alerts[:0], u.arena[:0], u.dead[:0], u.reason[:0]
+func (u *followUp) reset() { u.calls, u.arena = u.calls[:0], u.arena[:0] }
+
+// add appends a decision's record, which it copies.
+func (u *followUp) add(offset int64, value []byte) {
+	from := len(u.arena)
+	u.arena = append(u.arena, value...)
+	u.calls = append(u.calls, call{offset: offset, from: from, to: len(u.arena)})
 }
 
 // A follower publishes alerts and dead letters of decisions that were taken, in
@@ -40,12 +44,19 @@ type follower struct {
 	dead  deadLetters
 	mark  atomic.Int64 // everything up to this ledger offset is acknowledged
 	entry schemas.Entry
-	batch kafka.BatchWriter
-	key   []byte
+	why   explainers
+	// Of the followUp that is being published: alerts gathered for one request,
+	// and what was rejected.
+	batch   kafka.BatchWriter
+	alerts  int
+	key     []byte
+	json    []byte
+	places  []schemas.Place
+	reasons []schemas.Reason
 }
 
 func newFollower(n *Node, shard int32, mark int64) *follower {
-	f := &follower{node: n, shard: shard, dead: deadLetters{node: n}, queue: make(chan *followUp, 4), spare: make(chan *followUp, 6)}
+	f := &follower{node: n, shard: shard, dead: deadLetters{node: n}, why: explainers{node: n}, queue: make(chan *followUp, 4), spare: make(chan *followUp, 6)}
 	for range cap(f.spare) {
 		f.spare <- &followUp{}
 	}
@@ -68,14 +79,10 @@ func (f *follower) add(ctx context.Context, base int64, out *output) error {
 		f.node.enter(Unalerted)
 	}
 	for _, i := range out.alerts {
-		if err := u.alert(f.shard, base+int64(i), out.record(int(i)), &f.entry); err != nil {
-			return err
-		}
+		u.add(base+int64(i), out.record(int(i)))
 	}
 	for _, i := range out.dead {
-		if err := u.letter(out.record(int(i)), &f.entry); err != nil {
-			return err
-		}
+		u.add(base+int64(i), out.record(int(i)))
 	}
 	return f.put(ctx, u)
 }
@@ -87,27 +94,6 @@ func (f *follower) put(ctx context.Context, u *followUp) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// alert adds the alert of the decision that value holds.
-func (u *followUp) alert(shard int32, offset int64, value []byte, e *schemas.Entry) error {
-	if err := schemas.ParseEntry(value, e); err != nil {
-		return fmt.Errorf("parse own decision %d: %w", offset, err)
-	}
-	from := len(u.arena)
-	u.arena = schemas.AppendAlertJSON(u.arena, &e.Decision, shard, offset)
-	u.alerts = append(u.alerts, alertRecord{offset: offset, from: from, to: len(u.arena)})
-	return nil
-}
-
-// letter adds the dead letter of the rejected record that value speaks of.
-func (u *followUp) letter(value []byte, e *schemas.Entry) error {
-	if err := schemas.ParseEntry(value, e); err != nil {
-		return fmt.Errorf("parse own decision: %w", err)
-	}
-	u.dead = append(u.dead, e.Decision.Place)
-	u.reason = append(u.reason, e.Decision.Reason)
-	return nil
 }
 
 // run publishes until the queue is closed, or until an error.
@@ -142,23 +128,49 @@ const (
 	alertBytes     = 512 << 10
 )
 
+// publish publishes what a followUp calls for. Alerts get their reasons here,
+// behind the ledger: nobody waits for them who waits for a decision.
 func (f *follower) publish(ctx context.Context, u *followUp) error {
-	for from := 0; from < len(u.alerts); {
-		f.batch.Reset()
-		n := 0
-		for _, a := range u.alerts[from:min(from+alertsPerBatch, len(u.alerts))] {
-			if f.batch.Len() >= alertBytes {
-				break
+	f.places, f.reasons = f.places[:0], f.reasons[:0]
+	f.batch.Reset()
+	f.alerts = 0
+	for _, c := range u.calls {
+		if err := schemas.ParseEntry(u.arena[c.from:c.to], &f.entry); err != nil {
+			return fmt.Errorf("parse own decision %d: %w", c.offset, err)
+		}
+		d := &f.entry.Decision
+		if d.Outcome == schemas.Rejected {
+			f.places, f.reasons = append(f.places, d.Place), append(f.reasons, d.Reason)
+		}
+		if d.Action == schemas.Allow {
+			continue
+		}
+		if f.alerts >= alertsPerBatch || f.batch.Len() >= alertBytes {
+			if err := f.flush(ctx); err != nil {
+				return err
 			}
-			f.key = schemas.AppendAlertID(f.key[:0], f.shard, a.offset)
-			f.batch.Append(f.key, u.arena[a.from:a.to], f.node.Now().UnixMilli(), nil)
-			n++
 		}
-		if err := f.node.produce(ctx, f.node.Topics.Alerts, f.shard, &f.batch); err != nil {
-			return fmt.Errorf("publish %d alerts: %w", n, err)
-		}
-		f.node.Metrics.alerted(n)
-		from += n
+		f.key = schemas.AppendAlertID(f.key[:0], f.shard, c.offset)
+		f.json = schemas.AppendAlertJSON(f.json[:0], d, f.shard, c.offset, f.why.reasons(ctx, d))
+		f.batch.Append(f.key, f.json, f.node.Now().UnixMilli(), nil)
+		f.alerts++
 	}
-	return f.dead.publish(ctx, u.dead, u.reason)
+	if err := f.flush(ctx); err != nil {
+		return err
+	}
+	return f.dead.publish(ctx, f.places, f.reasons)
+}
+
+// flush sends the alerts that were gathered.
+func (f *follower) flush(ctx context.Context) error {
+	if f.alerts == 0 {
+		return nil
+	}
+	if err := f.node.produce(ctx, f.node.Topics.Alerts, f.shard, &f.batch); err != nil {
+		return fmt.Errorf("publish %d alerts: %w", f.alerts, err)
+	}
+	f.node.Metrics.alerted(f.alerts)
+	f.batch.Reset()
+	f.alerts = 0
+	return nil
 }

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -106,7 +107,8 @@ type Node struct {
 
 	ledgerID [16]byte // of the ledger's topic, as first seen; of the goroutine that owns
 
-	refused [32]byte // the champion that was refused last; of the goroutine that watches
+	trust   []ed25519.PublicKey // whose bundles are taken, set by Load
+	refused [32]byte            // the champion that was refused last; of the goroutine that watches
 
 	mu       sync.Mutex
 	champion *scoring.Bundle

@@ -201,14 +201,7 @@ func (f *fold) followUps() []*followUp {
 		f.pending = f.pending[len(batch):]
 		for _, p := range batch {
 			u.upto = p.offset
-			// These records were parsed when they were folded.
-			_ = schemas.ParseEntry(p.value, &f.entry)
-			if f.entry.Decision.Action != schemas.Allow {
-				_ = u.alert(f.shard, p.offset, p.value, &f.entry)
-			}
-			if f.entry.Decision.Outcome == schemas.Rejected {
-				_ = u.letter(p.value, &f.entry)
-			}
+			u.add(p.offset, p.value)
 		}
 		list = append(list, u)
 	}

@@ -84,7 +84,7 @@ func TestASnapshotThatCannotBeUsedIsPassedOverByName(t *testing.T) {
 		{"of another spec", ofOther.Bytes(), ErrSnapshotForeign},
 		{"of another key", written(func(*State) uint64 { return 5 }), ErrSnapshotForeign},
 		{"of another head", written(func(s *State) uint64 { s.Chain.Head.Writer ^= 1; return 0 }), ErrSnapshotOffPath},
-		{"of another batch", written(func(s *State) uint64 { s.Chain.Offset++; return 0 }), ErrSnapshotOffPath},
+		{"of another batch", written(func(s *State) uint64 { s.Chain.Offset = second.Chain.Offset; return 0 }), ErrSnapshotOffPath},
 	} {
 		w.must(os.WriteFile(names[0], c.bytes, 0o600))
 		from, log := w.begun()

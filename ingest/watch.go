@@ -10,6 +10,7 @@ import (
 // champion that cannot serve is refused: it is logged and counted, and the one
 // before it, if any, stays.
 func (n *Node) Load(ctx context.Context, m *Models) error {
+	n.trust = m.trust
 	if err := m.Read(ctx); err != nil {
 		return fmt.Errorf("read the models: %w", err)
 	}

@@ -11,16 +11,16 @@ func AppendAlertID(dst []byte, shard int32, offset int64) []byte {
 // AlertReason is why an alert was raised: a group of features that moved the
 // score, and what is unusual about them.
 type AlertReason struct {
-	Group string
+	Group []byte
 	Logit float32 // by how much the group raised the score's logit
-	Words []string
+	Words [][]byte
 }
 
 // AppendAlertJSON appends the alert of a decision in its JSON form
 // (alert.schema.json): what an analyst needs to see of it, with all canonical
 // fields that are present, and the reasons if it has any. Offset is the
 // decision's in the ledger. It does not allocate where dst has room.
-func AppendAlertJSON(dst []byte, d *Decision, shard int32, offset int64, reasons ...AlertReason) []byte {
+func AppendAlertJSON(dst []byte, d *Decision, shard int32, offset int64, reasons []AlertReason) []byte {
 	dst = append(AppendAlertID(append(dst, `{"id":"`...), shard, offset), `","ledger":{"partition":`...)
 	dst = strconv.AppendInt(dst, int64(shard), 10)
 	dst = strconv.AppendInt(append(dst, `,"offset":`...), offset, 10)
@@ -66,13 +66,13 @@ func appendReasons(dst []byte, reasons []AlertReason) []byte {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = appendJSONText(append(dst, `{"group":`...), []byte(reasons[i].Group))
+		dst = appendJSONText(append(dst, `{"group":`...), reasons[i].Group)
 		dst = append(appendJSONFloat(append(dst, `,"logit":`...), reasons[i].Logit), `,"words":[`...)
 		for j, words := range reasons[i].Words {
 			if j > 0 {
 				dst = append(dst, ',')
 			}
-			dst = appendJSONText(dst, []byte(words))
+			dst = appendJSONText(dst, words)
 		}
 		dst = append(dst, `]}`...)
 	}

@@ -78,7 +78,7 @@ func TestAlertIsJSONWithAllFieldsThatArePresent(t *testing.T) {
 		d.Text[f] = []byte("v-" + TextField(f).String())
 	}
 	var m map[string]any
-	if err := json.Unmarshal(AppendAlertJSON(nil, &d, 2, 77), &m); err != nil {
+	if err := json.Unmarshal(AppendAlertJSON(nil, &d, 2, 77, nil), &m); err != nil {
 		t.Fatal(err)
 	}
 	if m["id"] != "2-77" {

@@ -46,12 +46,12 @@ type Unusual struct {
 //	reasons, err := x.Explain(decision.Features, 3)       // once for each alert
 //	for _, r := range reasons {
 //		for _, u := range r.Features {
-//			line = scoring.AppendWords(line[:0], texts[u.Feature].Text, u)
+//			line = words[u.Feature].Append(line[:0], u) // of NewWords(texts[u.Feature].Text)
 //		}
 //	}
 //
 // An alert costs one Score of ReasonRows rows for each group and one more,
-// some tens of microseconds on a CPU.
+// some tens of microseconds on a CPU, and no allocation.
 type Explainer struct {
 	cols   int
 	scorer Scorer
@@ -59,8 +59,12 @@ type Explainer struct {
 	rows   []float32 // the background rows that groups are replaced by
 	// Of each column's background: median, and mean distance from it.
 	median, spread []float32
-	// Scratch: rows to score, their scores.
-	matrix, scores []float32
+	// Scratch: rows to score, their scores, by how much each group moved the
+	// score, groups in falling order of it, and what is returned.
+	matrix, scores, moved []float32
+	order                 []int
+	reasons               []Reason
+	unusual               []Unusual
 }
 
 type reasonGroup struct {
@@ -102,6 +106,8 @@ func NewExplainer(b *Bundle, s Scorer, texts []FeatureText) (*Explainer, error) 
 	}
 	rows := len(x.groups)*ReasonRows + 1
 	x.matrix, x.scores = make([]float32, rows*cols), make([]float32, rows)
+	x.moved, x.order = make([]float32, len(x.groups)), make([]int, len(x.groups))
+	x.unusual = make([]Unusual, 0, cols) // each column at most once: it never moves
 	return x, nil
 }
 
@@ -128,7 +134,7 @@ func usual(rows []float32, f, cols int) (median, spread float32) {
 
 // Explain returns the top groups that moved the score of row most, in falling
 // order of how much, either way; of equals the one that comes first in the
-// spec. Its error is the scorer's, or ErrMatrix where row has not one number
+// spec. They are good until the next call. Its error is the scorer's, or ErrMatrix where row has not one number
 // for each feature.
 func (x *Explainer) Explain(row []float32, top int) ([]Reason, error) {
 	if len(row) != x.cols {
@@ -149,59 +155,62 @@ func (x *Explainer) Explain(row []float32, top int) ([]Reason, error) {
 	if err := x.scorer.Score(Matrix{Data: x.matrix, Rows: len(x.scores), Cols: x.cols}, x.scores); err != nil {
 		return nil, fmt.Errorf("score %d rows for reasons: %w", len(x.scores), err)
 	}
-	moved, order := x.moved(), make([]int, len(x.groups))
-	for g := range order {
-		order[g] = g
+	x.move()
+	for g := range x.order {
+		x.order[g] = g
 	}
-	slices.SortStableFunc(order, func(a, b int) int {
-		return cmp.Compare(distance(moved[b], 0), distance(moved[a], 0))
+	slices.SortStableFunc(x.order, func(a, b int) int {
+		return cmp.Compare(distance(x.moved[b], 0), distance(x.moved[a], 0))
 	})
-	order = order[:min(max(top, 0), len(order))]
-	reasons := make([]Reason, len(order))
-	for i, g := range order {
-		reasons[i] = Reason{Group: x.groups[g].name, Logit: moved[g], Features: x.unusual(row, x.groups[g].columns)}
+	x.reasons, x.unusual = x.reasons[:0], x.unusual[:0]
+	for _, g := range x.order[:min(max(top, 0), len(x.order))] {
+		x.reasons = append(x.reasons, Reason{Group: x.groups[g].name, Logit: x.moved[g], Features: x.strange(row, x.groups[g].columns)})
 	}
-	return reasons, nil
+	return x.reasons, nil
 }
 
-// moved returns by how much each group moved the logit, of the scores.
-func (x *Explainer) moved() []float32 {
-	own, moved := logit(x.scores[0]), make([]float32, len(x.groups))
-	for g := range moved {
+// move fills in by how much each group moved the logit, of the scores.
+func (x *Explainer) move() {
+	own := logit(x.scores[0])
+	for g := range x.moved {
 		sum := float32(0)
 		for _, p := range x.scores[1+g*ReasonRows : 1+(g+1)*ReasonRows] {
 			sum += float32(own - logit(p))
 		}
-		moved[g] = sum / ReasonRows
+		x.moved[g] = sum / ReasonRows
 	}
-	return moved
 }
 
-// unusual returns the columns that are furthest from usual, in units of how
-// far apart the background is.
-func (x *Explainer) unusual(row []float32, columns []int) (list []Unusual) {
-	far := func(f int) float32 {
-		v, m := row[f], x.median[f]
-		switch {
-		case v != v || m != m:
-			if v != v && m != m {
-				return 0
-			}
-			return 1 // there where it is usually missing, or the other way round
-		case v == m:
+// far is how far from usual a column's value is, in units of how far apart the
+// background is.
+func (x *Explainer) far(f int, v float32) float32 {
+	m := x.median[f]
+	switch {
+	case v != v || m != m:
+		if v != v && m != m {
 			return 0
-		case x.spread[f] == 0:
-			return float32(math.Inf(1)) // nothing but this one ever differs
 		}
-		return distance(v, m) / x.spread[f]
+		return 1 // there where it is usually missing, or the other way round
+	case v == m:
+		return 0
+	case x.spread[f] == 0:
+		return float32(math.Inf(1)) // nothing but this one ever differs
 	}
+	return distance(v, m) / x.spread[f]
+}
+
+// strange returns the columns that are furthest from usual.
+func (x *Explainer) strange(row []float32, columns []int) []Unusual {
+	from := len(x.unusual)
 	for _, f := range columns {
-		if far(f) > 0 {
-			list = append(list, Unusual{Feature: f, Value: row[f], Usual: x.median[f]})
+		if x.far(f, row[f]) > 0 {
+			x.unusual = append(x.unusual, Unusual{Feature: f, Value: row[f], Usual: x.median[f]})
 		}
 	}
-	slices.SortStableFunc(list, func(a, b Unusual) int { return cmp.Compare(far(b.Feature), far(a.Feature)) })
-	return list[:min(len(list), ReasonFeaturesMax)]
+	list := x.unusual[from:]
+	slices.SortStableFunc(list, func(a, b Unusual) int { return cmp.Compare(x.far(b.Feature, b.Value), x.far(a.Feature, a.Value)) })
+	x.unusual = x.unusual[:from+min(len(list), ReasonFeaturesMax)]
+	return x.unusual[from:len(x.unusual):len(x.unusual)]
 }
 
 // logit returns ln(p/(1-p)) of a score, clamped as calibration clamps it.

@@ -106,7 +106,8 @@ func TestReasonsAreAPureFunction(t *testing.T) {
 	rows, moved := scoringtest.Rows(r, 30, 12), false
 	for i := range rows.Rows {
 		row := rows.Data[i*12 : (i+1)*12]
-		one, err := x.Explain(row, 5)
+		first, err := x.Explain(row, 5)
+		one := cloned(first)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -148,10 +149,16 @@ func TestNewExplainerFailure(t *testing.T) {
 	}
 }
 
-func TestAppendWords(t *testing.T) {
+// words are what an analyst reads of an unusual feature.
+func words(text string, u scoring.Unusual) []byte {
+	w := scoring.NewWords(text)
+	return w.Append(nil, u)
+}
+
+func TestWords(t *testing.T) {
 	f := func(text string, value, usual float32, want string) {
 		t.Helper()
-		if got := string(scoring.AppendWords(nil, text, scoring.Unusual{Value: value, Usual: usual})); got != want {
+		if got := string(words(text, scoring.Unusual{Value: value, Usual: usual})); got != want {
 			t.Errorf("%s: got %q, want %q", text, got, want)
 		}
 	}
@@ -201,7 +208,7 @@ func ExampleExplainer() {
 	}
 	for _, r := range reasons {
 		for _, u := range r.Features {
-			fmt.Printf("%s %+.1f: %s\n", r.Group, r.Logit, scoring.AppendWords(nil, texts[u.Feature].Text, u))
+			fmt.Printf("%s %+.1f: %s\n", r.Group, r.Logit, words(texts[u.Feature].Text, u))
 		}
 	}
 	// Output: customer amount +4.1: 9.2 times this customer's 30-day mean amount
@@ -224,5 +231,30 @@ func BenchmarkExplain(b *testing.B) {
 		if _, err := x.Explain(row, 3); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// cloned is reasons that outlive the next call.
+func cloned(list []scoring.Reason) (out []scoring.Reason) {
+	for _, r := range list {
+		r.Features = append([]scoring.Unusual(nil), r.Features...)
+		out = append(out, r)
+	}
+	return out
+}
+
+func TestExplainDoesNotAllocate(t *testing.T) {
+	x := explainer(t, additive(t), additiveTexts)
+	row := []float32{1, 3, 4, 7}
+	w := scoring.NewWords("amount / mean(amount) by customer over 30d")
+	line := make([]byte, 0, 1024)
+	if n := testing.AllocsPerRun(100, func() {
+		reasons, err := x.Explain(row, 3)
+		if err != nil || len(reasons) == 0 {
+			t.Fatal("no reasons", err)
+		}
+		line = w.Append(line[:0], scoring.Unusual{Value: 9.25, Usual: 1})
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
 	}
 }

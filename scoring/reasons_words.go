@@ -21,26 +21,40 @@ var nouns = map[string]string{
 	"fraud_count": "number of known frauds", "fraud_rate": "share of known fraud", "fraud_run": "run of known frauds",
 }
 
-// AppendWords appends what an analyst reads of an unusual feature whose
-// canonical expression is text, with the entity's own baseline:
+// Words says unusual values of one feature as an analyst reads them.
+type Words struct {
+	text, before, phrase string
+	ratio                bool // the value is so many times the phrase
+}
+
+// NewWords returns the words of a feature whose canonical expression is text.
+func NewWords(text string) Words {
+	if m := ratioForm.FindStringSubmatch(text); m != nil {
+		if phrase, ok := aggregateWords(m[2]); ok {
+			w := Words{text: text, phrase: phrase, ratio: true}
+			if m[1] != "amount" {
+				w.before = m[1] + " is "
+			}
+			return w
+		}
+	}
+	if phrase, ok := aggregateWords(text); ok {
+		return Words{text: phrase}
+	}
+	return Words{text: text}
+}
+
+// Append appends what an analyst reads of an unusual value, with the entity's
+// own baseline:
 //
 //	amount / mean(amount) by customer over 30d   9.2 times this customer's 30-day mean amount
 //	count() by card over 1h                      this card's 1-hour number of payments is 14, usually 1
 //	hour(time)                                   hour(time) is 3, usually 14
-func AppendWords(dst []byte, text string, u Unusual) []byte {
-	if m := ratioForm.FindStringSubmatch(text); m != nil && u.Value == u.Value {
-		if phrase, ok := aggregateWords(m[2]); ok {
-			if m[1] != "amount" {
-				dst = append(append(dst, m[1]...), " is "...)
-			}
-			return append(append(appendValue(dst, u.Value), " times "...), phrase...)
-		}
+func (w *Words) Append(dst []byte, u Unusual) []byte {
+	if w.ratio && u.Value == u.Value {
+		return append(append(appendValue(append(dst, w.before...), u.Value), " times "...), w.phrase...)
 	}
-	phrase, ok := aggregateWords(text)
-	if !ok {
-		phrase = text
-	}
-	dst = append(append(dst, phrase...), " is "...)
+	dst = append(append(dst, w.text...), " is "...)
 	return appendValue(append(appendValue(dst, u.Value), ", usually "...), u.Usual)
 }
 
