@@ -90,7 +90,7 @@ func openClickHouse(text string, o Options) (Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open history %s: %w", s.where, err)
 	}
-	s.columns, s.tables = newDecisionColumns(), newLedgerColumns()
+	s.columns, s.tables = newDecisionColumns(newLowText), newLedgerColumns()
 	s.migrations = migrations("clickhouse")
 	for i := range s.migrations {
 		for k, text := range s.migrations[i].statements {

@@ -33,7 +33,7 @@ type lowText struct {
 // knownTexts bounds what a column remembers.
 const knownTexts = 1 << 16
 
-func newLowText() *lowText {
+func newLowText() textColumn {
 	return &lowText{ColLowCardinality: *new(proto.ColStr).LowCardinality(), known: make(map[string]string)}
 }
 
@@ -54,7 +54,7 @@ func (c *lowText) RowBytes(i int) []byte { return []byte(c.Row(i)) }
 // decisionColumns are the columns of decisions.
 type decisionColumns struct {
 	columnSet
-	tenant, source                   *lowText
+	tenant, source                   textColumn
 	event, ledger                    proto.ColInt64
 	partition, shard                 proto.ColInt32
 	offset, prev, timestamp          proto.ColInt64
@@ -97,16 +97,19 @@ func (c *textLists) row(i int, dst [][]byte) [][]byte {
 	return dst
 }
 
-func newDecisionColumns() *decisionColumns {
+// lowNames are the columns of few different texts.
+var lowNames = map[string]bool{"tenant": true, "source": true, "currency": true, "mcc": true, "country": true, "channel": true, "entry_mode": true}
+
+// newDecisionColumns returns the columns of decisions; low makes those of few
+// different texts.
+func newDecisionColumns(low func() textColumn) *decisionColumns {
 	data := new(proto.ColStr)
-	c := &decisionColumns{tenant: newLowText(), source: newLowText(), own: proto.NewArrFloat64(), features: proto.NewArrFloat32(),
+	c := &decisionColumns{tenant: low(), source: low(), own: proto.NewArrFloat64(), features: proto.NewArrFloat32(),
 		ownText: textLists{ColArr: data.Array(), data: data}}
 	for f := range c.text {
-		switch schemas.TextField(f) {
-		case schemas.Currency, schemas.MCC, schemas.Country, schemas.Channel, schemas.EntryMode:
-			c.text[f] = newLowText()
-		default:
-			c.text[f] = new(proto.ColStr)
+		c.text[f] = new(proto.ColStr)
+		if lowNames[schemas.TextField(f).String()] {
+			c.text[f] = low()
 		}
 	}
 	list := []proto.Column{c.tenant, &c.event, c.source, &c.partition, &c.offset, &c.prev, &c.timestamp, &c.shard, &c.ledger,
@@ -122,10 +125,10 @@ func newDecisionColumns() *decisionColumns {
 	return c
 }
 
-func (c *decisionColumns) append(d *schemas.Decision, source string, shard int32, r *row) {
+func (c *decisionColumns) append(d *schemas.Decision, source []byte, shard int32, r *row) {
 	c.tenant.AppendBytes(d.Tenant)
 	c.event.Append(eventMs(d))
-	c.source.Append(source)
+	c.source.AppendBytes(source)
 	c.partition.Append(d.Partition)
 	c.offset.Append(d.Offset)
 	c.prev.Append(d.Prev)

@@ -36,8 +36,14 @@ func (s *clickhouseStore) read(ctx context.Context, text string, results proto.R
 		},
 		Settings: []ch.Setting{
 			{Key: "max_block_size", Value: strconv.Itoa(2 * chunkRows)},
-			// A history is larger than memory: what must be sorted or joined
-			// goes to the server's disk from here on.
+			// A history is larger than memory. Joined this way decisions stay in
+			// the order in which they lie (1 million vectors of 100 features in
+			// under 80 MB, where sorting took over 500 MB and twice as long), and
+			// labels are what the server holds. Where it sorts all the same, an
+			// older one, it does so on its disk.
+			{Key: "join_algorithm", Value: "hash"},
+			{Key: "max_bytes_ratio_before_external_join", Value: "0"},
+			{Key: "read_in_order_use_buffering", Value: "0"},
 			{Key: "max_bytes_before_external_sort", Value: strconv.Itoa(512 << 20)},
 			{Key: "max_bytes_before_external_group_by", Value: strconv.Itoa(512 << 20)},
 		}})
@@ -80,9 +86,18 @@ func (s *clickhouseStore) readRecords(ctx context.Context, w *window) error {
 	if err != nil {
 		return err
 	}
-	c := newDecisionColumns()
+	// Texts of few kinds come plain: their dictionaries would be unpacked one
+	// string a row.
+	c := newDecisionColumns(func() textColumn { return new(proto.ColStr) })
+	names := make([]string, len(decisionNames))
+	for i, name := range decisionNames {
+		names[i] = name
+		if lowNames[name] {
+			names[i] = "CAST(" + name + ", 'String') AS " + name
+		}
+	}
 	var d schemas.Decision
-	return s.read(ctx, "SELECT "+strings.Join(decisionNames, ", ")+" FROM {db}.decisions"+in, c.results, func(rows int) error {
+	return s.read(ctx, "SELECT "+strings.Join(names, ", ")+" FROM {db}.decisions"+in, c.results, func(rows int) error {
 		for i := range rows {
 			c.decision(i, &d)
 			w.putDecision(c.ledger[i], c.raw.RowBytes(i), &d)
@@ -94,7 +109,7 @@ func (s *clickhouseStore) readRecords(ctx context.Context, w *window) error {
 // rowColumns are the columns that Rows reads.
 type rowColumns struct {
 	columnSet
-	tenant                       *lowText
+	tenant                       *proto.ColLowCardinality[string]
 	event, amountBase, offset    proto.ColInt64
 	partition                    proto.ColInt32
 	card, customer               proto.ColStr
@@ -108,7 +123,7 @@ type rowColumns struct {
 }
 
 func newRowColumns() *rowColumns {
-	c := &rowColumns{tenant: newLowText(), features: proto.NewArrFloat32()}
+	c := &rowColumns{tenant: new(proto.ColStr).LowCardinality(), features: proto.NewArrFloat32()}
 	c.add("tenant", c.tenant)
 	c.add("event_ms", &c.event)
 	c.add("amount_base", &c.amountBase)

@@ -13,7 +13,7 @@ type labelColumns struct {
 	version             *proto.ColUInt32
 	shard               *proto.ColInt32
 	offset, known       *proto.ColInt64
-	fraudType, selected *lowText
+	fraudType, selected textColumn
 	selectedProb        *proto.ColFloat32
 }
 

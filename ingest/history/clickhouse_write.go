@@ -96,6 +96,7 @@ func (s *clickhouseStore) ledger(ctx context.Context, b *Block) error {
 // call for, and gathers what else the block holds.
 func (s *clickhouseStore) decisions(ctx context.Context, b *Block) error {
 	var months []int
+	source := []byte(b.Source)
 	seen := make(map[int]bool)
 	s.columns.input.Reset()
 	err := b.each(func(r *row) error {
@@ -104,7 +105,7 @@ func (s *clickhouseStore) decisions(ctx context.Context, b *Block) error {
 				seen[m] = true
 				months = append(months, m)
 			}
-			s.columns.append(&r.entry.Decision, b.Source, b.Partition, r)
+			s.columns.append(&r.entry.Decision, source, b.Partition, r)
 			return nil
 		}
 		if r.entry.Kind == schemas.EntryLabel {
@@ -130,7 +131,7 @@ func (s *clickhouseStore) decisions(ctx context.Context, b *Block) error {
 				return nil
 			}
 			if m := month(eventMs(&r.entry.Decision)); m >= some[0] && m <= some[len(some)-1] {
-				s.columns.append(&r.entry.Decision, b.Source, b.Partition, r)
+				s.columns.append(&r.entry.Decision, source, b.Partition, r)
 			}
 			return nil
 		})

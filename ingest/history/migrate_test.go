@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ClickHouse/ch-go/proto"
+
 	"github.com/weir-risk/weir/schemas"
 )
 
@@ -156,4 +158,36 @@ func TestMissingRecordsAreSeen(t *testing.T) {
 	if err := s.Batches(t.Context(), 0, 0, func(*Batch) error { return nil }); !errors.Is(err, ErrIncomplete) {
 		t.Fatalf("a history without one of its records gives %v", err)
 	}
+}
+
+// TestRowsAreMergedNotSorted asks the server how it would read vectors: in the
+// order in which they lie, so that its memory does not grow with their number.
+func TestRowsAreMergedNotSorted(t *testing.T) {
+	eachURL(t, func(t *testing.T, url func() string, store string) {
+		if store != "clickhouse" {
+			return // SQLite walks an index
+		}
+		s := openAt(t, url(), len(migrations(store))).(*clickhouseStore)
+		if _, err := s.Migrate(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Write(t.Context(), oneDecision()); err != nil {
+			t.Fatal(err)
+		}
+		var line proto.ColStr
+		var plan strings.Builder
+		query := "EXPLAIN actions = 1 " + clickhouseRowsQuery(&RowQuery{Sources: []schemas.LabelSource{schemas.Analyst}})
+		err := s.read(t.Context(), query, proto.Results{{Name: "explain", Data: &line}}, func(rows int) error {
+			for i := range rows {
+				plan.WriteString(line.Row(i) + "\n")
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(plan.String(), "Read type: InOrder") || !strings.Contains(plan.String(), "Prefix sort description: tenant") {
+			t.Fatalf("the server sorts:\n%s", plan.String())
+		}
+	})
 }
