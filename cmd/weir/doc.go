@@ -1,3 +1,100 @@
 // Command weir scores a stream of payments: every payment in, one durable
 // decision out.
+//
+// This page is the tour of the architecture. Begin a change by reading the part
+// that it is about, and the doc.go of that package.
+//
+//	transactions ─┐                                       ┌─> alerts ──> desk ──> dispositions ─┐
+//	labels ───────┼─> step: decode fold score decide ──> decisions (the ledger)                 │
+//	models ───────┘        ^                              ├─> history (ClickHouse) ──> trainer ─┼─> models
+//	                       └──────── recovery ────────────┘                       labels <──────┘
+//
+// # One idea
+//
+// The ledger is the state. The topic decisions holds, in one total order, all
+// that changes what the next decision depends on: a decision for every source
+// record, and a short record where a label, a rate, a bundle or a gap took effect.
+// Memory, snapshots, SQLite and ClickHouse are folds of it and can be thrown away.
+// The step that makes decisions is a pure function, so whoever holds the ledger can
+// prove every bit of it.
+//
+// # From the bottom up
+//
+// schemas are the nouns: [schemas.Batch] holds decoded transactions as columns,
+// [schemas.Decision] is the ledger's record of one, [schemas.Facts] what is true of
+// a batch. It imports nothing of weir's.
+//
+// features/spec reads a feature spec, and features keeps exact rolling behaviour
+// in flat memory: [features.Engine.Step] turns rows into vectors,
+// [features.Engine.Fold] moves the same state from recorded rows. Aggregates are
+// integers, so that any path to the same set of events gives the same bits.
+//
+// scoring says operation by operation what a score is; scoring/cpu does that in
+// AVX2 assembly and in plain Go, to the same bits. A [scoring.Bundle] is a model
+// with all that is needed to serve it and to prove that it is served right.
+//
+// ingest/kafka is the log client. kafka-go dials, authenticates and keeps the
+// membership; record batches are read and written here without allocating. Its
+// [kafka.LedgerReader] is the one reader of the ledger, and [kafka.Chain] the rule
+// that makes exactly-once without Kafka transactions. ingest/broker is kfake with a
+// data folder, for a weir with nothing else installed.
+//
+// ingest/decode turns JSON into columns, strictly; ingest is the node: restore,
+// stand by, own. ingest/history keeps what the ledger said in ClickHouse or SQLite.
+// ingest/simulate is a bank to try weir on, and ingest/peer the service that a good
+// engineer writes in a day, to be measured against.
+//
+// trainer learns a model from rows and what became of them.
+//
+// This package wires these: main.go, command.go and commands.go are the frame, and
+// each command has a file of its name. service.go is what the long-running ones
+// share.
+//
+// # What happens to a payment
+//
+// A fetcher reads it with others of its partition and decodes it into a chunk. The
+// merger takes records of all partitions in the order of event time, as many as
+// are there, into one step. The decider moves the engine over them, scores all
+// vectors at once and appends one ledger record each. The publisher sends the step
+// as one record batch, acks=all, while the next step is decided; it counts as
+// decided when the answer's offset is the one that was expected. Then the follower
+// publishes the alert, if the decision calls for one, with its reasons.
+//
+// # What happens when a scorer dies
+//
+// The group gives the shard to a standby, which has folded the ledger all along.
+// It reads to the ledger's end, draws a new writer id, publishes again the alerts
+// above the mark that the ledger carries, and goes on after the last source offsets
+// that were decided. A batch of the dead one that arrives late extends a batch that
+// is no longer the last, and every reader drops it.
+//
+// # How to look into it
+//
+//	weir tail decisions      the ledger as JSON
+//	weir verify              every bit recomputed
+//	/metrics, /readyz        what a node says of itself; weir_halted names what a person has to mend
+//	go test ./ingest -run X  the whole program on the embedded broker, in one process
+//	make integration         the same on Apache Kafka and ClickHouse
+//
+// # Non-obvious
+//
+// An answer without the expected offset is no failure: the batch may be in the
+// log. The publisher reads the log from the last batch taken before it sends the
+// same bytes again, and never sends others.
+//
+// The embedded broker forgets to time out a member that dies between its join and
+// the answer; nobody decides any more, and every heartbeat is answered well. A
+// standby that sees records wait while the ledger stands still joins again.
+//
+// Kafka deletes by the records' own timestamps: a replay whose records carry the
+// event time of last year is deleted while it is written. weir then halts with the
+// offsets that are gone, and goes on only when told to accept the gap.
+//
+// Ranges of a group are given out by member id, so that a standby which joins can
+// take the shard from a healthy owner. The group's balancer is weir's own: whoever
+// holds the shard keeps it.
+//
+// Two partitions that are read side by side drift apart, and features shared
+// between them come out wrong on a replay: the merge is what makes a catch-up equal
+// to live, and a test fails where it is switched off.
 package main
