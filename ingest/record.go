@@ -20,7 +20,8 @@ type RecorderConfig struct {
 	// would make more and smaller parts in ClickHouse, which it has to merge;
 	// the default is 2 s.
 	Every time.Duration
-	// Poll is how often an idle recorder looks for more; the default is 200 ms.
+	// Poll is how often a recorder that has caught up looks for more. More often
+	// would not fill a block sooner; the default is 200 ms.
 	Poll time.Duration
 
 	Now     func() time.Time
@@ -121,6 +122,7 @@ func (r *Recorder) pause(ctx context.Context, d time.Duration) error {
 // session records from where the history is, until an error.
 func (r *Recorder) session(ctx context.Context) error {
 	r.tapes = r.tapes[:0]
+	r.set(func(s *RecorderStatus) { s.Reason = "behind the log" })
 	defer func() {
 		for _, t := range r.tapes {
 			t.close()
@@ -136,23 +138,24 @@ func (r *Recorder) session(ctx context.Context) error {
 		}
 		for p := range int32(t.Partitions) {
 			tape := &tape{recorder: r, stream: in.stream, topic: in.topic, partition: p}
-			r.tapes = append(r.tapes, tape)
 			if err := tape.begin(ctx); err != nil {
+				tape.close()
 				return err
 			}
+			r.tapes = append(r.tapes, tape)
 		}
 	}
 	for {
-		moved := false
+		caught := true
 		for _, t := range r.tapes {
-			m, err := t.step(ctx)
+			c, err := t.step(ctx)
 			if err != nil {
 				return err
 			}
-			moved = moved || m
+			caught = caught && c
 		}
-		r.report(!moved)
-		if !moved {
+		r.report(caught)
+		if caught {
 			if err := r.pause(ctx, r.Poll); err != nil {
 				return err
 			}
@@ -160,12 +163,14 @@ func (r *Recorder) session(ctx context.Context) error {
 	}
 }
 
-// report says where the recorder is; caught tells that nothing is left to read.
+// report says where the recorder is; caught tells that it came to the end of
+// every log.
 func (r *Recorder) report(caught bool) {
-	s := RecorderStatus{Ready: caught || r.Status().Ready}
-	if !s.Ready {
-		s.Reason = "behind the log"
+	s := r.Status()
+	if caught {
+		s.Ready, s.Reason = true, ""
 	}
+	s.Position, s.Lag = 0, 0
 	for _, t := range r.tapes {
 		if t.stream == history.Ledger {
 			s.Position += t.block.From
@@ -201,10 +206,23 @@ func (r *Recorder) try(ctx context.Context, call func() error) error {
 			r.Log.Warn("history does not answer; tried again until it does", "cause", err)
 			r.set(func(s *RecorderStatus) { s.Ready, s.Reason = false, err.Error() })
 		}
+		if r.away {
+			r.look(ctx)
+		}
 		if err := r.pause(ctx, backoff(attempt)); err != nil {
 			return err
 		}
 	}
+}
+
+// look keeps what is said of the lag true while nothing is written.
+func (r *Recorder) look(ctx context.Context) {
+	for _, t := range r.tapes {
+		if t.look(ctx) != nil {
+			return // the next reading of the log says why
+		}
+	}
+	r.report(false)
 }
 
 // A tape is one partition of one topic on its way into the history.
@@ -283,26 +301,22 @@ func (t *tape) onChain(ctx context.Context, at schemas.Anchor, start int64) erro
 }
 
 // step reads on, at most until the block is to be written, and writes it if it
-// is time to. It reports whether it did anything.
-func (t *tape) step(ctx context.Context) (moved bool, err error) {
-	for !t.full() {
+// is time to. It reports whether it came to the end of the log.
+func (t *tape) step(ctx context.Context) (caught bool, err error) {
+	for !t.full() && !caught {
 		more, err := t.read(ctx)
 		if err != nil {
-			return moved, fmt.Errorf("read %s partition %d: %w", t.topic, t.partition, err)
+			return false, fmt.Errorf("read %s partition %d: %w", t.topic, t.partition, err)
 		}
-		if !more {
-			break
-		}
-		if t.since.IsZero() {
+		if caught = !more; more && t.since.IsZero() {
 			t.since = t.recorder.Now()
 		}
-		moved = true
 	}
 	waited := !t.block.Empty() && t.until == 0 && t.recorder.Now().Sub(t.since) >= t.recorder.Every
-	if !t.full() && !waited {
-		return moved, nil
+	if t.full() || waited {
+		err = t.write(ctx)
 	}
-	return true, t.write(ctx)
+	return caught, err
 }
 
 // full reports whether the block ends here, whatever comes: where the history

@@ -14,7 +14,7 @@ import (
 //	weir_history_lag{stream,partition}       records in the log that are not in the history
 //	weir_history_blocks_total{stream}        blocks written
 //	weir_history_rows_total{stream}          records in them
-//	weir_history_retries_total               calls of the history that were tried again
+//	weir_history_retries_total               attempts that failed and were made again
 type RecorderMetrics struct {
 	Position, Lag *prometheus.GaugeVec
 	Blocks, Rows  *prometheus.CounterVec
@@ -34,7 +34,7 @@ func NewRecorderMetrics(r prometheus.Registerer) *RecorderMetrics {
 		Lag:      gauge("weir_history_lag", "Records in the log that are not in the history."),
 		Blocks:   counter("weir_history_blocks_total", "Blocks written into the history."),
 		Rows:     counter("weir_history_rows_total", "Records written into the history."),
-		Retries:  prometheus.NewCounter(prometheus.CounterOpts{Name: "weir_history_retries_total", Help: "Calls of the history that were tried again."}),
+		Retries:  prometheus.NewCounter(prometheus.CounterOpts{Name: "weir_history_retries_total", Help: "Attempts that failed and were made again."}),
 	}
 	r.MustRegister(m.Position, m.Lag, m.Blocks, m.Rows, m.Retries)
 	return m
