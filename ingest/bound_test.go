@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"errors"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -146,4 +147,61 @@ func TestReasonsOfHalts(t *testing.T) {
 	if got := haltReason(errors.New("x")); got != "error" {
 		t.Errorf("another error is named %s", got)
 	}
+}
+
+// TestALedgerThatCannotBeReadIsNamed has another writer extend the chain with
+// what no version writes, and with another spec, while a node decides. By the
+// chain both are taken, so the node must not go on as if they were not there.
+func TestALedgerThatCannotBeReadIsNamed(t *testing.T) {
+	decision := func(change func(d *schemas.Decision)) []byte {
+		d := schemas.Decision{Place: schemas.Place{Prev: -1}}
+		change(&d)
+		return schemas.AppendDecision(nil, &d)
+	}
+	for _, c := range []struct {
+		reason string
+		value  []byte
+		spec   byte
+	}{
+		{"ledger_unreadable", []byte{0xff, 0xff}, 0},
+		{"ledger_unreadable", decision(func(d *schemas.Decision) { d.Outcome = 200 }), 0},
+		{"ledger_unreadable", decision(func(d *schemas.Decision) { d.Reason = 250 }), 0},
+		{"ledger_unreadable", decision(func(d *schemas.Decision) { d.Features = make([]float32, 3) }), 0},
+		{"ledger_spec", decision(func(*schemas.Decision) {}), 1},
+	} {
+		w := newWorld(t, "payments", 2)
+		n := w.payments(200, 24, 2)
+		r := w.start(nil)
+		r.decided(n)
+		in := w.intruder(rand.New(rand.NewPCG(1, 1)))
+		w.must(in.catchUp(t.Context()))
+		facts := in.facts(1)
+		facts.Spec[0] ^= c.spec
+		w.must(in.send(t.Context(), &facts, [][]byte{c.value}))
+		w.sendAgain(3)
+		r.halted(c.reason)
+		r.stop()
+		r = w.start(nil)
+		r.halted(c.reason)
+		r.stop()
+	}
+}
+
+// TestATrimmedLedgerIsSavedByASnapshot deletes the beginning of the ledger while
+// the node that knows it runs: it says so, writes a snapshot, and all is well.
+func TestATrimmedLedgerIsSavedByASnapshot(t *testing.T) {
+	w := newWorld(t, "payments", 2)
+	n := w.payments(400, 25, 2)
+	r := w.start(func(c *Config) { c.WatchEvery = 5 * time.Millisecond })
+	r.decided(n)
+	w.trim(w.topics.Decisions, 0, 100)
+	r.halted("ledger_trimmed")
+	n += w.more(10)
+	r.decided(n)
+	r.until("is ready again", func(s Status) bool { return s.Ready && s.Owner && r.alarm("ledger_trimmed") == 0 })
+	r.stop()
+	r = w.start(nil)
+	n += w.more(10)
+	r.decided(n)
+	r.stop()
 }

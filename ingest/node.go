@@ -236,6 +236,8 @@ var haltReasons = []struct {
 	{"ledger_recreated", ErrLedgerRecreated},
 	{"ledger_trimmed", kafka.ErrTrimmed},
 	{"ledger_partitions", ErrLedgerPartitions},
+	{"ledger_unreadable", ErrUnreadable},
+	{"ledger_spec", ErrOtherSpec},
 	{"source_recreated", ErrSourceRecreated},
 	{"source_partitions", ErrSourcePartitions},
 	{"source_truncated", ErrSourceTruncated},

@@ -171,10 +171,10 @@ func (f *fold) take(b *kafka.LedgerBatch) error {
 		return nil
 	}
 	if b.Facts.Spec != f.state.Spec.Hash {
-		return fmt.Errorf("ledger offset %d was decided with spec %.8x, this is %.8x (%s)", b.Base, b.Facts.Spec, f.state.Spec.Hash, f.state.Spec.Name)
+		return fmt.Errorf("ledger offset %d was decided with spec %.8x, this is %.8x (%s): %w", b.Base, b.Facts.Spec, f.state.Spec.Hash, f.state.Spec.Name, ErrOtherSpec)
 	}
 	if err := f.folder.Fold(f.state, &b.Facts, b.Base, b.Values); err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrUnreadable, err)
 	}
 	mark := min(f.state.AlertsMark, f.state.DeadMark)
 	keep := f.pending[:0]

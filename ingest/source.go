@@ -21,6 +21,8 @@ var (
 	ErrSourceGone       = errors.New("source records were deleted before they were decided")
 	ErrGapRefused       = errors.New("the gap given up by hand is not what is missing")
 	ErrLedgerRecreated  = errors.New("the ledger was deleted and made again")
+	ErrUnreadable       = errors.New("the ledger holds what this version cannot read")
+	ErrOtherSpec        = errors.New("the ledger was decided with another spec")
 	ErrLedgerPartitions = errors.New("the ledger has another number of partitions than it began with")
 
 	// errNewPartitions ends a session, so that the next one reads them too.

@@ -258,7 +258,7 @@ func (w *world) verify() *Verifier {
 
 func (w *world) audit() *Verifier {
 	w.t.Helper()
-	v, err := VerifyLog(w.t.Context(), Audit{Log: w.log, Topics: w.topics, Spec: w.spec,
+	v, err := VerifyLog(w.t.Context(), Audit{Log: w.log, Topics: w.topics, Spec: w.spec, Tokens: w.tokens(),
 		Bundles: func(hash [32]byte) (*scoring.Bundle, scoring.Scorer, error) {
 			if hash != w.bundle.Hash {
 				return nil, nil, fmt.Errorf("no bundle %x", hash)

@@ -39,7 +39,7 @@ func (d *Decision) head(f *wireField) error {
 	case 5:
 		return within(f, uint64(NumOutcomes), "outcome", &d.Outcome)
 	case 6:
-		return within(f, 1<<16, "reason", &d.Reason)
+		return within(f, uint64(NumReasons), "reason", &d.Reason)
 	case 7:
 		return within(f, 1<<8, "flags", &d.Flags)
 	case 8:
