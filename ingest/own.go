@@ -155,8 +155,12 @@ func (o *owner) settle(ctx context.Context) {
 		case <-late:
 		}
 	}()
-	if o.unsaved > 0 && o.snapshot(ctx) != nil {
-		o.node.Log.Warn("stopped without a snapshot: the broker did not answer in time", "waited", settleMax)
+	_, err := o.quiesce(ctx)
+	if err == nil && o.unsaved > 0 {
+		err = o.snapshot(ctx)
+	}
+	if err != nil {
+		o.node.Log.Warn("stopped before all was acknowledged: the next start publishes it", "waited", settleMax)
 	}
 }
 
