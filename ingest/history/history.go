@@ -56,14 +56,16 @@ type Writer interface {
 
 // A Reader gives the history out. It may be used by many goroutines and while
 // the history is written. What it hands to fn is good until fn returns; an
-// error of fn ends the reading and is returned as it is.
+// error of fn ends the reading and is wrapped.
 type Reader interface {
 	// Batches calls fn with the batches of a shard's ledger, in its order, from
 	// the first one at or after an offset. ErrIncomplete is wrapped where
 	// records are missing.
 	Batches(ctx context.Context, shard int32, from int64, fn func(*Batch) error) error
 	// Rows calls fn with the vectors that q asks for, with their labels, ordered
-	// by tenant, then event time. Memory is bounded whatever their number.
+	// by tenant, then event time. Memory here is bounded whatever their number;
+	// ClickHouse holds the labels in its own. Of a block that is being written
+	// some rows may come and others not.
 	Rows(ctx context.Context, q RowQuery, fn func(*Chunk) error) error
 	// Counts counts what the history holds.
 	Counts(ctx context.Context) (Counts, error)

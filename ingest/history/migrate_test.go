@@ -191,3 +191,56 @@ func TestRowsAreMergedNotSorted(t *testing.T) {
 		}
 	})
 }
+
+// TestDoubledRowsAreReadOnce doubles every row, as a second recorder might: each
+// record is read once all the same, before the server merges the copies away.
+func TestDoubledRowsAreReadOnce(t *testing.T) {
+	eachURL(t, func(t *testing.T, url func() string, store string) {
+		if store != "clickhouse" {
+			return // its keys let nothing in twice
+		}
+		s := openAt(t, url(), len(migrations(store))).(*clickhouseStore)
+		if _, err := s.Migrate(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b := oneDecision()
+		var values [][]byte
+		for i := range int64(100) {
+			d := schemas.Decision{Place: schemas.Place{Offset: 1 + i, Prev: i}, Features: []float32{1}, Tx: schemas.Transaction{Time: 1_750_000_000_000 + i/3}}
+			d.Text[schemas.ID] = []byte{byte(i)}
+			values = append(values, schemas.AppendDecision(nil, &d),
+				schemas.AppendLabelEntry(nil, &schemas.Label{TxID: []byte{byte(i)}, Source: schemas.Analyst, Verdict: schemas.LabelFraud, Version: 1}))
+		}
+		f := schemas.Facts{ID: schemas.BatchID{Writer: 1, Sequence: 2}, Records: uint32(len(values))}
+		b.AddBatch(1, 1, &f, values)
+		if err := s.Write(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+		for _, table := range []string{"decisions", "entries", "labels", "batches"} {
+			if err := s.exec(t.Context(), "SYSTEM STOP MERGES {db}."+table); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.exec(t.Context(), "INSERT INTO {db}."+table+" SELECT * FROM {db}."+table+" SETTINGS insert_deduplicate = 0"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c, err := s.Counts(t.Context())
+		if err != nil || c.Decisions != 202 || c.Final != 101 || c.Batches != 2 || c.Entries != 100 || c.Labels != 100 {
+			t.Fatalf("counts are %+v, %v", c, err)
+		}
+		records, rows, frauds := 0, 0, 0
+		if err := s.Batches(t.Context(), 0, 0, func(b *Batch) error { records += len(b.Values); return nil }); err != nil || records != 201 {
+			t.Fatalf("%d records, %v", records, err)
+		}
+		err = s.Rows(t.Context(), RowQuery{AsOf: 1, Sources: []schemas.LabelSource{schemas.Analyst}}, func(c *Chunk) error {
+			rows += c.Len()
+			for _, v := range c.Label {
+				frauds += int(v) / int(schemas.LabelFraud)
+			}
+			return nil
+		})
+		if err != nil || rows != 100 || frauds != 100 {
+			t.Fatalf("%d rows, %d of them frauds, %v", rows, frauds, err)
+		}
+	})
+}
