@@ -156,7 +156,7 @@ func (w *audit) trace(ctx context.Context, offset int64) error {
 	case schemas.EntryRate:
 		return w.match(ctx, Rates, e.Rate.Partition, e.Rate.Offset, offset)
 	case schemas.EntryGap:
-		if o := w.origin(Transactions, e.Gap.Partition); o != nil {
+		if o := w.origin(gapClass(&e.Gap), e.Gap.Partition); o != nil {
 			// Whoever gives up what is still there loses it.
 			if err := w.drain(ctx, o, e.Gap.To+1); err != nil {
 				return err

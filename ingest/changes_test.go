@@ -234,3 +234,51 @@ func TestANewPartitionIsTakenInByHand(t *testing.T) {
 		t.Fatalf("%+v", v.Report)
 	}
 }
+
+// TestLabelsAndRatesThatAreGoneAreGivenUpByHand deletes labels and rates before
+// they were taken.
+func TestLabelsAndRatesThatAreGoneAreGivenUpByHand(t *testing.T) {
+	for name, topic := range map[string]func(w *world) string{
+		"labels": func(w *world) string { return w.topics.Labels }, "rates": func(w *world) string { return w.topics.Rates }} {
+		w := newWorld(t, "payments", 1)
+		n := w.payments(400, 26, 1)
+		w.runUntil(n, watchful)
+		// What comes next is a step whose facts say how far labels and rates are.
+		n += w.more(5)
+		w.runUntil(n, watchful)
+		b := w.batches()
+		last := b[len(b)-1].facts
+		next := map[string]int64{"labels": last.Labels[0].Offset, "rates": last.Rates[0].Offset}[name] + 1
+		_, end := w.ends(topic(w), 0)
+		var f feed
+		for range 4 + next + 4 - end {
+			f.add([]byte(`{"not":"one"}`), 1)
+		}
+		f.send(w, topic(w), 0)
+		w.trim(topic(w), 0, next+4)
+		r := w.start(watchful)
+		r.halted("source_gone")
+		r.stop()
+		for _, wrong := range []schemas.Gap{{Partition: 0, From: next, To: next + 3}, {From: next, To: next + 2, Topic: []byte(name)}} {
+			r = w.start(func(c *Config) { watchful(c); c.AcceptGaps = []schemas.Gap{wrong} })
+			if len(wrong.Topic) > 0 || wrong.To >= n {
+				r.halted("gap_refused")
+			} else {
+				r.halted("source_gone")
+			}
+			r.stop()
+		}
+		for range 2 {
+			r = w.start(func(c *Config) {
+				watchful(c)
+				c.AcceptGaps = []schemas.Gap{{From: next, To: next + 3, By: []byte("me"), Topic: []byte(name)}}
+			})
+			n += w.more(5)
+			r.decided(n)
+			r.stop()
+		}
+		if v := w.verify(); v.Report.Gaps != 4 {
+			t.Fatalf("%+v", v.Report)
+		}
+	}
+}

@@ -56,8 +56,8 @@ func (n *Node) look(ctx context.Context) (*view, error) {
 	return v, nil
 }
 
-// check compares what is there with what the state has taken. Where records of
-// the source are missing, it returns the accepted gaps that say so, to be
+// check compares what is there with what the state has taken. Where records are
+// missing, it returns the accepted gaps that say so, to be
 // written into the ledger; without them, or with others, it is an error.
 func (v *view) check(s *State, accepted []schemas.Gap) (gaps []schemas.Gap, err error) {
 	t := v.topics[Transactions]
@@ -68,21 +68,30 @@ func (v *view) check(s *State, accepted []schemas.Gap) (gaps []schemas.Gap, err 
 	if s.Genesis {
 		known = len(s.Progress[Transactions])
 	}
-	for p := range int32(t.Partitions) {
-		next := s.next(Transactions, p)
-		missing := schemas.Gap{Partition: p, From: next, To: max(next, v.starts[Transactions][p]) - 1}
-		if !s.Genesis {
-			missing.From = missing.To + 1 // a ledger begins with what there is
-		}
-		gap, err := fit(missing, accepted, int(p) >= known)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", t.Name, err)
-		}
-		if gap != nil {
-			gaps = append(gaps, *gap)
+	for class, t := range v.topics {
+		for p := range int32(t.Partitions) {
+			missing := v.missing(s, Class(class), p)
+			gap, err := fit(missing, accepted, Class(class) == Transactions && int(p) >= known)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", t.Name, err)
+			}
+			if gap != nil {
+				gaps = append(gaps, *gap)
+			}
 		}
 	}
 	return gaps, v.checkEnds(s)
+}
+
+// missing returns what was deleted of a partition before it was taken. A ledger
+// begins with what there is, and so do labels and rates.
+func (v *view) missing(s *State, c Class, p int32) schemas.Gap {
+	next := s.next(c, p)
+	g := schemas.Gap{Partition: p, From: next, To: max(next, v.starts[c][p]) - 1, Topic: []byte(topicName(c))}
+	if c == Transactions && !s.Genesis || c != Transactions && next == 0 {
+		g.From = g.To + 1
+	}
+	return g
 }
 
 // fit returns the accepted gap that gives up exactly what is missing, nil where
@@ -92,36 +101,35 @@ func fit(missing schemas.Gap, accepted []schemas.Gap, unknown bool) (*schemas.Ga
 	for i := range accepted {
 		g := &accepted[i]
 		switch {
-		case g.Partition != missing.Partition:
+		case g.Partition != missing.Partition || gapClass(g) != gapClass(&missing):
 		case g.From == missing.From && g.To == missing.To && (unknown || g.To >= g.From):
 			return g, nil
 		case g.To >= missing.From:
 			return nil, fmt.Errorf("partition %d: %d to %d were given up, %d to %d are missing: %w", g.Partition, g.From, g.To, missing.From, missing.To, ErrGapRefused)
 		}
 	}
+	flag := fmt.Sprintf("--accept-gap %d:%d-%d", missing.Partition, missing.From, missing.To)
+	if len(missing.Topic) > 0 {
+		flag = fmt.Sprintf("--accept-gap %s/%d:%d-%d", missing.Topic, missing.Partition, missing.From, missing.To)
+	}
 	switch {
 	case unknown:
-		return nil, fmt.Errorf("partition %d is not in the ledger; --accept-gap %d:%d-%d takes it in: %w", missing.Partition, missing.Partition, missing.From, missing.To, ErrSourcePartitions)
+		return nil, fmt.Errorf("partition %d is not in the ledger; %s takes it in: %w", missing.Partition, flag, ErrSourcePartitions)
 	case missing.To >= missing.From:
-		return nil, fmt.Errorf("partition %d: offsets %d to %d; --accept-gap %d:%d-%d gives them up: %w", missing.Partition, missing.From, missing.To, missing.Partition, missing.From, missing.To, ErrSourceGone)
+		return nil, fmt.Errorf("partition %d: offsets %d to %d; %s gives them up: %w", missing.Partition, missing.From, missing.To, flag, ErrSourceGone)
 	}
 	return nil, nil
 }
 
-// checkEnds sees that no topic ends before what was taken of it, and that what
-// comes next of labels and rates is there.
+// checkEnds sees that no topic ends before what was taken of it.
 func (v *view) checkEnds(s *State) error {
 	for class, t := range v.topics {
 		if known := len(s.Progress[class]); t.Partitions < known {
 			return fmt.Errorf("%s has %d partitions, the ledger knows %d: %w", t.Name, t.Partitions, known, ErrSourcePartitions)
 		}
 		for p := range int32(t.Partitions) {
-			next, start, end := s.next(Class(class), p), v.starts[class][p], v.ends[class][p]
-			switch {
-			case next > end:
+			if next, end := s.next(Class(class), p), v.ends[class][p]; next > end {
 				return fmt.Errorf("%s partition %d ends at %d where %d is next: %w", t.Name, p, end, next, ErrSourceTruncated)
-			case Class(class) != Transactions && next > 0 && next < start:
-				return fmt.Errorf("%s partition %d begins at %d where %d is next: %w", t.Name, p, start, next, ErrSourceGone)
 			}
 		}
 	}

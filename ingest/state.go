@@ -139,9 +139,19 @@ func (s *State) applyRate(r *schemas.Rate) {
 
 // applyGap folds a gap that an operator wrote: its records are passed over.
 func (s *State) applyGap(g *schemas.Gap) {
-	at := s.At(Transactions, g.Partition)
+	at := s.At(gapClass(g), g.Partition)
 	at.Offset = max(at.Offset, g.To)
 	s.Counts.Gaps += g.To - g.From + 1
+}
+
+// gapClass returns the class of the records that a gap gives up.
+func gapClass(g *schemas.Gap) Class {
+	for c := range numClasses {
+		if name := topicName(c); name != "" && name == string(g.Topic) {
+			return c
+		}
+	}
+	return Transactions
 }
 
 // applyGenesis folds the first record of the ledger.

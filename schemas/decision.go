@@ -119,12 +119,13 @@ type BundleTaken struct {
 	Offset int64 // of the slot record in models; -1 where the bundle came from a file
 }
 
-// Gap says that the source records FROM..TO (inclusive) of a partition are not
-// in the ledger, and who said so.
+// Gap says that the records FROM..TO (inclusive) of a partition are not in the
+// ledger, and who said so.
 type Gap struct {
 	Partition int32
 	From, To  int64
 	By        []byte
+	Topic     []byte // "labels" or "rates"; empty is the source
 }
 
 // Genesis is the first record of a ledger.

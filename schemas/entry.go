@@ -126,6 +126,7 @@ func AppendGapEntry(dst []byte, g *Gap) []byte {
 	dst = appendUint(dst, 2, uint64(g.From))
 	dst = appendUint(dst, 3, uint64(g.To))
 	dst = appendBytes(dst, 4, g.By)
+	dst = appendBytes(dst, 5, g.Topic)
 	return shut(dst, from)
 }
 

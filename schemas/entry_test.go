@@ -85,7 +85,7 @@ func appendRandom(dst []byte, r *rand.Rand, kind EntryKind) []byte {
 	case EntryBundle:
 		return AppendBundleEntry(dst, &BundleTaken{Slot: []byte("champion"), Hash: [32]byte{byte(r.IntN(2))}, Offset: r.Int64N(3) - 1})
 	case EntryGap:
-		return AppendGapEntry(dst, &Gap{Partition: 3, From: r.Int64(), To: r.Int64(), By: randomText(r)})
+		return AppendGapEntry(dst, &Gap{Partition: 3, From: r.Int64(), To: r.Int64(), By: randomText(r), Topic: randomText(r)})
 	}
 	return AppendGenesisEntry(dst, &Genesis{TopicID: [16]byte{byte(r.IntN(2))}, Topic: randomText(r),
 		Start: []Position{{1, 2}, {3, r.Int64()}, {}}})

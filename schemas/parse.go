@@ -209,6 +209,8 @@ func (g *Gap) field(f wireField) error {
 		g.To = int64(f.n)
 	case 4:
 		g.By = f.b
+	case 5:
+		g.Topic = f.b
 	}
 	return nil
 }

@@ -24,6 +24,9 @@ func entryFields(line map[string]any, e *schemas.Entry) {
 	case schemas.EntryGap:
 		g := &e.Gap
 		line["gap"] = map[string]any{"partition": g.Partition, "from": g.From, "to": g.To, "by": string(g.By)}
+		if len(g.Topic) > 0 {
+			line["gap"].(map[string]any)["topic"] = string(g.Topic)
+		}
 	case schemas.EntryGenesis:
 		line["genesis"] = map[string]any{"topic": string(e.Genesis.Topic), "topic_id": fmt.Sprintf("%x", e.Genesis.TopicID), "start": e.Genesis.Start}
 	}
