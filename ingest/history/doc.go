@@ -29,12 +29,14 @@
 // A decision is kept as columns and its record is made again from them. Where
 // that would not give the same bytes (fields that a newer weir wrote, numbers
 // that a column cannot hold), the record is kept beside its columns. What is no
-// decision is kept as it is.
+// decision is kept as it is, and so is a record that this weir cannot read, under
+// kind 0.
 //
 // # Limits
 //
 // A block is full at [BlockRecords] records or [BlockBytes] bytes. One writer a
-// database. Times are ms since the Unix epoch, in UTC.
+// database. In ClickHouse the tables are those of one server, not replicated.
+// Times are ms since the Unix epoch, in UTC.
 //
 // What it does not do: read the log, retry a write (the recorder does; [Classify]
 // says whether to), delete old rows.

@@ -177,7 +177,7 @@ func (l *ledger) anyDecision() *schemas.Decision {
 	}
 	whole := func() int64 { return int64(l.r.Uint64()) >> l.r.IntN(64) }
 	d := &schemas.Decision{Place: l.place(), Tenant: []byte("bank"), PrevCard: text(),
-		Verdict: schemas.Verdict{Outcome: schemas.Outcome(l.r.IntN(int(schemas.NumOutcomes))), Reason: schemas.Reason(l.r.IntN(1 << 16)), Flags: schemas.Flags(l.r.IntN(256))},
+		Verdict: schemas.Verdict{Outcome: schemas.Outcome(l.r.IntN(int(schemas.NumOutcomes))), Reason: schemas.Reason(l.r.IntN(int(schemas.NumReasons))), Flags: schemas.Flags(l.r.IntN(256))},
 		Tx: schemas.Transaction{Time: 1_750_000_000_000 + whole()%10_000_000_000, Amount: whole(), AmountBase: whole(),
 			Type: schemas.TxType(l.r.IntN(int(schemas.NumTxTypes))), Status: schemas.Status(l.r.IntN(int(schemas.NumStatuses)))},
 		Features: make([]float32, l.r.IntN(5)), Score: f32(), Prob: f32(), Threshold: f32(), Rank: f32(), ReviewProb: f32(), ChallengerScore: f32(),

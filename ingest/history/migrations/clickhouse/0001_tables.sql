@@ -1,9 +1,13 @@
+-- What was acknowledged must be on the disk before progress says so: a block
+-- that a machine's fall took back would never be written again. Hence fsync.
+
 -- Streams and where they are written to. A row with done = 0 says that a block
 -- up to next was begun; one with done = 1 that it is whole.
 CREATE TABLE IF NOT EXISTS {db}.progress (
   stream LowCardinality(String), part Int32, done UInt8, next Int64,
   head_writer UInt64, head_sequence UInt64, written DateTime('UTC') DEFAULT now()
-) ENGINE = ReplacingMergeTree(next) ORDER BY (stream, part, done);
+) ENGINE = ReplacingMergeTree(next) ORDER BY (stream, part, done)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 
 -- event_ms is the event's time, or that of the Kafka record where it has none.
 CREATE TABLE IF NOT EXISTS {db}.decisions (
@@ -49,12 +53,12 @@ CREATE TABLE IF NOT EXISTS {db}.decisions (
 ) ENGINE = ReplacingMergeTree
 PARTITION BY toYYYYMM(fromUnixTimestamp64Milli(event_ms, 'UTC'))
 ORDER BY (tenant, event_ms, source, source_partition, source_offset)
-SETTINGS non_replicated_deduplication_window = 10000;
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1;
 
 CREATE TABLE IF NOT EXISTS {db}.entries (
   shard Int32, ledger_offset Int64, kind UInt8, value String CODEC(ZSTD(1))
 ) ENGINE = ReplacingMergeTree ORDER BY (shard, ledger_offset)
-SETTINGS non_replicated_deduplication_window = 1000;
+SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1;
 
 CREATE TABLE IF NOT EXISTS {db}.batches (
   shard Int32, base Int64, records Int64, written_ms Int64,
@@ -62,21 +66,21 @@ CREATE TABLE IF NOT EXISTS {db}.batches (
   bundle FixedString(32) CODEC(ZSTD(1)), spec FixedString(32) CODEC(ZSTD(1)), engine FixedString(32) CODEC(ZSTD(1)),
   facts String CODEC(ZSTD(1))
 ) ENGINE = ReplacingMergeTree ORDER BY (shard, base)
-SETTINGS non_replicated_deduplication_window = 1000;
+SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1;
 
 CREATE TABLE IF NOT EXISTS {db}.labels (
   tx_id String CODEC(ZSTD(1)), source UInt8, version UInt32, shard Int32, ledger_offset Int64,
   known_ms Int64, verdict UInt8, fraud_type LowCardinality(String),
   selected LowCardinality(String), selected_probability Float32
 ) ENGINE = ReplacingMergeTree ORDER BY (tx_id, source, version, shard, ledger_offset)
-SETTINGS non_replicated_deduplication_window = 1000;
+SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1;
 
 CREATE TABLE IF NOT EXISTS {db}.alerts (
   id String, part Int32, topic_offset Int64, written_ms Int64, value String CODEC(ZSTD(1))
 ) ENGINE = ReplacingMergeTree ORDER BY (part, topic_offset)
-SETTINGS non_replicated_deduplication_window = 1000;
+SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1;
 
 CREATE TABLE IF NOT EXISTS {db}.dispositions (
   id String, part Int32, topic_offset Int64, written_ms Int64, value String CODEC(ZSTD(1))
 ) ENGINE = ReplacingMergeTree ORDER BY (part, topic_offset)
-SETTINGS non_replicated_deduplication_window = 1000;
+SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1;
