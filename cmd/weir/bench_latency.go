@@ -95,7 +95,7 @@ func (b *latencyBench) run(ctx context.Context, e *env, _ []string) error {
 		return err
 	}
 	cfg := benchBank(b.customers, b.rate)
-	bundle, err := bankBundle(cfg, 256, 256)
+	bundle, err := bankBundle(cfg, int(b.rate*b.warm), 256, 256)
 	if err != nil {
 		return err
 	}

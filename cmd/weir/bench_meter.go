@@ -18,6 +18,7 @@ type usage struct {
 	Seconds    float64 `json:"seconds"`
 	CPUSeconds float64 `json:"cpu_seconds"`
 	Mallocs    uint64  `json:"mallocs"`
+	Alerts     int64   `json:"alerts"`
 	RSS        int64   `json:"rss_bytes"` // the most there was
 }
 
@@ -34,7 +35,8 @@ func (u usage) String() string {
 type meter struct {
 	warm, until int64
 	window      time.Duration
-	profile     string // file for a CPU profile of the window; empty for none
+	profile     string       // file for a CPU profile of the window; empty for none
+	alerts      func() int64 // how many there are; nil for a service that has none
 
 	n       int64
 	started time.Time
@@ -73,6 +75,9 @@ func (m *meter) begin() {
 	}
 	m.begun = usageNow()
 	m.begun.Records = m.n
+	if m.alerts != nil {
+		m.begun.Alerts = m.alerts()
+	}
 	m.started = time.Now()
 }
 
@@ -86,6 +91,9 @@ func (m *meter) end() {
 	}
 	m.result = usage{Records: m.n - m.begun.Records, Seconds: took.Seconds(), CPUSeconds: now.CPUSeconds - m.begun.CPUSeconds,
 		Mallocs: now.Mallocs - m.begun.Mallocs, RSS: now.RSS}
+	if m.alerts != nil {
+		m.result.Alerts = m.alerts() - m.begun.Alerts
+	}
 	close(m.done)
 }
 

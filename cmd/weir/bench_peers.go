@@ -2,14 +2,11 @@ package main
 
 import (
 	"context"
-	"crypto/ed25519"
-	"encoding/hex"
 	"encoding/json"
 	"flag"
 	"fmt"
 	"math"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 
@@ -20,7 +17,6 @@ import (
 	"github.com/weir-risk/weir/schemas"
 	"github.com/weir-risk/weir/scoring"
 	"github.com/weir-risk/weir/scoring/cpu"
-	"github.com/weir-risk/weir/trainer"
 )
 
 var benchPeers = &command{
@@ -151,7 +147,7 @@ func (b *peersBench) prepare(e *env, folder string) (err error) {
 		return err
 	}
 	x := b.fold()
-	bundle, err := benchBundle(b.spec, x, 64, 64)
+	bundle, err := benchBundle(b.spec, x, 0, 64, 64)
 	if err != nil {
 		return err
 	}
@@ -310,59 +306,4 @@ func readPeer(ctx context.Context, log *kafka.Client, topics schemas.Topics, f f
 			return err
 		}
 	}
-}
-
-// benchBundle makes a bundle with a network that nobody trained, whose inputs
-// are centred and scaled by the rows of x, so that no feature is hidden by the
-// bounds of another.
-func benchBundle(s *spec.Spec, x []float32, hidden ...int) (*scoring.Bundle, error) {
-	width := len(s.Features)
-	names := make([]string, width)
-	for i := range names {
-		names[i] = s.Features[i].Name
-	}
-	model := trainer.RandomModel(1, append(append([]int{width}, hidden...), 1)...)
-	for c := range model.Inputs {
-		var n, sum, squares float64
-		for i := c; i < len(x); i += width {
-			if v := float64(x[i]); v == v {
-				n, sum, squares = n+1, sum+v, squares+v*v
-			}
-		}
-		if n > 0 {
-			mean := sum / n
-			model.Inputs[c].Mean = float32(mean)
-			model.Inputs[c].Inv = float32(1 / max(math.Sqrt(max(squares/n-mean*mean, 0)), 1e-3))
-		}
-	}
-	b := &scoring.Bundle{Name: "bench", Spec: scoring.SpecText{Name: s.Name, Text: s.Text, Hash: s.Hash}, Features: names, Model: model,
-		Calibration: scoring.Calibration{A: 1, B: 1},
-		Policy:      scoring.Policy{Review: 0.999, Block: 0.9999, Explore: 0.001, ExploreKey: [16]byte{1}}}
-	scorer, err := cpu.New(model)
-	if err != nil {
-		return nil, err
-	}
-	rows := x[:min(len(x), 16*width)]
-	if len(rows) == 0 {
-		rows = make([]float32, 16*width)
-	}
-	return b, b.SetSelfTest(scorer, scoring.Matrix{Data: rows, Rows: len(rows) / width, Cols: width})
-}
-
-// sealBundle writes a bundle into a folder, and returns the file and the key
-// that it is signed with.
-func sealBundle(folder string, b *scoring.Bundle) (file, trust string, err error) {
-	public, key, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		return "", "", fmt.Errorf("make a key: %w", err)
-	}
-	data, _, err := trainer.Seal(b, key)
-	if err != nil {
-		return "", "", err
-	}
-	file = filepath.Join(folder, "bench.bundle")
-	if err := os.WriteFile(file, data, 0o600); err != nil {
-		return "", "", fmt.Errorf("write bundle: %w", err)
-	}
-	return file, hex.EncodeToString(public), nil
 }

@@ -153,6 +153,7 @@ func (r *benchWork) score(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
+	r.meter.alerts = func() int64 { return n.Status().Counts.Alerts }
 	return r.measure(ctx, e, n.Run)
 }
 
