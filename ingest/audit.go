@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/weir-risk/weir/features"
 	"github.com/weir-risk/weir/features/spec"
@@ -116,32 +117,81 @@ func (w *audit) progress(n int64) {
 func (w *audit) ledger(ctx context.Context, end int64) error {
 	r := kafka.NewLedgerReader(w.Log, w.Topics.Decisions, 0, schemas.Anchor{})
 	defer r.Close()
-	for r.Position() < end {
+	for {
 		b, err := r.Next(ctx, end)
 		if err != nil {
 			return fmt.Errorf("read %s: %w", w.Topics.Decisions, err)
 		}
 		if b == nil {
-			break
-		}
-		w.progress(int64(len(b.Values)))
-		if !b.Taken {
-			w.v.Dropped()
-			continue
-		}
-		for i, value := range b.Values {
-			if schemas.ParseEntry(value, &w.entry) != nil {
-				continue // the verifier says so
-			}
-			if err := w.trace(ctx, b.Base+int64(i)); err != nil {
+			more, err := w.more(ctx, end)
+			if more == end || err != nil {
 				return err
 			}
+			end = more
+			continue
 		}
-		if err := w.v.Batch(&b.Facts, b.Base, b.Values); err != nil {
+		if err := w.batch(ctx, b); err != nil {
 			return err
 		}
 	}
-	return nil
+}
+
+// more returns where the ledger ends once there is more of it. A scorer that
+// runs beside the verification may be about to decide what the source held when
+// it began: as long as such a record is not decided, and the ledger grows, it is
+// waited for.
+func (w *audit) more(ctx context.Context, end int64) (int64, error) {
+	for range waitsMax {
+		behind := false
+		for _, o := range w.origins[Transactions] {
+			r, err := o.peek(ctx, o.end)
+			if err != nil {
+				return end, err
+			}
+			behind = behind || r != nil
+		}
+		if !behind {
+			return end, nil
+		}
+		// The broker answers as soon as there is something.
+		_, _, err := w.Log.Fetch(ctx, kafka.FetchRequest{Topic: w.Topics.Decisions, Offset: end, MaxWait: waitMax, MinBytes: 1, MaxBytes: 1}, nil)
+		if err != nil {
+			return end, fmt.Errorf("read %s: %w", w.Topics.Decisions, err)
+		}
+		_, stop, err := w.Log.Offsets(ctx, w.Topics.Decisions, 0)
+		if err != nil {
+			return end, fmt.Errorf("look up the ends of %s: %w", w.Topics.Decisions, err)
+		}
+		if stop > end {
+			return stop, nil
+		}
+	}
+	return end, nil
+}
+
+// A verification waits so often and so long for a decision that is due: a step
+// takes milliseconds, and a broker's hiccup less than a second.
+const (
+	waitsMax = 8
+	waitMax  = 250 * time.Millisecond
+)
+
+// batch verifies one batch of the ledger.
+func (w *audit) batch(ctx context.Context, b *kafka.LedgerBatch) error {
+	w.progress(int64(len(b.Values)))
+	if !b.Taken {
+		w.v.Dropped()
+		return nil
+	}
+	for i, value := range b.Values {
+		if schemas.ParseEntry(value, &w.entry) != nil {
+			continue // the verifier says so
+		}
+		if err := w.trace(ctx, b.Base+int64(i)); err != nil {
+			return err
+		}
+	}
+	return w.v.Batch(&b.Facts, b.Base, b.Values)
 }
 
 // trace finds the record that a ledger record, which is in w.entry, was made of,

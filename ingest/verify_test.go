@@ -229,3 +229,22 @@ func (w *world) write(f *forger) {
 		at = schemas.Anchor{Offset: base + int64(facts.Records), Head: facts.ID}
 	}
 }
+
+// TestVerificationBesideAScorer verifies again and again while a node decides.
+func TestVerificationBesideAScorer(t *testing.T) {
+	w := newWorld(t, "payments", 2)
+	n := w.payments(3000, 27, 2)
+	r := w.start(func(c *Config) { c.RowsMax = 50 })
+	r.until("begins", func(s Status) bool { return s.Counts.Decisions() > 0 })
+	for done := false; !done; {
+		done = r.node.Status().Counts.Decisions() >= n
+		if v := w.verify(); v.Report.SourceRecords < n {
+			t.Fatalf("%+v", v.Report)
+		}
+		if !done {
+			w.sendAgain(3)
+			n += 3
+		}
+	}
+	r.stop()
+}
