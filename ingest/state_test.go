@@ -32,7 +32,7 @@ func TestStateIsAFunctionOfTheLedger(t *testing.T) {
 	_, end := w.ends(w.topics.Decisions, 0)
 	whole := w.foldAll(end)
 	sameState(t, "the standby", standby.stop(end), whole)
-	if c := whole.Counts; c.Labels == 0 || c.Outcomes[schemas.Duplicate] < 200 || whole.Rates.Len() == 0 {
+	if c := whole.Counts; c.Labels == 0 || c.Outcomes[schemas.Duplicate] < 50 || whole.Rates.Len() == 0 {
 		t.Fatalf("the stream is not what it should be: %+v", c)
 	}
 	late := 0
