@@ -120,7 +120,7 @@ func (w *crashWorld) load(n int, partitions int, runs ...string) {
 			w.t.Fatal(err)
 		}
 		for f.total < int64(n) {
-			f.draw(min(2000, n-int(f.total)))
+			f.drawHour(min(2000, n-int(f.total)))
 			if err := f.flush(ctx); err != nil {
 				w.t.Fatal(err)
 			}

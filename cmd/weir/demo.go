@@ -171,7 +171,7 @@ func (d *demo) pay(ctx context.Context) error {
 	expected := int64(cfg.Rate() * 86400 * float64(d.past) * 1.05)
 	decided := func() int64 { return d.node.Status().Counts.Decisions() }
 	for bank.Now() < end {
-		d.feed.draw(1000)
+		d.feed.drawHour(1000)
 		if err := d.feed.flush(ctx); err != nil {
 			return err
 		}

@@ -154,7 +154,6 @@ func TestFeaturesFailure(t *testing.T) {
 	call(t, "features", "--spec", spec, "--label-column", "x", input).fails(t, exitFailed, `no column "x"`, "who.customer")
 	call(t, "features", "--spec", spec, input+"x").fails(t, exitFailed, "in.csvx")
 	call(t, "features", "--spec", "nothing", input).fails(t, exitFailed, "handbook")
-	call(t, "features", "--spec", "payments", input).fails(t, exitUsage, "WEIR_TOKEN_KEY")
 	call(t, "features", "--spec", spec, file(t, "x.csv", "id,time\n1,2\n")).fails(t, exitFailed, `no column "amount"`)
 	call(t, "features", "--spec", spec, "--labels", file(t, "l.jsonl", "\n{}\n"), input).fails(t, exitFailed, "l.jsonl:2: ", "tx_id")
 	call(t, "features", "--spec", spec, "--rates", file(t, "r.jsonl", "{}\n"), input).fails(t, exitFailed, "r.jsonl:1: ", "currency")

@@ -61,6 +61,25 @@ func (f *feed) rates(ctx context.Context, cfg *simulate.Config) error {
 	return f.send(ctx, f.topics.Rates, 0, &w)
 }
 
+// drawSpan is how much of the bank's time is drawn at once, ms. Partitions are
+// sent one after another, and a reader that does not lag sees them as far apart:
+// beyond the spec's late_max that would be late.
+const drawSpan = 3_600_000
+
+// drawHour takes up to n transactions from the bank, no more than an hour of its
+// time, and reports whether there are more.
+func (f *feed) drawHour(n int) bool {
+	if n == 0 || !f.draw(1) {
+		return n == 0
+	}
+	for first := f.bank.Now(); n > 1 && f.bank.Now()-first < drawSpan; n-- {
+		if !f.draw(1) {
+			return false
+		}
+	}
+	return true
+}
+
 // draw takes n transactions from the bank and reports whether there are more.
 func (f *feed) draw(n int) bool {
 	for range n {

@@ -35,27 +35,13 @@ type deployment struct {
 	check  uint64           // tells the key without telling it
 }
 
-// load reads the keys. Where none is named it is made in the file made, unless
-// that is empty.
+// load reads the keys. Where none is named it is made in the file made; where
+// that is empty too, the key is a passing one: features and models do not depend
+// on it, and no token leaves the program.
 func (t *tokenFlags) load(e *env, made string) (*deployment, error) {
-	text, ok := e.lookup("WEIR_TOKEN_KEY")
-	from := "WEIR_TOKEN_KEY"
-	name := t.key
-	if name == "" && !ok {
-		if made == "" {
-			return nil, usagef("--token-key-file or WEIR_TOKEN_KEY: the spec has secret fields, and tokens of them need a key")
-		}
-		if err := makeTokenKey(made); err != nil {
-			return nil, err
-		}
-		name = made
-	}
-	if name != "" {
-		b, err := readSecret(name)
-		if err != nil {
-			return nil, err
-		}
-		text, from = string(b), name
+	text, from, err := t.text(e, made)
+	if err != nil {
+		return nil, err
 	}
 	key, err := decode.ParseKey(text)
 	if err != nil {
@@ -80,6 +66,32 @@ func (t *tokenFlags) load(e *env, made string) (*deployment, error) {
 	copy(d.engine.Key[:], derive(key.Secret, "weir engine"))
 	d.check = binary.BigEndian.Uint64(derive(key.Secret, "weir check"))
 	return d, nil
+}
+
+// text returns the key as it is written, and where it is from.
+func (t *tokenFlags) text(e *env, made string) (text, from string, err error) {
+	name := t.key
+	if name == "" {
+		if text, ok := e.lookup("WEIR_TOKEN_KEY"); ok {
+			return text, "WEIR_TOKEN_KEY", nil
+		}
+		if made == "" {
+			return newTokenKey(), "memory", nil
+		}
+		if err := makeTokenKey(made); err != nil {
+			return "", "", err
+		}
+		name = made
+	}
+	b, err := readSecret(name)
+	return string(b), name, err
+}
+
+// newTokenKey draws a key.
+func newTokenKey() string {
+	var secret [32]byte
+	_, _ = rand.Read(secret[:]) // it never fails, see crypto/rand
+	return "k1:" + hex.EncodeToString(secret[:])
 }
 
 // derive makes a key for another purpose from the deployment's.
@@ -117,11 +129,7 @@ func makeTokenKey(name string) error {
 	if err != nil {
 		return fmt.Errorf("make token key: %w", err)
 	}
-	var secret [32]byte
-	_, err = rand.Read(secret[:])
-	if err == nil {
-		_, err = fmt.Fprintf(f, "k1:%s\n", hex.EncodeToString(secret[:]))
-	}
+	_, err = fmt.Fprintln(f, newTokenKey())
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("make token key: %w", err)
 	}

@@ -22,7 +22,7 @@ import (
 )
 
 var modelCommand = &command{
-	name: "model", args: "show | verify BUNDLE", summary: "look into a bundle, or prove that it would serve", json: true,
+	name: "model", args: "show | verify | promote BUNDLE, or ls", summary: "look into a bundle, prove that it would serve, make it the champion", json: true,
 	about: `show prints what a bundle says of itself: spec, network, operating point, what it
 was learnt from and how it did on rows held out, and who signed it. It trusts nobody
 and needs no key.
@@ -30,32 +30,46 @@ and needs no key.
 verify does what a scorer does before it takes a bundle: the signature must be of a
 trusted key, the spec's text must have the hash that the bundle names, and every back
 end of this machine must give the bits of the self-test rows. The exit code is 1
-otherwise.`,
+otherwise.
+
+promote publishes a bundle, signed by --key, and makes it the champion: every scorer
+that trusts the key swaps it in between two steps. ls lists what the topic of models
+holds.`,
 	examples: []string{
 		"weir model show model.weir",
 		"weir model verify --trust weir-data/signing.key.pub model.weir",
 		"weir model verify --trust keys.pem --spec bank.spec model.weir",
+		"weir model promote --kafka 127.0.0.1:9092 --reason 'learnt from May' model.weir",
+		"weir model ls --kafka 127.0.0.1:9092",
 	},
 	flags: func(fs *flag.FlagSet) func(context.Context, *env, []string) error {
-		m := &modelRun{}
+		m := &modelRun{topic: addTopicModels(fs)}
 		fs.StringVar(&m.trust, "trust", filepath.Join("weir-data", "signing.key.pub"), "PEM `FILE` of the public keys whose signatures are trusted")
 		fs.StringVar(&m.spec, "spec", "", "`FILE` or name of the spec that it is to serve (its own if not given)")
-		return func(_ context.Context, e *env, args []string) error {
+		return func(ctx context.Context, e *env, args []string) error {
+			if len(args) == 1 && args[0] == "ls" {
+				return m.topic.list(ctx, e, m.trust)
+			}
 			if len(args) == 2 {
 				switch args[0] {
 				case "show":
 					return m.show(e, args[1])
 				case "verify":
 					return m.verify(e, args[1])
+				case "promote":
+					return m.topic.promote(ctx, e, args[1])
 				}
 			}
-			return usagef("weir model show BUNDLE, or weir model verify BUNDLE")
+			return usagef("weir model show BUNDLE, verify BUNDLE, promote BUNDLE, or ls")
 		}
 	},
 }
 
 // modelRun is one run of the command.
-type modelRun struct{ trust, spec string }
+type modelRun struct {
+	trust, spec string
+	topic       *topicModels
+}
 
 // modelFacts is what a bundle says of itself: the --json line.
 type modelFacts struct {

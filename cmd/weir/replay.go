@@ -99,7 +99,7 @@ func (f *replayFlags) open(ctx context.Context, e *env, args []string, each func
 	if err := r.openLabels(ctx, each); err != nil {
 		return nil, err
 	}
-	keys, err := loadKeys(e, f.tokens, s, "")
+	keys, err := f.tokens.load(e, "")
 	if err != nil {
 		return nil, err
 	}

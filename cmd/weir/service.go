@@ -15,9 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
-	"github.com/weir-risk/weir/features/spec"
 	"github.com/weir-risk/weir/ingest"
-	"github.com/weir-risk/weir/ingest/decode"
 	"github.com/weir-risk/weir/ingest/kafka"
 	"github.com/weir-risk/weir/schemas"
 	"github.com/weir-risk/weir/trainer"
@@ -61,7 +59,7 @@ func addScore(fs *flag.FlagSet) *scoreFlags {
 	fs.IntVar(&s.rowsMax, "rows-max", 4096, "most `RECORDS` in one step")
 	fs.Int64Var(&s.snapshotEvery, "snapshot-every", 2_000_000, "ledger `RECORDS` between two snapshots")
 	fs.DurationVar(&s.session, "session", 6*time.Second, "silence after which a dead scorer's standby takes over")
-	fs.Var(&s.gaps, "accept-gap", "source records `P:FROM-TO` that are gone for good: written into the ledger as given up\n(may be repeated)")
+	fs.Var(&s.gaps, "accept-gap", "source records `P:FROM-TO` that are gone for good: written into the ledger as given up\n(may be repeated; labels/P:FROM-TO and rates/P:FROM-TO for those topics)")
 	return s
 }
 
@@ -70,12 +68,19 @@ type gapList []schemas.Gap
 
 func (g *gapList) String() string { return "" }
 
+// Set takes one gap. FROM may be one more than TO: an empty gap takes a new
+// partition in.
 func (g *gapList) Set(text string) error {
-	var gap schemas.Gap
-	if n, err := fmt.Sscanf(text, "%d:%d-%d", &gap.Partition, &gap.From, &gap.To); n != 3 || err != nil || gap.From > gap.To || gap.From < 0 {
-		return fmt.Errorf("%q is not PARTITION:FROM-TO, such as 0:1200-1350", text)
+	gap := schemas.Gap{By: []byte("--accept-gap")}
+	place := text
+	if topic, rest, ok := strings.Cut(text, "/"); ok {
+		gap.Topic, place = []byte(topic), rest
 	}
-	gap.By = []byte("--accept-gap")
+	n, err := fmt.Sscanf(place, "%d:%d-%d", &gap.Partition, &gap.From, &gap.To)
+	known := len(gap.Topic) == 0 || string(gap.Topic) == "labels" || string(gap.Topic) == "rates"
+	if n != 3 || err != nil || !known || gap.From > gap.To+1 || gap.From < 0 {
+		return fmt.Errorf("%q is not PARTITION:FROM-TO, such as 0:1200-1350 or labels/0:7-9", text)
+	}
 	*g = append(*g, gap)
 	return nil
 }
@@ -125,7 +130,7 @@ func (s *service) scorer(ctx context.Context, f *scoreFlags) (*ingest.Node, *ing
 	if len(sp.Fallback) == 0 {
 		return nil, nil, fmt.Errorf("spec %s has no fallback line: what is done where no model can score? Write, for example: fallback review when amount > 1000", sp.Name)
 	}
-	keys, err := s.keys(f, sp)
+	keys, err := s.keys(f)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -154,16 +159,10 @@ func (s *service) scorer(ctx context.Context, f *scoreFlags) (*ingest.Node, *ing
 	return n, m, nil
 }
 
-// keys loads the token key, which a spec without secrets can do without.
-func (s *service) keys(f *scoreFlags, sp *spec.Spec) (*deployment, error) {
-	return loadKeys(s.env, f.tokens, sp, filepath.Join(s.flags.data, "token.key"))
-}
-
-func loadKeys(e *env, t *tokenFlags, sp *spec.Spec, made string) (*deployment, error) {
-	if _, set := e.lookup("WEIR_TOKEN_KEY"); !decode.NeedsTokens(sp) && t.key == "" && !set && made == "" {
-		return &deployment{}, nil
-	}
-	return t.load(e, made)
+// keys loads the token key. A spec without secrets needs it too: the engine's
+// hashes are keyed by what follows from it.
+func (s *service) keys(f *scoreFlags) (*deployment, error) {
+	return f.tokens.load(s.env, filepath.Join(s.flags.data, "token.key"))
 }
 
 // trusted returns the keys whose bundles are taken: those of a file, or the
@@ -181,11 +180,16 @@ func (s *service) trusted(file string) ([]ed25519.PublicKey, error) {
 
 // signingKey returns the key of a data folder, made where there is none.
 func signingKey(data string) (ed25519.PrivateKey, error) {
-	if err := os.MkdirAll(data, 0o700); err != nil {
-		return nil, fmt.Errorf("make the data folder: %w", err)
-	}
-	key, _, err := trainer.LoadOrMakeKey(filepath.Join(data, "signing.key"))
+	key, _, err := loadOrMakeKey(filepath.Join(data, "signing.key"))
 	return key, err
+}
+
+// loadOrMakeKey reads a signing key, or makes it, and its folder.
+func loadOrMakeKey(name string) (key ed25519.PrivateKey, made bool, err error) {
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		return nil, false, fmt.Errorf("make the folder of the signing key: %w", err)
+	}
+	return trainer.LoadOrMakeKey(name)
 }
 
 // A role is one of the things that a process does until it is told to stop.

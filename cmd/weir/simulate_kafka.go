@@ -65,7 +65,7 @@ func (s *simulation) pace(ctx context.Context, e *env, f *feed) error {
 			_ = sleep(ctx, max(next-time.Since(began), 2*time.Millisecond)) // the loop looks at ctx
 			continue
 		}
-		more = f.draw(int(n))
+		more = f.drawHour(int(n))
 		if err := flush(); err != nil {
 			return err
 		}

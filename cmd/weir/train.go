@@ -97,7 +97,7 @@ func (t *training) run(ctx context.Context, e *env, args []string) error {
 	if r.label < 0 && len(t.replay.labels) == 0 {
 		return usagef("--labels FILE or --label-column NAME says which transactions were fraud")
 	}
-	key, made, err := trainer.LoadOrMakeKey(t.key)
+	key, made, err := loadOrMakeKey(t.key)
 	if err != nil {
 		return fmt.Errorf("signing key: %w", err)
 	}

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 
 	"github.com/weir-risk/weir/features"
-	"github.com/weir-risk/weir/features/spec"
 	"github.com/weir-risk/weir/ingest"
 	"github.com/weir-risk/weir/scoring"
 	"github.com/weir-risk/weir/trainer"
@@ -101,7 +100,7 @@ func (v *verify) run(ctx context.Context, e *env, _ []string) error {
 	if err := v.models.Read(ctx); err != nil {
 		return err
 	}
-	keys, err := v.keys(e, sp)
+	keys, err := v.keys(e)
 	if err != nil {
 		return err
 	}
@@ -115,7 +114,7 @@ func (v *verify) run(ctx context.Context, e *env, _ []string) error {
 
 // keys loads the token key where there is one. Without it everything is checked
 // but that tokens are those of the source's secrets.
-func (v *verify) keys(e *env, sp *spec.Spec) (*deployment, error) {
+func (v *verify) keys(e *env) (*deployment, error) {
 	if v.tokens.key == "" {
 		name := filepath.Join(v.data, "token.key")
 		if _, err := os.Stat(name); err == nil {
@@ -125,7 +124,7 @@ func (v *verify) keys(e *env, sp *spec.Spec) (*deployment, error) {
 	if _, set := e.lookup("WEIR_TOKEN_KEY"); v.tokens.key == "" && !set {
 		return &deployment{}, nil
 	}
-	return loadKeys(e, v.tokens, sp, "")
+	return v.tokens.load(e, "")
 }
 
 func (v *verify) fromHistory(ctx context.Context, e *env, b *bar, verifier *ingest.Verifier) error {
