@@ -303,3 +303,45 @@ func (in *intruder) haunt(ctx context.Context) {
 		}
 	}
 }
+
+// TestAnIntruderThatLies has another writer extend the chain with headers that
+// claim more than is true: records that it did not decide, and alerts that nobody
+// acknowledged. Nothing is passed over; verification says who lied.
+func TestAnIntruderThatLies(t *testing.T) {
+	w := newWorld(t, "payments", 2)
+	n := w.payments(2000, 28, 2)
+	in := w.intruder(rand.New(rand.NewPCG(1, 1)))
+	r := w.start(func(c *Config) {
+		c.RowsMax = 50
+		steps := 0
+		c.OnPublished = func([]schemas.Place, []schemas.Verdict) {
+			if steps++; steps != 10 && steps != 15 {
+				return
+			}
+			if err := in.catchUp(t.Context()); err != nil {
+				t.Error(err)
+			}
+			facts := in.facts(1)
+			facts.Sources[0].Offset += 100
+			facts.Sources[1].Offset += 1 << 40
+			facts.AlertsMark, facts.DeadMark = 1<<40, 1<<40
+			entry := schemas.AppendBundleEntry(nil, &schemas.BundleTaken{Slot: []byte("challenger"), Offset: -1})
+			if err := in.send(t.Context(), &facts, [][]byte{entry}); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	r.decided(n)
+	r.stop()
+	w.finish(n)
+	w.checkAlerts()
+	v := w.audit().Report
+	if v.Lost != 0 || v.Doubled != 0 || v.Different != 0 || v.Decisions != n || len(v.First) == 0 {
+		t.Fatalf("%+v", v)
+	}
+	for _, f := range v.First {
+		if f.Kind != "chain" || !f.Ledger {
+			t.Errorf("finding: %s", f)
+		}
+	}
+}

@@ -166,21 +166,21 @@ func (s *State) applyGenesis(g *schemas.Genesis) error {
 	return nil
 }
 
-// applyFacts folds what a batch's headers say.
+// applyFacts folds what a batch's headers say, as far as only they say it. Source
+// positions are those of its decisions: a header that lied about them would have
+// records passed over. Nor can alerts be acknowledged before their decisions are:
+// marks beyond the batch itself say nothing.
 func (s *State) applyFacts(f *schemas.Facts, base int64) {
 	s.Chain = schemas.Anchor{Offset: base + int64(f.Records), Head: f.ID}
-	s.AlertsMark = max(s.AlertsMark, f.AlertsMark)
-	s.DeadMark = max(s.DeadMark, f.DeadMark)
+	if f.AlertsMark < base && f.DeadMark < base {
+		s.AlertsMark, s.DeadMark = max(s.AlertsMark, f.AlertsMark), max(s.DeadMark, f.DeadMark)
+	}
 	for _, p := range f.Labels {
 		at := s.At(Labels, p.Partition)
 		at.Offset = max(at.Offset, p.Offset)
 	}
 	for _, p := range f.Rates {
 		at := s.At(Rates, p.Partition)
-		at.Offset = max(at.Offset, p.Offset)
-	}
-	for _, p := range f.Sources {
-		at := s.At(Transactions, p.Partition)
 		at.Offset = max(at.Offset, p.Offset)
 	}
 }
