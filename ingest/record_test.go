@@ -20,6 +20,7 @@ import (
 
 	"github.com/weir-risk/weir/features"
 	"github.com/weir-risk/weir/ingest/history"
+	"github.com/weir-risk/weir/ingest/kafka"
 	"github.com/weir-risk/weir/schemas"
 	"github.com/weir-risk/weir/scoring"
 )
@@ -134,6 +135,26 @@ func (w *world) record(t *testing.T, s history.Store, fault func(cancel context.
 	return nil
 }
 
+// decisions counts those of the ledger.
+func (w *world) decisions() (n int64) {
+	for _, v := range w.ledger() {
+		if v[0] == byte(schemas.EntryDecision)<<3|2 {
+			n++
+		}
+	}
+	return n
+}
+
+// decide has a node decide until there are n decisions at least, in steps of at
+// most so many rows. One that was stopped may have decided beyond what it was
+// stopped at.
+func (w *world) decide(n int64, rows int) {
+	w.t.Helper()
+	if w.decisions() < n {
+		w.runUntil(n, func(c *Config) { c.RowsMax = rows })
+	}
+}
+
 func noFault(_ context.CancelFunc, write func() error) error { return write() }
 
 // recorded fails the test unless the history holds the ledger byte for byte,
@@ -228,19 +249,13 @@ func TestRecorderGoesOnAfterAnyFault(t *testing.T) {
 		}
 		const stages = 8
 		for i := range int64(stages) {
-			w.runUntil(n*(i+1)/stages, func(c *Config) { c.RowsMax = 97 })
+			w.decide(n*(i+1)/stages, 97)
 			w.record(t, s, fault)
 		}
 		if faults < stages {
 			t.Fatalf("only %d faults were met", faults)
 		}
-		decided := int64(0)
-		for _, v := range w.ledger() {
-			if v[0] == byte(schemas.EntryDecision)<<3|2 {
-				decided++
-			}
-		}
-		w.recorded(t, s, decided)
+		w.recorded(t, s, w.decisions())
 	})
 }
 
@@ -262,21 +277,14 @@ func (s *begunStore) Position(ctx context.Context, stream history.Stream, partit
 // begun: the block ends where it was said to, and the next goes on from there.
 func TestRecorderEndsABlockWhereItWasBegunTo(t *testing.T) {
 	w := newWorld(t, "payments", 1)
-	n := w.payments(1000, 8, 1)
-	w.runUntil(n/2, func(c *Config) { c.RowsMax = 50 })
+	n := w.payments(4000, 8, 1)
+	w.decide(n/8, 50)
 	_, begun, err := w.log.Offsets(t.Context(), w.topics.Decisions, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.runUntil(n, nil)
-	s, err := history.Open(t.Context(), filepath.Join(t.TempDir(), "history.db"), history.Options{})
-	if err == nil {
-		defer s.Close()
-		_, err = s.Migrate(t.Context())
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	w.decide(n, 50)
+	s := sqlite(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	var ends []int64
@@ -303,14 +311,7 @@ func TestRecorderOutlastsTheStore(t *testing.T) {
 	w := newWorld(t, "payments", 1)
 	n := w.payments(1000, 5, 1)
 	w.runUntil(n, nil)
-	s, err := history.Open(t.Context(), filepath.Join(t.TempDir(), "history.db"), history.Options{})
-	if err == nil {
-		defer s.Close()
-		_, err = s.Migrate(t.Context())
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := sqlite(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	var log bytes.Buffer
@@ -352,27 +353,99 @@ func TestRecorderOutlastsTheStore(t *testing.T) {
 // another ledger than the one that is there.
 func TestRecorderRefusesAnotherLedger(t *testing.T) {
 	w, other := newWorld(t, "payments", 1), newWorld(t, "payments", 1)
-	for _, x := range []*world{w, other} {
-		x.runUntil(x.payments(300, 6, 1), nil)
-	}
-	s, err := history.Open(t.Context(), filepath.Join(t.TempDir(), "history.db"), history.Options{})
-	if err == nil {
-		defer s.Close()
-		_, err = s.Migrate(t.Context())
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	w.runUntil(w.payments(300, 6, 1), nil)
+	other.runUntil(other.payments(900, 6, 1), nil) // longer: it is not the end that tells
+	s := sqlite(t)
 	w.record(t, s, noFault)
 	at, err := s.Position(t.Context(), history.Ledger, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := other.recorder(s, &bytes.Buffer{})
-	if err := r.session(t.Context()); !errors.Is(err, ErrHistoryForeign) && !errors.Is(err, ErrTruncated) {
+	if err := r.session(t.Context()); !errors.Is(err, ErrHistoryForeign) {
 		t.Fatalf("a history of another ledger gives %v", err)
 	}
 	if now, err := s.Position(t.Context(), history.Ledger, 0); now != at || err != nil {
 		t.Fatalf("position moved from %+v to %+v, %v", at, now, err)
+	}
+}
+
+// sqlite returns an empty history in a file.
+func sqlite(t *testing.T) history.Store {
+	t.Helper()
+	s, err := history.Open(t.Context(), filepath.Join(t.TempDir(), "history.db"), history.Options{})
+	if err == nil {
+		t.Cleanup(func() { _ = s.Close() })
+		_, err = s.Migrate(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// TestRecorderLeavesOutWhatTheChainDrops has a batch in the ledger that extends
+// nothing, and one that was sent twice.
+func TestRecorderLeavesOutWhatTheChainDrops(t *testing.T) {
+	w := newWorld(t, "payments", 1)
+	n := w.payments(1500, 9, 1)
+	w.decide(n/3, 50)
+	s := sqlite(t)
+	stray := schemas.Facts{ID: schemas.BatchID{Writer: 1, Sequence: 1}, Extends: schemas.BatchID{Writer: 2, Sequence: 9}, Records: 1}
+	w.append(w.topics.Decisions, &stray, [][]byte{schemas.AppendGapEntry(nil, &schemas.Gap{To: 1})})
+	again := w.batches()[0]
+	w.append(w.topics.Decisions, &again.facts, again.values)
+	w.decide(n, 50)
+	w.record(t, s, noFault)
+	w.recorded(t, s, n)
+}
+
+// TestRecorderSaysWhatIsGone has the log deleted under a recorder. Without a part
+// of the ledger it halts: no later part would verify. Of another topic the rest
+// is recorded and the loss logged.
+func TestRecorderSaysWhatIsGone(t *testing.T) {
+	w := newWorld(t, "payments", 1)
+	n := w.payments(3000, 10, 1)
+	w.decide(n/3, 100)
+	s := sqlite(t)
+	w.record(t, s, noFault)
+	at, err := s.Position(t.Context(), history.Ledger, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	alerts, err := s.Counts(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.decide(n, 100)
+	_, end := w.ends(w.topics.Alerts, 0)
+	w.trim(w.topics.Alerts, 0, end-1)
+	var log bytes.Buffer
+	r := w.recorder(s, &log)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	r.After = func(d time.Duration) <-chan time.Time {
+		if r.Status().Ready {
+			cancel()
+		}
+		return time.After(time.Millisecond)
+	}
+	if err := r.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	c, err := s.Counts(t.Context())
+	if err != nil || c.Alerts != alerts.Alerts+1 || c.Decisions != n || !strings.Contains(log.String(), "deleted before they were recorded") {
+		t.Fatalf("of the alerts after %d one is left, the history has %d; %v\n%s", alerts.Alerts, c.Alerts, err, log.String())
+	}
+
+	other := sqlite(t)
+	w.trim(w.topics.Decisions, 0, at.Offset)
+	r = w.recorder(other, &log)
+	if err := r.session(t.Context()); !errors.Is(err, kafka.ErrTrimmed) {
+		t.Fatalf("a ledger without its beginning gives %v", err)
+	}
+	ahead := &begunStore{faultyStore{Store: other}, 1 << 40}
+	if err := w.recorder(ahead, &log).session(t.Context()); !errors.Is(err, ErrTruncated) {
+		t.Fatalf("a ledger that ends before the history does gives %v", err)
 	}
 }
