@@ -132,7 +132,7 @@ func (f *feed) flush(ctx context.Context) error {
 }
 
 func (f *feed) send(ctx context.Context, topic string, partition int32, w *kafka.BatchWriter) error {
-	batch, err := w.Finish(kafka.LZ4)
+	batch, err := w.Finish(kafka.Snappy)
 	if err != nil {
 		return err
 	}
