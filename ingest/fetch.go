@@ -27,6 +27,7 @@ type fetcher struct {
 	out      chan<- *chunk
 	reader   kafka.Records
 	raw      []byte
+	idle     bool // the last answer had no records
 }
 
 // run fetches until the context ends, or until an error that trying again does
@@ -42,6 +43,9 @@ func (f *fetcher) run(ctx context.Context) error {
 			}
 		}
 		c.reset(f.own[0], f.own[1])
+		if attempt == 0 && !f.idle {
+			f.cursor.asked.Store(f.node.Now().UnixNano())
+		}
 		err := f.fetch(ctx, c)
 		switch {
 		case ctx.Err() != nil:
@@ -55,7 +59,10 @@ func (f *fetcher) run(ctx context.Context) error {
 			}
 			continue
 		}
-		attempt = 0
+		attempt = -1
+		if f.idle = len(c.keys) == 0; !f.idle {
+			f.cursor.asked.Store(0)
+		}
 		f.out <- c // never blocks: it holds all chunks there are
 		c = nil
 	}
@@ -166,10 +173,10 @@ func checkLabel(s *spec.Spec, l *schemas.Label, timestamp int64) error {
 func (o *owner) fetchers() []*fetcher {
 	in := &o.state.Spec.Input
 	var list []*fetcher
-	o.merge = &merger{skew: o.node.SkewMax.Milliseconds(), unmerged: o.node.Unmerged}
+	o.merge = &merger{skew: o.node.SkewMax.Milliseconds(), unmerged: o.node.Unmerged, now: o.node.Now, after: o.node.After}
 	for class, topic := range o.node.sourceTopics() {
 		for _, p := range o.state.Progress[class] {
-			c := &cursor{class: Class(class), partition: p.Partition, end: p.Offset + 1, high: p.Offset + 1}
+			c := &cursor{class: Class(class), partition: p.Partition, end: p.Offset + 1, high: p.Offset + 1, last: p.MaxTime}
 			if o.view != nil {
 				c.start = o.view.ends[class][p.Partition]
 			}

@@ -2,6 +2,8 @@ package ingest
 
 import (
 	"context"
+	"sync/atomic"
+	"time"
 
 	"github.com/weir-risk/weir/schemas"
 )
@@ -45,6 +47,12 @@ type cursor struct {
 	start     int64    // its end when the merger began: catching up lasts until all are there
 	seen      bool     // a fetch has come back
 	passed    int64    // the offset of the last record that a fetch brought
+	last      int64    // the largest key so far: what follows is no less
+
+	// asked is when the fetcher began to wait for more, ns since the Unix epoch; 0
+	// while it has records in hand, or no chunk to put them in. After an answer
+	// without records it stays what it was.
+	asked atomic.Int64
 }
 
 // waits reports whether records that may have to come first have not arrived. A
@@ -80,11 +88,20 @@ func (c *cursor) before(o *cursor) bool {
 	return c.partition < o.partition
 }
 
+// answersWithin is how soon a broker answers a fetch where it has records. A
+// partition that lags and was asked longer ago has none.
+const answersWithin = 20 * time.Millisecond
+
 // A merger joins the source partitions of a shard into one sequence by merge
 // key. Live, it takes what has arrived and waits for nobody. Catching up, it
 // takes the smallest key among all partitions that have records waiting, and so
 // waits for a partition whose waiting records it has not yet seen: a replay
 // gives the same sequence however the fetches fall.
+//
+// Whether records wait, the end of the partition tells, as far as it was there
+// when the merger began. Of what is written later, in a stream that runs faster
+// than it is decided, only the next answer does: a partition that lags by more
+// than skew is given the time in which a broker with records answers.
 type merger struct {
 	cursors  []*cursor
 	arrived  chan *chunk
@@ -92,10 +109,14 @@ type merger struct {
 	seen     int64    // the largest key of a transaction that has arrived
 	skew     int64    // ms of event time beyond which a backlog is caught up in order
 	unmerged bool     // for the test that shows what the merge is for: take as it arrives
+
+	now   func() time.Time // nil where nothing is ever asked
+	after func(time.Duration) <-chan time.Time
 }
 
-// receive takes in what has arrived; where wait is set it waits for one chunk.
-func (m *merger) receive(ctx context.Context, wait bool) error {
+// receive takes in what has arrived; where wait is set it waits for one chunk,
+// or until a time is over.
+func (m *merger) receive(ctx context.Context, wait bool, over <-chan time.Time) error {
 	for {
 		if !wait {
 			select {
@@ -110,6 +131,8 @@ func (m *merger) receive(ctx context.Context, wait bool) error {
 		case c := <-m.arrived:
 			m.add(c)
 			wait = false
+		case <-over:
+			return nil
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -124,6 +147,7 @@ func (m *merger) add(c *chunk) {
 		return
 	}
 	at.chunks = append(at.chunks, c)
+	at.last = c.keys[len(c.keys)-1]
 	if at.class == Transactions { // rates may be dated ahead, which is no backlog
 		m.seen = max(m.seen, c.keys[len(c.keys)-1])
 	}
@@ -147,38 +171,57 @@ func (m *merger) least() (first, second *cursor) {
 }
 
 // mustWait reports whether a record with this key has to wait for a partition
-// that has records which have not arrived.
-func (m *merger) mustWait(key int64) bool {
+// that has records which have not arrived, or may have; then for how long, where
+// that is known.
+func (m *merger) mustWait(key int64) (wait bool, long time.Duration) {
 	if m.unmerged {
-		return false
+		return false, 0
 	}
 	behind := m.seen-key > m.skew
 	for _, c := range m.cursors {
 		if c.waits(behind) {
-			return true
+			return true, 0
+		}
+		if c.head() == nil && m.now != nil && max(m.seen, key)-c.last > m.skew {
+			// One that is about to ask is waited for as if it had just asked.
+			left := answersWithin
+			if asked := c.asked.Load(); asked != 0 {
+				left -= time.Duration(m.now().UnixNano() - asked)
+			}
+			if left > 0 {
+				wait, long = true, max(long, left)
+			}
 		}
 	}
-	return false
+	return wait, long
 }
 
 // take moves records in merge order into w until the step is full or nothing
 // more may be taken now. Unless something has been taken it waits.
 func (m *merger) take(ctx context.Context, w *work) error {
-	if err := m.receive(ctx, false); err != nil {
+	if err := m.receive(ctx, false, nil); err != nil {
 		return err
 	}
 	for !w.full() {
 		first, second := m.least()
-		if first == nil || m.mustWait(first.key()) {
-			if w.records() > 0 {
-				return nil
-			}
-			if err := m.receive(ctx, true); err != nil {
-				return err
-			}
+		wait, long := first == nil, time.Duration(0)
+		if !wait {
+			wait, long = m.mustWait(first.key())
+		}
+		if !wait {
+			m.run(w, first, second)
 			continue
 		}
-		m.run(w, first, second)
+		if w.records() > 0 {
+			return nil
+		}
+		var over <-chan time.Time
+		if long > 0 {
+			over = m.after(long)
+		}
+		if err := m.receive(ctx, true, over); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/weir-risk/weir/schemas"
 )
@@ -140,10 +142,13 @@ func mergeAtRandom(t *testing.T, logs []sourceLog, r *rand.Rand, rows int) []str
 func (m *merger) drain(w *work) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	_ = m.receive(ctx, false)
+	_ = m.receive(ctx, false, nil)
 	for !w.full() {
 		first, second := m.least()
-		if first == nil || m.mustWait(first.key()) {
+		if first == nil {
+			return
+		}
+		if wait, _ := m.mustWait(first.key()); wait {
 			return
 		}
 		m.run(w, first, second)
@@ -201,4 +206,59 @@ func taken(w *work) []string {
 		}
 	}
 	return names
+}
+
+// TestALaggingPartitionIsGivenTheTimeOfAnAnswer has a partition that lags and was
+// asked just now: what comes later waits for the answer, as long as a broker with
+// records needs for it; a partition that was asked long ago has none.
+func TestALaggingPartitionIsGivenTheTimeOfAnAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		one, two := &cursor{class: Transactions, partition: 1}, &cursor{class: Transactions, partition: 2}
+		m := &merger{cursors: []*cursor{one, two}, arrived: make(chan *chunk, 4), skew: 1000, now: time.Now, after: time.After}
+		free := make(chan *chunk, 4)
+		chunkAt := func(c *cursor, key int64) *chunk {
+			x := &chunk{cursor: c, free: free}
+			x.reset(0, 0)
+			x.rows.Add(schemas.Place{Partition: c.partition, Offset: key})
+			x.keys, x.last = append(x.keys, key), append(x.last, key)
+			return x
+		}
+		take := func() (string, time.Duration) {
+			w := work{rowsMax: 1, bytesMax: 1 << 20}
+			w.reset(0, 0)
+			began := time.Now()
+			if err := m.take(t.Context(), &w); err != nil {
+				t.Fatal(err)
+			}
+			m.release()
+			return taken(&w)[0], time.Since(began)
+		}
+		check := func(want string, waited time.Duration) {
+			t.Helper()
+			if got, took := take(); got != want || took != waited {
+				t.Errorf("took %s after %v, want %s after %v", got, took, want, waited)
+			}
+		}
+		// Both are at 10,000; the first goes on to 50,000, and the second was asked now.
+		one.last, two.last = 10_000, 10_000
+		one.asked.Store(time.Now().UnixNano())
+		two.asked.Store(time.Now().UnixNano())
+		m.arrived <- chunkAt(one, 50_000)
+		go func() {
+			time.Sleep(5 * time.Millisecond)
+			m.arrived <- chunkAt(two, 20_000)
+		}()
+		check(name(Transactions, 2, 20_000), 5*time.Millisecond)
+		// It has nothing more: the first waits until it would have answered.
+		two.asked.Store(time.Now().UnixNano())
+		check(name(Transactions, 1, 50_000), answersWithin)
+		// And no longer after that.
+		m.arrived <- chunkAt(one, 90_000)
+		check(name(Transactions, 1, 90_000), 0)
+		// Within the skew nobody waits.
+		two.last = 89_500
+		two.asked.Store(time.Now().UnixNano())
+		m.arrived <- chunkAt(one, 90_100)
+		check(name(Transactions, 1, 90_100), 0)
+	})
 }

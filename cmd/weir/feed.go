@@ -110,14 +110,9 @@ func (f *feed) draw(n int) bool {
 	return true
 }
 
-// flush sends what was drawn.
+// flush sends what was drawn: transactions before the labels of that time, since
+// a label about one of them is known after it.
 func (f *feed) flush(ctx context.Context) error {
-	if f.known > 0 {
-		if err := f.send(ctx, f.topics.Labels, 0, &f.labels); err != nil {
-			return err
-		}
-		f.known = 0
-	}
 	for p := range f.parts {
 		if f.counts[p] == 0 {
 			continue
@@ -127,6 +122,12 @@ func (f *feed) flush(ctx context.Context) error {
 		}
 		f.sent[p] += int64(f.counts[p])
 		f.counts[p] = 0
+	}
+	if f.known > 0 {
+		if err := f.send(ctx, f.topics.Labels, 0, &f.labels); err != nil {
+			return err
+		}
+		f.known = 0
 	}
 	return nil
 }

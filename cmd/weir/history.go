@@ -17,7 +17,7 @@ type historyFlags struct{ url, passwordFile, ca string }
 func addHistory(fs *flag.FlagSet) *historyFlags {
 	h := &historyFlags{}
 	fs.StringVar(&h.url, "history", "", "`URL` of the history: clickhouse://[USER@]HOST:PORT/DATABASE, or a file of SQLite\n(history.db in the data folder if not given); ?secure=true speaks TLS")
-	fs.StringVar(&h.url, "clickhouse", "", "the same, for those who look for this name")
+	fs.StringVar(&h.url, "clickhouse", "", "`URL`, the same as --history")
 	fs.StringVar(&h.passwordFile, "history-password-file", "", "`FILE` that holds ClickHouse's password; or the environment variable\n"+history.PasswordVariable)
 	fs.StringVar(&h.ca, "history-ca", "", "PEM `FILE` of authorities to trust for TLS, besides the system's")
 	return h
