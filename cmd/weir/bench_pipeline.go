@@ -38,6 +38,7 @@ themselves. Allocations are those of the whole process. Counting begins after
 		fs.IntVar(&b.customers, "customers", 5_000, "`NUMBER` of the bank's customers")
 		fs.IntVar(&b.partitions, "partitions", 2, "`NUMBER` of partitions of transactions")
 		fs.StringVar(&b.codec, "compression", "snappy", "`CODEC` of the ledger: none, lz4, zstd, snappy or gzip")
+		fs.BoolVar(&b.free, "free", false, "let weir use every core, not one of its own")
 		fs.StringVar(&b.profile, "profile", "", "`FILE` for a CPU profile of weir")
 		return b.run
 	},
@@ -51,6 +52,7 @@ type pipelineBench struct {
 	customers      int
 	partitions     int
 	codec, profile string
+	free           bool
 }
 
 type pipelineReport struct {
@@ -100,7 +102,11 @@ func (b *pipelineBench) run(ctx context.Context, e *env, _ []string) error {
 	if b.profile != "" {
 		flags = append(flags, "--profile", b.profile)
 	}
-	c, err := startChild(e, measuredCore, "score", flags...)
+	core := measuredCore
+	if b.free {
+		core = anyCore
+	}
+	c, err := startChild(e, core, "score", flags...)
 	if err != nil {
 		return err
 	}
