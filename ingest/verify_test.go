@@ -153,7 +153,7 @@ func flip(x float32) float32 { return math.Float32frombits(math.Float32bits(x) ^
 func TestVerificationFindsEveryForgery(t *testing.T) {
 	w := newWorld(t, "payments", 2)
 	n := w.payments(1500, 3, 2)
-	w.runUntil(n, func(c *Config) { c.RowsMax = 60 })
+	w.runUntil(n, func(c *Config) { c.RowsMax = maxFindings - 2 }) // a lost batch is found whole
 	w.verify()
 	topic := w.topics.Decisions
 	for number, c := range forgeries {
@@ -183,7 +183,7 @@ func TestVerificationFindsEveryForgery(t *testing.T) {
 func TestAFaithfulCopyVerifies(t *testing.T) {
 	w := newWorld(t, "payments", 2)
 	n := w.payments(1500, 3, 2)
-	w.runUntil(n, func(c *Config) { c.RowsMax = 60 })
+	w.runUntil(n, func(c *Config) { c.RowsMax = maxFindings - 2 }) // a lost batch is found whole
 	f := &forger{t: t, batches: w.batches()}
 	w.topics.Decisions = "copied"
 	w.write(f)
