@@ -44,7 +44,18 @@ func (n *Node) retried(err error) {
 // so what is wrong with it, is not logged: nobody knows what it is.
 func (n *Node) malformed(topic string, p schemas.Place) {
 	n.Metrics.Malformed.WithLabelValues(topic).Inc()
-	n.Log.Warn("record passed over", "topic", topic, "partition", p.Partition, "offset", p.Offset)
+	n.mu.Lock()
+	if n.passedOver == nil {
+		n.passedOver = make(map[string]int64)
+	}
+	n.passedOver[topic]++
+	so := n.passedOver[topic]
+	n.mu.Unlock()
+	// A topic full of them must not fill the log: each is counted, the first ten
+	// are named, and then every one whose number is a power of two.
+	if so <= 10 || so&(so-1) == 0 {
+		n.Log.Warn("record passed over", "topic", topic, "partition", p.Partition, "offset", p.Offset, "so_far", so)
+	}
 }
 
 // produce appends one batch to a topic, again and again until it is

@@ -110,10 +110,11 @@ type Node struct {
 	trust   []ed25519.PublicKey // whose bundles are taken, set by Load
 	refused [32]byte            // the champion that was refused last; of the goroutine that watches
 
-	mu       sync.Mutex
-	champion *scoring.Bundle
-	scorer   scoring.Scorer
-	status   Status
+	mu         sync.Mutex
+	passedOver map[string]int64 // labels and rates that could not be read, by topic
+	champion   *scoring.Bundle
+	scorer     scoring.Scorer
+	status     Status
 }
 
 // Status is what a node says of itself.
