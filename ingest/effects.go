@@ -99,16 +99,8 @@ func (n *Node) published(f *flight) {
 	}
 }
 
-func (n *Node) saveSnapshot(s *State) error {
-	name, err := WriteSnapshot(n.SnapshotDir, s, n.KeyCheck)
-	if err != nil {
-		n.Metrics.SnapErrors.Inc()
-		n.Log.Error("snapshot not written", "cause", err)
-		return err
-	}
-	n.Metrics.Snapshot.Set(float64(n.Now().Unix()))
+// measure tells the metrics how large the state is.
+func (n *Node) measure(s *State) {
 	n.Metrics.StateBytes.Set(float64(s.Engine.Bytes()))
 	n.Metrics.Entities.Set(float64(s.Engine.Entities()))
-	n.Log.Info("snapshot written", "file", name, "ledger_offset", s.Chain.Offset)
-	return nil
 }

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/weir-risk/weir/features/spec"
 	"github.com/weir-risk/weir/ingest/decode"
@@ -27,7 +30,8 @@ type fetcher struct {
 	out      chan<- *chunk
 	reader   kafka.Records
 	raw      []byte
-	idle     bool // the last answer had no records
+	idle     bool             // the last answer had no records
+	lag      prometheus.Gauge // nil where nobody looks at it
 }
 
 // run fetches until the context ends, or until an error that trying again does
@@ -92,6 +96,9 @@ func (f *fetcher) decode(answer *kafka.FetchAnswer, c *chunk) error {
 		return err
 	}
 	f.position = f.reader.NextOffset()
+	if f.lag != nil {
+		f.lag.Set(float64(answer.HighWatermark - f.position))
+	}
 	c.end, c.high, c.passed = f.position, answer.LastStableOffset, f.previous
 	f.parse(c)
 	return nil
@@ -185,6 +192,9 @@ func (o *owner) fetchers() []*fetcher {
 				node: o.node, cursor: c, topic: topic, position: p.Offset + 1, previous: p.Offset, maxTime: p.MaxTime,
 				decoder: decode.New(o.state.Spec, decode.Options{Tokens: o.node.Tokens}),
 				own:     [2]int{len(in.OwnText), len(in.OwnNumber)}, free: make(chan *chunk, 2),
+			}
+			if f.cursor.class == Transactions {
+				f.lag = o.node.Metrics.Lag.WithLabelValues(strconv.Itoa(int(p.Partition)))
 			}
 			for range cap(f.free) {
 				f.free <- &chunk{cursor: c, free: f.free}

@@ -17,10 +17,13 @@ import (
 //	weir_step_seconds                          one step, decode aside
 //	weir_decision_seconds                      from a record's Kafka timestamp to its durable decision
 //	weir_step_records                          records in a step
-//	weir_source_lag{partition}                 source records not yet taken
+//	weir_source_lag{partition}                 source records not yet fetched
 //	weir_fold_position                         ledger offset up to which state is folded
 //	weir_state_bytes, weir_state_entities      what the engine holds
 //	weir_snapshot_timestamp_seconds            when the newest snapshot was written
+//	weir_snapshot_pause_seconds                how long the owner stood still for a snapshot
+//	weir_snapshot_seconds                      from the begin of a snapshot's bytes to its file
+//	weir_snapshot_bytes                        size of the newest snapshot's file
 //	weir_snapshot_errors_total                 snapshots that could not be written
 //	weir_retries_total                         requests to Kafka that were tried again
 //	weir_corrections_total                     rebuilds because another writer's batch was taken first
@@ -42,6 +45,9 @@ type Metrics struct {
 	StateBytes  prometheus.Gauge
 	Entities    prometheus.Gauge
 	Snapshot    prometheus.Gauge
+	SnapPause   prometheus.Histogram
+	SnapWrite   prometheus.Histogram
+	SnapBytes   prometheus.Gauge
 	SnapErrors  prometheus.Counter
 	Retries     prometheus.Counter
 	Corrections prometheus.Counter
@@ -83,11 +89,14 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		Step:        histogram("weir_step_seconds", "Time of one step.", seconds),
 		Decision:    histogram("weir_decision_seconds", "From a record's Kafka timestamp to its durable decision.", seconds),
 		Records:     histogram("weir_step_records", "Records in a step.", prometheus.ExponentialBuckets(1, 2, 14)),
-		Lag:         gauges("weir_source_lag", "Source records not yet taken.", "partition"),
+		Lag:         gauges("weir_source_lag", "Source records not yet fetched.", "partition"),
 		Position:    gauge("weir_fold_position", "Ledger offset up to which the state is folded."),
 		StateBytes:  gauge("weir_state_bytes", "Bytes that the engine holds."),
 		Entities:    gauge("weir_state_entities", "Entities that the engine holds."),
 		Snapshot:    gauge("weir_snapshot_timestamp_seconds", "When the newest snapshot was written."),
+		SnapPause:   histogram("weir_snapshot_pause_seconds", "How long the owner stood still for a snapshot.", prometheus.ExponentialBuckets(1e-3, 2, 16)),
+		SnapWrite:   histogram("weir_snapshot_seconds", "From the begin of a snapshot's bytes to its file.", prometheus.ExponentialBuckets(1e-3, 2, 18)),
+		SnapBytes:   gauge("weir_snapshot_bytes", "Size of the newest snapshot's file."),
 		SnapErrors:  counter("weir_snapshot_errors_total", "Snapshots that could not be written."),
 		Retries:     counter("weir_retries_total", "Requests to Kafka that were tried again."),
 		Corrections: counter("weir_corrections_total", "Rebuilds because another writer's batch was taken first."),

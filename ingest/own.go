@@ -28,12 +28,13 @@ type owner struct {
 	publish *publisher
 	after   *follower
 
-	id      schemas.BatchID // of the last batch decided
-	decided schemas.Anchor  // where it will end, if nobody intrudes
-	unsaved int64           // ledger records since the last snapshot
-	saved   atomic.Int64    // the ledger offset of the newest snapshot
-	wanted  atomic.Bool     // a snapshot is wanted before it is due
-	opening *flight         // what goes into the ledger before the first step, nil for nothing
+	id       schemas.BatchID // of the last batch decided
+	decided  schemas.Anchor  // where it will end, if nobody intrudes
+	measured time.Time       // when the state was measured last
+	unsaved  int64           // ledger records since the last snapshot
+	saved    atomic.Int64    // the ledger offset of the newest snapshot
+	wanted   atomic.Bool     // a snapshot is wanted before it is due
+	opening  *flight         // what goes into the ledger before the first step, nil for nothing
 }
 
 // own takes the shard over and decides until the context ends or the ownership
@@ -54,7 +55,9 @@ func (n *Node) own(held context.Context, fold *fold, v *view, gaps []schemas.Gap
 		return err
 	}
 	o.view = v
-	o.saved.Store(fold.saved)
+	o.saver = newSaver(n, fold.saved)
+	// What comes after reads the folder, or ends the process.
+	defer func() { <-o.saver.done }()
 	o.unsaved = fold.state.Chain.Offset - fold.saved
 	if err := o.bound(ctx); err != nil {
 		return err
@@ -105,6 +108,10 @@ func (n *Node) newOwner(shard int32, s *State) (*owner, error) {
 	}
 	return o, nil
 }
+
+// measureEvery is how often the state is measured: that takes a look at each of
+// its parts.
+const measureEvery = time.Second
 
 // rowBytes bounds a decision in the ledger, its texts aside: tags, numbers and
 // the framing of a record take less than 320 bytes.
@@ -157,6 +164,7 @@ func (o *owner) settle(ctx context.Context) {
 	}()
 	_, err := o.quiesce(ctx)
 	if err == nil && o.unsaved > 0 {
+		<-o.saver.done // the disk's time is not the broker's
 		err = o.snapshot(ctx)
 	}
 	if err != nil {
@@ -191,7 +199,7 @@ func (o *owner) run(ctx, taking context.Context, pending []*followUp) error {
 			return ctx.Err()
 		}
 		if o.unsaved >= o.node.SnapshotEvery || o.wanted.Load() {
-			if err := o.snapshot(taking); err != nil {
+			if err := o.snapshotDue(taking); err != nil {
 				return err
 			}
 		}
@@ -223,7 +231,12 @@ func (o *owner) fill(ctx context.Context, f *flight) error {
 	f.verdicts = append(f.verdicts, o.work.rows.Verdict...)
 	o.merge.release()
 	err = o.encode(f)
-	o.node.Metrics.stepped(&o.work, o.node.Now().Sub(started))
+	now := o.node.Now()
+	o.node.Metrics.stepped(&o.work, now.Sub(started))
+	if now.Sub(o.measured) >= measureEvery {
+		o.measured = now
+		o.node.measure(o.state)
+	}
 	return err
 }
 
@@ -338,7 +351,20 @@ func (o *owner) quiesce(ctx context.Context) (schemas.Anchor, error) {
 	}
 }
 
-// snapshot writes the state once it holds only what was taken. The marks in it
+// snapshotDue makes a snapshot unless the one before it is still being written.
+// The stream waits for a slow disk only where twice as many records are unsaved
+// as should be, so that what a start has to fold stays bounded.
+func (o *owner) snapshotDue(ctx context.Context) error {
+	if o.saver.busy() && o.unsaved < 2*o.node.SnapshotEvery {
+		return nil
+	}
+	if err := o.saver.wait(ctx); err != nil {
+		return err
+	}
+	return o.snapshot(ctx)
+}
+
+// snapshot saves the state once it holds only what was taken. The marks in it
 // stay those of the last batch, so that it is the fold of the ledger up to there
 // and nothing else; alerts before its position are acknowledged all the same.
 func (o *owner) snapshot(ctx context.Context) error {
@@ -347,18 +373,14 @@ func (o *owner) snapshot(ctx context.Context) error {
 		o.unsaved = 0
 		return nil
 	}
+	began := o.node.Now()
 	at, err := o.quiesce(ctx)
 	if err != nil {
 		return err
 	}
-	o.node.enter(Snapshotting)
-	defer o.node.leave(Snapshotting)
 	o.state.Chain = at
-	// A full disk must not stop the stream: the metric and the log say it, and
-	// the next try comes after as many records again.
-	if o.node.saveSnapshot(o.state) == nil {
-		o.saved.Store(at.Offset)
-	}
+	o.saver.save(o.state)
+	o.node.Metrics.SnapPause.Observe(o.node.Now().Sub(began).Seconds())
 	o.unsaved = 0
 	return nil
 }

@@ -45,7 +45,7 @@ func (s *service) record(store history.Store) (role, *ingest.Recorder) {
 				for _, name := range applied {
 					s.log.Info("history migrated", "migration", name)
 				}
-				return r.Run(ctx)
+				return recordToTheEnd(ctx, r)
 			}
 			if ctx.Err() != nil {
 				return nil
@@ -59,6 +59,34 @@ func (s *service) record(store history.Store) (role, *ingest.Recorder) {
 			}
 		}
 	}}, r
+}
+
+// recordMax is how long a stop waits for the history to have what was decided.
+// What it does not have then, the next start writes.
+const recordMax = 5 * time.Second
+
+// recordToTheEnd runs a recorder until the context ends and the history has come
+// to the end of the log, where that takes no longer than recordMax.
+func recordToTheEnd(ctx context.Context, r *ingest.Recorder) error {
+	inner, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- r.Run(inner) }() // ends with inner, and is waited for
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	// What the scorer decided last is in the log within moments, and a recorder
+	// that has nothing to do looks for more five times a second.
+	for stopped := time.Now(); time.Since(stopped) < recordMax; {
+		_ = sleep(inner, 300*time.Millisecond)
+		if st := r.Status(); st.Ready && st.Lag == 0 && time.Since(stopped) > 500*time.Millisecond {
+			break
+		}
+	}
+	stop()
+	return <-ended
 }
 
 var recordCommand = &command{
