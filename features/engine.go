@@ -78,9 +78,7 @@ type Engine struct {
 	keys   []uint64 // of entities
 	refs   []int    // of entities, -1 not known yet
 	ids    []uint64
-	loaded []uint64 // sums of an entity's buckets, while a part is read
 	dead   []uint64 // pairs of id and reference that left a home ring
-	born   []uint64 // pairs that were loaded into one and are not in the index yet
 }
 
 // New returns an empty engine for a spec. It panics if [Check] finds fault
@@ -200,7 +198,7 @@ func (e *Engine) Full() bool { return e.maxBytes > 0 && e.Bytes() > e.maxBytes }
 // Reset forgets all state and counters, and keeps the memory.
 func (e *Engine) Reset() {
 	e.index.clear()
-	e.dead, e.born = e.dead[:0], e.born[:0]
+	e.dead = e.dead[:0]
 	e.counters = Counters{}
 	for _, k := range e.kinds {
 		for i := range k.parts {

@@ -1,10 +1,13 @@
 package features
 
+import "sync"
+
 // index leads from the hash of a transaction's id to the home entities that
 // keep an event of it: there may be several. It is a cache of the home rings,
 // in tables by the top bits of the hash, so that none grows by much at a time.
 type index struct {
 	tables [Parts]idTable
+	locks  [Parts]sync.Mutex // of the tables, where several goroutines load parts
 }
 
 // idTable is open addressing of (hash, reference + 1) pairs.

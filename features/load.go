@@ -18,9 +18,22 @@ const loadRowsMax = entityRowsMax
 // of them overflows.
 const bucketWeightMax = 1 << 40
 
-// bornMax is how many words of ids and references are put into the index at a
-// time: so many that the memory's answers overlap.
+// bornMax is how many words of ids and references go into one table of the
+// index at a time: so many that the memory's answers overlap.
 const bornMax = 128
+
+// A Loader fills an engine with parts. Several may work at once, each in a
+// goroutine of its own and on other parts, while nothing else uses the engine:
+// what they share, the index of transactions, has a lock for each table, which
+// is taken once for many entries. Its scratch is about 270 kB.
+type Loader struct {
+	e      *Engine
+	loaded []uint64        // sums of an entity's buckets
+	born   [Parts][]uint64 // pairs of id and reference that are not in the index yet, by its table
+}
+
+// NewLoader returns a Loader of the engine.
+func (e *Engine) NewLoader() *Loader { return &Loader{e: e} }
 
 // reader takes apart the bytes of a part. After the first mistake everything
 // that it returns is 0.
@@ -68,31 +81,38 @@ func (r *reader) word() uint64 {
 
 // LoadPart replaces part 0..Parts-1 of the state by bytes that AppendPart made
 // under the same spec and key. On an error, which wraps [ErrPart], the part is
-// empty.
+// empty. [Loader.Load] does the same beside others.
 func (e *Engine) LoadPart(part int, data []byte) error {
-	e.dropPart(part)
+	return e.NewLoader().Load(part, data)
+}
+
+// Load replaces a part as [Engine.LoadPart] does. It keeps nothing of data.
+func (l *Loader) Load(part int, data []byte) error {
+	l.dropPart(part)
 	r := &reader{b: data}
 	if len(data) == 0 || data[0] != partVersion {
 		return fmt.Errorf("load part %d: %w: not of version %d", part, ErrPart, partVersion)
 	}
 	r.b = data[1:]
-	for _, k := range e.kinds {
-		e.loadKind(r, k, part)
+	for _, k := range l.e.kinds {
+		l.loadKind(r, k, part)
 	}
-	e.enrol()
+	for table := range l.born {
+		l.enrol(table)
+	}
 	if len(r.b) > 0 {
 		r.fail("bytes follow the end")
 	}
 	if r.bad != "" {
-		e.dropPart(part)
+		l.dropPart(part)
 		return fmt.Errorf("load part %d: %w: %s", part, ErrPart, r.bad)
 	}
 	return nil
 }
 
 // dropPart forgets a part.
-func (e *Engine) dropPart(part int) {
-	for _, k := range e.kinds {
+func (l *Loader) dropPart(part int) {
+	for _, k := range l.e.kinds {
 		p := &k.parts[part]
 		for ref := 0; k.home && ref < p.count; ref++ {
 			var n entity
@@ -100,7 +120,7 @@ func (e *Engine) dropPart(part int) {
 			start, end := n.span()
 			for pos := start; pos != end; pos++ {
 				if row := n.rowAt(pos); row[0]&bucketBit == 0 {
-					e.index.remove(row[k.colID], n.reference())
+					l.bury(row[k.colID], n.reference())
 				}
 			}
 		}
@@ -108,7 +128,15 @@ func (e *Engine) dropPart(part int) {
 	}
 }
 
-func (e *Engine) loadKind(r *reader, k *kind, part int) {
+// bury takes an entry out of the index.
+func (l *Loader) bury(id, ref uint64) {
+	lock := &l.e.index.locks[id>>56]
+	lock.Lock()
+	defer lock.Unlock()
+	l.e.index.remove(id, ref)
+}
+
+func (l *Loader) loadKind(r *reader, k *kind, part int) {
 	last := uint64(0)
 	for count := r.uvarint(); count > 0 && r.bad == ""; count-- {
 		key := r.word()
@@ -117,27 +145,40 @@ func (e *Engine) loadKind(r *reader, k *kind, part int) {
 			return
 		}
 		last = key
-		e.loadEntity(r, k, part, key)
-		if len(e.born) >= bornMax {
-			e.enrol()
-		}
+		l.loadEntity(r, k, part, key)
 	}
 }
 
-// enrol puts what was loaded into home rings into the index.
-func (e *Engine) enrol() {
-	for from := 0; from < len(e.born); from += bornMax {
-		pairs := e.born[from:min(from+bornMax, len(e.born))]
-		e.prefetchIDs(pairs)
-		for i := 0; i < len(pairs); i += 2 {
-			e.index.add(pairs[i], pairs[i+1])
-		}
+// bear notes an entry of the index.
+func (l *Loader) bear(id, ref uint64) {
+	table := int(id >> 56)
+	if l.born[table] == nil {
+		l.born[table] = make([]uint64, 0, bornMax)
 	}
-	e.born = e.born[:0]
+	l.born[table] = append(l.born[table], id, ref)
+	if len(l.born[table]) == bornMax {
+		l.enrol(table)
+	}
+}
+
+// enrol puts what was noted for a table of the index into it.
+func (l *Loader) enrol(table int) {
+	pairs := l.born[table]
+	if len(pairs) == 0 {
+		return
+	}
+	x := &l.e.index
+	x.locks[table].Lock()
+	defer x.locks[table].Unlock()
+	l.e.prefetchIDs(pairs)
+	for i := 0; i < len(pairs); i += 2 {
+		x.add(pairs[i], pairs[i+1])
+	}
+	l.born[table] = pairs[:0]
 }
 
 // loadEntity reads one entity and adds it.
-func (e *Engine) loadEntity(r *reader, k *kind, part int, key uint64) {
+func (l *Loader) loadEntity(r *reader, k *kind, part int, key uint64) {
 	rows := r.uvarint()
 	if rows == 0 || rows > loadRowsMax || rows > uint64(len(r.b)) {
 		r.fail("an entity's number of rows is out of bounds")
@@ -154,7 +195,7 @@ func (e *Engine) loadEntity(r *reader, k *kind, part int, key uint64) {
 	for int(rows) > 1<<(n.h[headRing]&63) {
 		n.resize(+1)
 	}
-	e.loaded = e.loaded[:0]
+	l.loaded = l.loaded[:0]
 	time := int64(0)
 	for i := range uint32(rows) {
 		row := n.rowAt(i)
@@ -168,18 +209,18 @@ func (e *Engine) loadEntity(r *reader, k *kind, part int, key uint64) {
 		row[0] = uint64(time) << timeShift
 		n.setSpan(0, i+1)
 		if facts == bucketBit {
-			e.loadBucket(r, &n, row)
+			l.loadBucket(r, &n, row)
 			continue
 		}
-		e.loadColumns(r, &n, row, facts)
+		l.loadColumns(r, &n, row, facts)
 	}
 	if first := rowTime(n.rowAt(0)); r.bad == "" && first <= time-k.keep {
 		r.fail("a row is older than what is kept")
 	}
 	n.h[headNewest] = uint64(time)
-	if count := len(e.loaded) / k.bucket; count > 0 {
+	if count := len(l.loaded) / k.bucket; count > 0 {
 		n.h[headCoarse] = n.newBuckets(count)
-		copy(n.p.side.words[n.h[headCoarse]>>coarseAt:], e.loaded)
+		copy(n.p.side.words[n.h[headCoarse]>>coarseAt:], l.loaded)
 	}
 	if r.bad == "" {
 		n.rebuild(time)
@@ -193,8 +234,8 @@ func (r *reader) words(into []uint64) {
 }
 
 // loadBucket reads a bucket's sums; they go to their block when all are there.
-func (e *Engine) loadBucket(r *reader, n *entity, row []uint64) {
-	made := len(e.loaded) / n.k.bucket
+func (l *Loader) loadBucket(r *reader, n *entity, row []uint64) {
+	made := len(l.loaded) / n.k.bucket
 	if made > bucketIndex {
 		r.fail("too many buckets")
 		return
@@ -203,19 +244,19 @@ func (e *Engine) loadBucket(r *reader, n *entity, row []uint64) {
 	if n.k.colUndo > 0 {
 		row[n.k.colUndo] = uint64(neverUndone)
 	}
-	at := len(e.loaded)
+	at := len(l.loaded)
 	for range n.k.bucket {
-		e.loaded = append(e.loaded, uint64(r.varint()))
+		l.loaded = append(l.loaded, uint64(r.varint()))
 	}
-	if w := e.loaded[at]; w == 0 || w > bucketWeightMax {
+	if w := l.loaded[at]; w == 0 || w > bucketWeightMax {
 		r.fail("a bucket's number of events is out of bounds")
 	}
 }
 
 // loadColumns reads a row but for its time.
-func (e *Engine) loadColumns(r *reader, n *entity, row []uint64, facts uint64) {
+func (l *Loader) loadColumns(r *reader, n *entity, row []uint64, facts uint64) {
 	k := n.k
-	predicates := uint64(1)<<len(e.predicates) - 1
+	predicates := uint64(1)<<len(l.e.predicates) - 1
 	if k.colPred > 0 {
 		row[k.colPred] = r.uvarint()
 		if row[k.colPred] > predicates {
@@ -248,7 +289,7 @@ func (e *Engine) loadColumns(r *reader, n *entity, row []uint64, facts uint64) {
 	if k.home {
 		row[k.colLabels] = r.uvarint()
 		if r.bad == "" {
-			e.born = append(e.born, row[k.colID], n.reference())
+			l.bear(row[k.colID], n.reference())
 		}
 	}
 }

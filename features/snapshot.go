@@ -11,7 +11,9 @@ const partVersion = 1
 
 // AppendPart appends part 0..Parts-1 of the state. The bytes are canonical: a
 // function of what was folded, in ledger order, and not of how: entities by
-// key, events in order, nothing that can be computed again, no capacities.
+// key, events in order, nothing that can be computed again, no capacities. It
+// only reads, so several goroutines may append parts while nobody changes the
+// state.
 //
 //	part    version, then for each kind of the spec: count, entities
 //	entity  key (8 bytes), number of rows, bases, rows

@@ -1,8 +1,10 @@
 package features
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"testing"
 
 	"github.com/weir-risk/weir/features/spec"
@@ -62,4 +64,48 @@ func filled(s *spec.Spec, entities, rounds int) *Engine {
 		e.Step(&batch, x, nil)
 	}
 	return e
+}
+
+// TestLoadersBesideOneAnotherMakeTheSameState loads the parts of a state with
+// home entities by several loaders at once: the bytes are the same, and so is
+// what every id leads to.
+func TestLoadersBesideOneAnotherMakeTheSameState(t *testing.T) {
+	s := fiveWindows(20_000)
+	s.Home, s.DedupWindow = 0, 20_000
+	e, into := filled(s, 1000, 21), New(s, testOptions)
+	var wg sync.WaitGroup
+	const loaders = 4
+	for from := range loaders {
+		wg.Go(func() {
+			l := into.NewLoader()
+			for p := from; p < Parts; p += loaders {
+				if err := l.Load(p, e.AppendPart(nil, p)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for p := range Parts {
+		if !bytes.Equal(into.AppendPart(nil, p), e.AppendPart(nil, p)) {
+			t.Fatalf("part %d has other bytes", p)
+		}
+		was, is := &e.index.tables[p], &into.index.tables[p]
+		if was.count != is.count {
+			t.Fatalf("table %d of the index has %d entries, want %d", p, is.count, was.count)
+		}
+		for i := 0; i < len(was.slots); i += 2 {
+			id, ref := was.slots[i], was.slots[i+1]
+			if ref == 0 {
+				continue
+			}
+			var n entity
+			n.open(e.kinds[0], int((ref-1)>>32), int(uint32(ref-1)))
+			key := n.h[headKey]
+			loaded := into.kinds[0].parts[key>>56].find(key, into.kinds[0].head)
+			if loaded < 0 || !into.index.holds(id, key>>56<<32|uint64(loaded)) {
+				t.Fatalf("the index does not lead from %x to the entity %x", id, key)
+			}
+		}
+	}
 }

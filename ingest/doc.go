@@ -48,7 +48,7 @@
 //
 // # Files
 //
-//	node, restore, snapshot       a node's life; where its state comes from
+//	node, restore, snapshot, save a node's life; where its state comes from
 //	own, source, phase            ownership of a shard, and the topics beneath it
 //	fetch, merge, work            from partitions to the input of a step
 //	step, output, state, fold     the step; the state and what moves it

@@ -32,7 +32,7 @@ type owner struct {
 	decided  schemas.Anchor  // where it will end, if nobody intrudes
 	measured time.Time       // when the state was measured last
 	unsaved  int64           // ledger records since the last snapshot
-	saved    atomic.Int64    // the ledger offset of the newest snapshot
+	saver    *saver          // of snapshots
 	wanted   atomic.Bool     // a snapshot is wanted before it is due
 	opening  *flight         // what goes into the ledger before the first step, nil for nothing
 }

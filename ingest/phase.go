@@ -13,7 +13,7 @@ const (
 	Stepping                         // deciding and encoding a step
 	Unacknowledged                   // a batch is sent and its answer is not here
 	Unalerted                        // decisions are durable and their alerts are not
-	Snapshotting                     // a snapshot is being written
+	Snapshotting                     // a snapshot is being made or written
 	numPhases      = 6
 )
 

@@ -11,8 +11,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/weir-risk/weir/features"
 	"github.com/weir-risk/weir/features/spec"
@@ -51,11 +54,69 @@ type snapshotHeader struct {
 	Rates        []byte
 }
 
+// An image is the bytes of a state: made while the state stands still, written
+// while it moves on. All parts are taken at one ledger offset, and not one after
+// another between steps: a label reaches rows in other parts, and when a row left
+// its ring depends on what came in between, so that parts of several offsets
+// would not fold to the same state. Its buffers are kept for the next one: they
+// are as large as the file, which costs about a third of what the state does.
+type image struct {
+	at     int64 // ledger offset
+	header []byte
+	parts  [features.Parts][]byte
+}
+
+// take makes the bytes of the state on all cores, as long as it stands still.
+func (m *image) take(s *State, keyCheck uint64) (err error) {
+	m.at = s.Chain.Offset
+	if m.header, err = headerOf(s, keyCheck); err != nil {
+		return err
+	}
+	onAllCores(func(next func() (int, bool)) {
+		for p, ok := next(); ok; p, ok = next() {
+			m.parts[p] = s.Engine.AppendPart(m.parts[p][:0], p)
+		}
+	})
+	return nil
+}
+
+// onAllCores runs one worker a core, deals out the parts to them, and waits.
+func onAllCores(worker func(next func() (part int, ok bool))) {
+	var taken atomic.Int32
+	next := func() (int, bool) {
+		p := int(taken.Add(1)) - 1
+		return p, p < features.Parts
+	}
+	var wg sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), features.Parts) {
+		wg.Go(func() { worker(next) })
+	}
+	wg.Wait()
+}
+
+// size is how many bytes the file has.
+func (m *image) size() int64 {
+	n := int64(len(snapshotMagic) + len(m.header) + blockHead*(1+len(m.parts)))
+	for _, p := range m.parts {
+		n += int64(len(p))
+	}
+	return n
+}
+
 // WriteSnapshot writes the state, which must hold only what was taken, into
 // dir. The file is written whole, synced, and renamed into place; older ones
 // beyond a few are removed. It returns the file's name.
 func WriteSnapshot(dir string, s *State, keyCheck uint64) (string, error) {
-	name := filepath.Join(dir, fmt.Sprintf("%020d%s", s.Chain.Offset, snapshotSuffix))
+	var m image
+	if err := m.take(s, keyCheck); err != nil {
+		return "", fmt.Errorf("write snapshot at ledger offset %d: %w", s.Chain.Offset, err)
+	}
+	return m.write(dir)
+}
+
+// write writes the file as [WriteSnapshot] does.
+func (m *image) write(dir string) (string, error) {
+	name := filepath.Join(dir, fmt.Sprintf("%020d%s", m.at, snapshotSuffix))
 	// A process that was killed left what it was writing; the folder is this one's.
 	left, _ := filepath.Glob(filepath.Join(dir, "writing-*"))
 	for _, old := range left {
@@ -67,10 +128,13 @@ func WriteSnapshot(dir string, s *State, keyCheck uint64) (string, error) {
 	}
 	defer os.Remove(f.Name()) // nothing is there any more once it was renamed
 	w := bufio.NewWriterSize(f, 1<<20)
-	err = writeState(w, s, keyCheck)
+	err = writeHeader(w, m.header)
+	for p := 0; p < len(m.parts) && err == nil; p++ {
+		err = writeBlock(w, m.parts[p])
+	}
 	err = errors.Join(err, w.Flush(), f.Sync(), f.Close())
 	if err != nil {
-		return "", fmt.Errorf("write snapshot at ledger offset %d: %w", s.Chain.Offset, err)
+		return "", fmt.Errorf("write snapshot at ledger offset %d: %w", m.at, err)
 	}
 	if err := os.Rename(f.Name(), name); err != nil {
 		return "", fmt.Errorf("rename snapshot: %w", err)
@@ -95,20 +159,29 @@ func syncFolder(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-func writeState(w io.Writer, s *State, keyCheck uint64) error {
-	header, err := json.Marshal(snapshotHeader{
+func headerOf(s *State, keyCheck uint64) ([]byte, error) {
+	return json.Marshal(snapshotHeader{
 		Spec: hex32(s.Spec.Hash), Engine: hex32(EngineHash), KeyCheck: keyCheck,
 		Chain: s.Chain, Genesis: s.Genesis, TopicID: s.TopicID, Champion: s.Champion,
 		AlertsMark: s.AlertsMark, DeadMark: s.DeadMark, Progress: s.Progress, Counts: s.Counts,
 		Rates: s.Rates.AppendTo(nil),
 	})
-	if err != nil {
-		return err
-	}
+}
+
+func writeHeader(w io.Writer, header []byte) error {
 	if _, err := io.WriteString(w, snapshotMagic); err != nil {
 		return err
 	}
-	if err := writeBlock(w, header); err != nil {
+	return writeBlock(w, header)
+}
+
+// writeState writes what a snapshot's file holds, with one part in memory.
+func writeState(w io.Writer, s *State, keyCheck uint64) error {
+	header, err := headerOf(s, keyCheck)
+	if err != nil {
+		return err
+	}
+	if err := writeHeader(w, header); err != nil {
 		return err
 	}
 	var part []byte
@@ -121,9 +194,12 @@ func writeState(w io.Writer, s *State, keyCheck uint64) error {
 	return nil
 }
 
+// blockHead is the length and the checksum before a block's bytes.
+const blockHead = 12
+
 // writeBlock writes length, checksum and bytes.
 func writeBlock(w io.Writer, b []byte) error {
-	var head [12]byte
+	var head [blockHead]byte
 	binary.BigEndian.PutUint64(head[:], uint64(len(b)))
 	binary.BigEndian.PutUint32(head[8:], crc32.Checksum(b, castagnoli))
 	if _, err := w.Write(head[:]); err != nil {
@@ -133,23 +209,28 @@ func writeBlock(w io.Writer, b []byte) error {
 	return err
 }
 
-func readBlock(r io.Reader, limit int64, buf []byte) ([]byte, error) {
-	var head [12]byte
+// readBlock reads a block into buf, and its checksum, which [checked] wants.
+func readBlock(r io.Reader, limit int64, buf []byte) ([]byte, uint32, error) {
+	var head [blockHead]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrSnapshotDamaged, err)
+		return buf, 0, fmt.Errorf("%w: %w", ErrSnapshotDamaged, err)
 	}
 	n := binary.BigEndian.Uint64(head[:])
 	if n > uint64(limit) {
-		return nil, fmt.Errorf("%w: a block of %d bytes in a file of %d", ErrSnapshotDamaged, n, limit)
+		return buf, 0, fmt.Errorf("%w: a block of %d bytes in a file of %d", ErrSnapshotDamaged, n, limit)
 	}
 	buf = slices.Grow(buf[:0], int(n))[:n]
 	if _, err := io.ReadFull(r, buf); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrSnapshotDamaged, err)
+		return buf, 0, fmt.Errorf("%w: %w", ErrSnapshotDamaged, err)
 	}
-	if crc32.Checksum(buf, castagnoli) != binary.BigEndian.Uint32(head[8:]) {
-		return nil, fmt.Errorf("%w: checksum does not match", ErrSnapshotDamaged)
+	return buf, binary.BigEndian.Uint32(head[8:]), nil
+}
+
+func checked(b []byte, sum uint32) error {
+	if crc32.Checksum(b, castagnoli) != sum {
+		return fmt.Errorf("%w: checksum does not match", ErrSnapshotDamaged)
 	}
-	return buf, nil
+	return nil
 }
 
 // Snapshots lists the snapshots in dir, newest first. A folder that does not
@@ -198,7 +279,10 @@ func ReadSnapshot(name string, sp *spec.Spec, o features.Options, keyCheck uint6
 }
 
 func readState(r io.Reader, size int64, sp *spec.Spec, o features.Options, keyCheck uint64) (*State, error) {
-	block, err := readBlock(r, size, nil)
+	block, sum, err := readBlock(r, size, nil)
+	if err == nil {
+		err = checked(block, sum)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -215,18 +299,52 @@ func readState(r io.Reader, size int64, sp *spec.Spec, o features.Options, keyCh
 	if err := s.Rates.Load(h.Rates); err != nil {
 		return nil, fmt.Errorf("%w: rates: %w", ErrSnapshotDamaged, err)
 	}
-	for p := range features.Parts {
-		if block, err = readBlock(r, size, block); err != nil {
-			return nil, err
-		}
-		if err := s.Engine.LoadPart(p, block); err != nil {
-			return nil, fmt.Errorf("%w: part %d: %w", ErrSnapshotDamaged, p, err)
-		}
+	if err := readParts(r, size, s.Engine); err != nil {
+		return nil, err
 	}
 	if _, err := io.ReadFull(r, make([]byte, 1)); err != io.EOF {
 		return nil, fmt.Errorf("%w: something follows its last part", ErrSnapshotDamaged)
 	}
 	return s, nil
+}
+
+// readParts fills an engine on all cores. The file is read in its order, a block
+// by whoever is free; sums and loading, which take longer, go side by side.
+func readParts(r io.Reader, size int64, e *features.Engine) error {
+	var mu sync.Mutex
+	var bad error // what was wrong first; of mu, as r is
+	onAllCores(func(next func() (int, bool)) {
+		l := e.NewLoader()
+		var block []byte
+		for {
+			mu.Lock()
+			p, ok := next()
+			if !ok || bad != nil {
+				mu.Unlock()
+				return
+			}
+			var sum uint32
+			var err error
+			block, sum, err = readBlock(r, size, block)
+			bad = err
+			mu.Unlock()
+			if err == nil {
+				err = checked(block, sum)
+			}
+			if err == nil {
+				if err = l.Load(p, block); err != nil {
+					err = fmt.Errorf("%w: part %d: %w", ErrSnapshotDamaged, p, err)
+				}
+			}
+			if err != nil {
+				mu.Lock()
+				bad = err
+				mu.Unlock()
+				return
+			}
+		}
+	})
+	return bad
 }
 
 // EngineHash names the arithmetic of features, decoding and the ledger's

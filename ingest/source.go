@@ -173,7 +173,7 @@ func (o *owner) watch(ctx context.Context) error {
 		}
 		err := n.compare(ctx, o.view)
 		if err == nil {
-			err = n.checkLedger(ctx, o.saved.Load(), o.publish.at.Load().Offset)
+			err = n.checkLedger(ctx, o.saver.at.Load(), o.publish.at.Load().Offset)
 		}
 		switch {
 		case ctx.Err() != nil:
