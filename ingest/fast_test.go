@@ -67,7 +67,11 @@ func TestLabelsOfAFastStreamFindTheirTransactions(t *testing.T) {
 	}
 	c := w.verify().State().Counts
 	// A few labels are about records that were rejected, or too late to be kept.
-	if c.Labels < 300 || c.Unknown > c.Labels/50 {
+	lost := c.Labels / 50
+	if raced {
+		lost = c.Labels / 2 // the detector makes answers come later than any broker's
+	}
+	if c.Labels < 300 || c.Unknown > lost {
 		t.Errorf("%d of %d labels did not find their transaction", c.Unknown, c.Labels)
 	}
 	t.Logf("%d labels, %d did not find their transaction; %d approximate", c.Labels, c.Unknown, c.Approx)

@@ -216,6 +216,9 @@ func BenchmarkLine(b *testing.B) {
 // TestStepDoesNotAllocate holds the whole path of a step to it, once every
 // entity has been met and the windows are full.
 func TestStepDoesNotAllocate(t *testing.T) {
+	if raced {
+		t.Skip("the race detector allocates")
+	}
 	for _, name := range []string{"handbook", "payments"} {
 		l := newLine(t, name, newSource(name, 20, time.Hour), 16)
 		const rows = 256
