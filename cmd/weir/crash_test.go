@@ -101,24 +101,7 @@ func (w *crashWorld) load(n int, partitions int, runs ...string) {
 		if err := w.log.Ensure(ctx, topics.Layouts(partitions)); err != nil {
 			w.t.Fatal(err)
 		}
-		cfg := simulate.DefaultConfig()
-		cfg.Seed, cfg.Customers, cfg.Days = w.seed, 2000, 0
-		cfg.Merchants, cfg.Terminals, cfg.Devices = 400, 600, 3000
-		cfg.Start = time.UnixMilli(w.now).UTC().Truncate(24*time.Hour).AddDate(-2, 0, 0)
-		bank, err := simulate.New(cfg)
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		f, err := newFeed(ctx, bank, w.log, topics)
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		// One time for all, so that both runs have the same records; now, because
-		// Kafka deletes what is older than its retention at once.
-		f.now = func() int64 { return w.now }
-		if err := f.rates(ctx, &cfg); err != nil {
-			w.t.Fatal(err)
-		}
+		f := w.feed(topics)
 		for f.total < int64(n) {
 			f.drawHour(min(2000, n-int(f.total)))
 			if err := f.flush(ctx); err != nil {
@@ -130,7 +113,34 @@ func (w *crashWorld) load(n int, partitions int, runs ...string) {
 	w.total = int64(n)
 }
 
-// champion publishes a random network, signed by the key in the world's folder.
+// feed returns the world's bank at the beginning of its days, with its rates in
+// the topic. Each feed of a world writes the same records.
+func (w *crashWorld) feed(topics schemas.Topics) *feed {
+	w.t.Helper()
+	ctx := w.t.Context()
+	cfg := simulate.DefaultConfig()
+	cfg.Seed, cfg.Customers, cfg.Days = w.seed, 2000, 0
+	cfg.Merchants, cfg.Terminals, cfg.Devices = 400, 600, 3000
+	cfg.Start = time.UnixMilli(w.now).UTC().Truncate(24*time.Hour).AddDate(-2, 0, 0)
+	bank, err := simulate.New(cfg)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	f, err := newFeed(ctx, bank, w.log, topics)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	// One time for all, so that both runs have the same records; now, because
+	// Kafka deletes what is older than its retention at once.
+	f.now = func() int64 { return w.now }
+	if err := f.rates(ctx, &cfg); err != nil {
+		w.t.Fatal(err)
+	}
+	return f
+}
+
+// champion publishes a random network, signed by the key in the world's folder,
+// and leaves its file there.
 func (w *crashWorld) champion(topics schemas.Topics) {
 	w.t.Helper()
 	s, _ := spec.Builtin("payments")
@@ -156,6 +166,9 @@ func (w *crashWorld) champion(topics schemas.Topics) {
 		w.t.Fatal(err)
 	}
 	data, sealed, err := trainer.Seal(b, key)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(w.dir, "champion.weir"), data, 0o600)
+	}
 	if err == nil {
 		err = ingest.PublishBundle(w.t.Context(), w.log, topics, data, sealed.Hash, "champion", ingest.Slot{By: "test", Reason: "test"}, key)
 	}
