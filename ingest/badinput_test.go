@@ -68,7 +68,7 @@ func TestBadInput(t *testing.T) {
 		w.must(err)
 		w.use(s)
 		// The dead letters' topic has fewer partitions than the source.
-		w.topics.DLQ = "letters"
+		w.topics.DLQ += ".one"
 		w.must(w.log.Ensure(t.Context(), []schemas.Layout{{Topic: w.topics.DLQ, Partitions: 1}}))
 		var log bytes.Buffer
 		w.logTo = &log

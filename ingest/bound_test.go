@@ -20,7 +20,7 @@ import (
 func TestStepsFitTheLedger(t *testing.T) {
 	for _, codec := range []kafka.Codec{kafka.None, kafka.LZ4} {
 		w := newWorld(t, "payments", 2)
-		w.topics.Decisions, w.topics.Alerts = "small", "smaller"
+		w.topics.Decisions, w.topics.Alerts = w.topics.Decisions+".small", w.topics.Alerts+".smaller"
 		w.must(w.log.Ensure(t.Context(), []schemas.Layout{
 			{Topic: w.topics.Decisions, Partitions: 1, Config: map[string]string{"max.message.bytes": "20000"}},
 			{Topic: w.topics.Alerts, Partitions: 1}}))
@@ -41,7 +41,7 @@ func TestStepsFitTheLedger(t *testing.T) {
 // would not fit into.
 func TestALedgerThatTakesNoDecisionIsNamed(t *testing.T) {
 	w := newWorld(t, "payments", 1)
-	w.topics.Decisions = "tiny"
+	w.topics.Decisions += ".tiny"
 	w.must(w.log.Ensure(t.Context(), []schemas.Layout{{Topic: w.topics.Decisions, Partitions: 1, Config: map[string]string{"max.message.bytes": "3000"}}}))
 	w.payments(100, 20, 1)
 	r := w.start(nil)

@@ -28,15 +28,12 @@ type kafkaWorld struct {
 
 func newKafkaWorld(t *testing.T) *kafkaWorld {
 	t.Helper()
-	addr := os.Getenv("WEIR_KAFKA")
 	prefix := fmt.Sprintf("changes%x.", rand.Uint64())
 	w := &world{t: t, topics: schemas.DefaultTopics(prefix), dir: t.TempDir(), logTo: t.Output()}
-	w.log = kafka.New(kafka.Options{Brokers: []string{addr}})
+	w.log = kafka.New(kafka.Options{Brokers: []string{os.Getenv("WEIR_KAFKA")}})
 	t.Cleanup(w.log.Close)
-	admin, err := kgo.NewClient(kgo.SeedBrokers(addr))
-	w.must(err)
-	t.Cleanup(admin.Close)
-	k := &kafkaWorld{world: w, admin: admin, group: prefix + "g"}
+	k := w.onKafka()
+	k.group = prefix + "g"
 	t.Cleanup(k.forget)
 	for _, l := range w.topics.Layouts(2) {
 		k.create(l.Topic, int32(l.Partitions))
@@ -47,6 +44,35 @@ func newKafkaWorld(t *testing.T) *kafkaWorld {
 	}
 	w.use(s)
 	return k
+}
+
+// onKafka is the world on the real Kafka that WEIR_KAFKA names.
+func (w *world) onKafka() *kafkaWorld {
+	w.t.Helper()
+	admin, err := kgo.NewClient(kgo.SeedBrokers(os.Getenv("WEIR_KAFKA")))
+	w.must(err)
+	w.t.Cleanup(admin.Close)
+	return &kafkaWorld{world: w, admin: admin}
+}
+
+// retain deletes the records of partition 0 before an offset, on either broker.
+func (w *world) retain(topic string, from int64) {
+	w.t.Helper()
+	if os.Getenv("WEIR_KAFKA") == "" {
+		w.trim(topic, 0, from)
+		return
+	}
+	w.onKafka().trimmed(topic, from)
+}
+
+// anew makes a topic of one partition again, empty, on either broker.
+func (w *world) anew(topic string) {
+	w.t.Helper()
+	if os.Getenv("WEIR_KAFKA") == "" {
+		w.recreate(topic, 1)
+		return
+	}
+	w.onKafka().recreated(topic, 1)
 }
 
 // create makes a topic and waits until each partition is led, which Kafka's

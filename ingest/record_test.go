@@ -91,7 +91,13 @@ func (w *world) record(t *testing.T, s history.Store, fault func(cancel context.
 		if err != nil {
 			t.Fatal(err)
 		}
-		want[stream] = end
+		at, err := s.Position(t.Context(), stream, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if at.Offset < end { // a stage may bring no alerts
+			want[stream] = end
+		}
 	}
 	var log bytes.Buffer
 	for range 1000 {
@@ -105,11 +111,6 @@ func (w *world) record(t *testing.T, s history.Store, fault func(cancel context.
 				}
 				return err
 			})
-		}
-		for stream, end := range want {
-			if end == 0 {
-				delete(want, stream)
-			}
 		}
 		r := w.recorder(store, &log)
 		after := r.After
@@ -419,7 +420,7 @@ func TestRecorderSaysWhatIsGone(t *testing.T) {
 	}
 	w.decide(n, 100)
 	_, end := w.ends(w.topics.Alerts, 0)
-	w.trim(w.topics.Alerts, 0, end-1)
+	w.retain(w.topics.Alerts, end-1)
 	var log bytes.Buffer
 	r := w.recorder(s, &log)
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
@@ -439,7 +440,7 @@ func TestRecorderSaysWhatIsGone(t *testing.T) {
 	}
 
 	other := sqlite(t)
-	w.trim(w.topics.Decisions, 0, at.Offset)
+	w.retain(w.topics.Decisions, at.Offset)
 	r = w.recorder(other, &log)
 	if err := r.session(t.Context()); !errors.Is(err, kafka.ErrTrimmed) {
 		t.Fatalf("a ledger without its beginning gives %v", err)

@@ -136,8 +136,8 @@ func TestEveryFlippedBitOfASnapshotIsFound(t *testing.T) {
 func TestASnapshotBeyondTheLedgerHalts(t *testing.T) {
 	w := newWorld(t, "payments", 2)
 	w.snapshots()
-	w.recreate(w.topics.Decisions, 1)
-	w.recreate(w.topics.Alerts, 1)
+	w.anew(w.topics.Decisions)
+	w.anew(w.topics.Alerts)
 	r := w.start(nil)
 	r.halted("ledger_truncated")
 }
