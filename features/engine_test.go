@@ -169,6 +169,9 @@ func TestEngineIsTheOracle(t *testing.T) {
 	} else if total == 0 {
 		total = 200_000
 	}
+	if testing.Short() {
+		total = min(total, 60_000)
+	}
 	var cover coverage
 	done := 0
 	for seed := uint64(1); done < total && !t.Failed(); seed++ {

@@ -61,7 +61,6 @@ type oracle struct {
 	keep    []int64
 	lists   []map[string][]*entry // by entity and key, in event-time order
 	current *txn
-	values  map[*spec.Expr]float64
 	x       []float32
 	have    []bool
 	preds   map[int]bool

@@ -56,6 +56,7 @@ func TestALedgerThatTakesNoDecisionIsNamed(t *testing.T) {
 // an owner until it is gone: the next owner publishes what is missing, since the
 // mark stays until both are acknowledged.
 func TestDeadLettersAndAlertsOutliveTheirOwner(t *testing.T) {
+	embedded(t)
 	for _, lost := range []string{"alerts", "letters"} {
 		t.Log(lost)
 		w := newWorld(t, "payments", 1)
@@ -88,6 +89,7 @@ func TestDeadLettersAndAlertsOutliveTheirOwner(t *testing.T) {
 // acknowledged: before a snapshot, and before it decides anything, since its
 // forerunner left more than the queue of alerts holds.
 func TestAStopEndsThoughAlertsAreAway(t *testing.T) {
+	embedded(t)
 	w := newWorld(t, "payments", 1)
 	w.bundle.Policy.Review = 0 // everything is an alert
 	w.payments(9000, 23, 1)
@@ -113,6 +115,7 @@ func TestAStopEndsThoughAlertsAreAway(t *testing.T) {
 // TestTheBrokerGoesAway has every kind of request fail for a while in the middle
 // of the stream.
 func TestTheBrokerGoesAway(t *testing.T) {
+	embedded(t)
 	w := newWorld(t, "payments", 2)
 	n := w.payments(2000, 22, 2)
 	steps := 0
@@ -153,6 +156,7 @@ func TestReasonsOfHalts(t *testing.T) {
 // what no version writes, and with another spec, while a node decides. By the
 // chain both are taken, so the node must not go on as if they were not there.
 func TestALedgerThatCannotBeReadIsNamed(t *testing.T) {
+	embedded(t)
 	decision := func(change func(d *schemas.Decision)) []byte {
 		d := schemas.Decision{Place: schemas.Place{Prev: -1}}
 		change(&d)
@@ -190,6 +194,7 @@ func TestALedgerThatCannotBeReadIsNamed(t *testing.T) {
 // TestATrimmedLedgerIsSavedByASnapshot deletes the beginning of the ledger while
 // the node that knows it runs: it says so, writes a snapshot, and all is well.
 func TestATrimmedLedgerIsSavedByASnapshot(t *testing.T) {
+	embedded(t)
 	w := newWorld(t, "payments", 2)
 	n := w.payments(400, 25, 2)
 	r := w.start(func(c *Config) { c.WatchEvery = 5 * time.Millisecond })

@@ -105,6 +105,7 @@ func watchful(c *Config) { c.WatchEvery, c.SnapshotDir = 5*time.Millisecond, "" 
 // TestChangesOfTopicsAreNamed makes each change while a node runs, and while none
 // does.
 func TestChangesOfTopicsAreNamed(t *testing.T) {
+	embedded(t)
 	for _, c := range changes {
 		for _, down := range []bool{false, true} {
 			w := newWorld(t, "payments", 2)
@@ -148,6 +149,7 @@ func (w *world) topicStart(topic string) int64 { start, _ := w.ends(topic, 0); r
 // runs and while none does. Only the gap that is exactly what is missing lets it
 // go on; the ledger says who gave it up.
 func TestGapsAreGivenUpByHand(t *testing.T) {
+	embedded(t)
 	for _, down := range []bool{false, true} {
 		t.Logf("down is %v", down)
 		w := newWorld(t, "payments", 2)
@@ -217,6 +219,7 @@ func (w *world) sendAgain(n int) {
 // TestANewPartitionIsTakenInByHand gives the source a third partition; an empty
 // gap, signed, takes it in.
 func TestANewPartitionIsTakenInByHand(t *testing.T) {
+	embedded(t)
 	w := newWorld(t, "payments", 2)
 	n := w.payments(600, 8, 2)
 	w.runUntil(n, watchful)
@@ -241,6 +244,7 @@ func TestANewPartitionIsTakenInByHand(t *testing.T) {
 // TestLabelsAndRatesThatAreGoneAreGivenUpByHand deletes labels and rates before
 // they were taken.
 func TestLabelsAndRatesThatAreGoneAreGivenUpByHand(t *testing.T) {
+	embedded(t)
 	for name, topic := range map[string]func(w *world) string{
 		"labels": func(w *world) string { return w.topics.Labels }, "rates": func(w *world) string { return w.topics.Rates }} {
 		w := newWorld(t, "payments", 1)

@@ -27,7 +27,7 @@ type pair struct {
 func (p *pair) join(set func(*Config)) *running {
 	p.w.t.Helper()
 	log := p.w.log
-	p.w.log = kafka.New(kafka.Options{Brokers: []string{p.w.broker.Addr()}})
+	p.w.log = kafka.New(kafka.Options{Brokers: []string{p.w.addr}})
 	p.w.t.Cleanup(p.w.log.Close)
 	dir := p.w.t.TempDir()
 	r := p.w.start(func(c *Config) {
@@ -47,6 +47,7 @@ func (r *running) owns() bool { return testutil.ToFloat64(r.node.Metrics.Owner) 
 // the ledger's records are the bytes that one node alone writes, and so are the
 // alerts.
 func TestAStandbyTakesOver(t *testing.T) {
+	embedded(t)
 	alone := newWorld(t, "payments", 2)
 	n := alone.payments(3000, 16, 2)
 	alone.runUntil(n, nil)
@@ -138,6 +139,7 @@ func (w *world) cutOff(r *running, hold chan struct{}) {
 // itself for the owner. They overwrite one another all the time; what stands is
 // one ledger.
 func TestTwoOwnersAtOnce(t *testing.T) {
+	embedded(t)
 	w := newWorldOn(t, "payments", 2, broker.Options{Session: 100 * time.Millisecond})
 	n := w.payments(3000, 17, 2)
 	p := &pair{w: w}
@@ -166,6 +168,7 @@ func TestTwoOwnersAtOnce(t *testing.T) {
 // stops deciding, and what a standby has to hold is no more than what the owner
 // may be ahead.
 func TestWhatAStandbyHoldsIsBounded(t *testing.T) {
+	embedded(t)
 	w := newWorld(t, "payments", 2)
 	n := w.payments(3000, 18, 2)
 	away := w.broker.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: w.topics.Alerts, Err: kerr.NotEnoughReplicas, Count: -1})

@@ -155,6 +155,7 @@ func provable[T any](small, large T) T {
 // TestALedgerBegunInTheMiddleOfItsSource begins where retention has left the
 // source, which is no gap.
 func TestALedgerBegunInTheMiddleOfItsSource(t *testing.T) {
+	embedded(t)
 	w := newWorld(t, "payments", 2)
 	n := w.payments(1000, 5, 2)
 	gone := int64(0)

@@ -46,6 +46,7 @@ func TestACleanStopLeavesNothingToFold(t *testing.T) {
 
 // TestAStopEndsThoughTheBrokerIsGone takes the broker away first.
 func TestAStopEndsThoughTheBrokerIsGone(t *testing.T) {
+	embedded(t)
 	w := newWorld(t, "payments", 1)
 	w.payments(500, 4, 1)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -20,7 +20,7 @@ type upstream struct {
 
 func (w *world) upstream(id string) *upstream {
 	w.t.Helper()
-	c, err := kgo.NewClient(kgo.SeedBrokers(w.broker.Addr()), kgo.TransactionalID(id), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	c, err := kgo.NewClient(kgo.SeedBrokers(w.addr), kgo.TransactionalID(id), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	w.must(err)
 	w.t.Cleanup(c.Close)
 	return &upstream{w: w, client: c}

@@ -26,14 +26,13 @@ type oracle struct {
 	spec *spec.Spec
 	key  Key
 
-	fault   schemas.Reason
-	seen    map[string]bool
-	tx      schemas.Transaction
-	text    [schemas.NumText]string
-	risk    float64
-	timed   bool
-	amount  string
-	deepest int
+	fault  schemas.Reason
+	seen   map[string]bool
+	tx     schemas.Transaction
+	text   [schemas.NumText]string
+	risk   float64
+	timed  bool
+	amount string
 }
 
 var escapes = regexp.MustCompile(`\\(u[dD][89abAB]..(\\u[dD][c-fC-F]..)?|u....|.)`)

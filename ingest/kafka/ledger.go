@@ -45,7 +45,6 @@ type LedgerReader struct {
 	batch   LedgerBatch
 	arena   []byte
 	spans   []span
-	headers []Header
 }
 
 type span struct{ from, to int }
