@@ -27,7 +27,7 @@ func TestLabelsOfAFastStreamFindTheirTransactions(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	n := w.node(nil)
+	n := w.node(func(c *Config) { c.AnswerWait = 2 * time.Second }) // however busy the machine
 	done := make(chan error, 1)
 	go func() { done <- n.Run(ctx) }()
 	var tx simulate.Transaction
@@ -55,7 +55,7 @@ func TestLabelsOfAFastStreamFindTheirTransactions(t *testing.T) {
 		}
 		labels.send(w, w.topics.Labels, 0)
 	}
-	for deadline := time.Now().Add(60 * time.Second); n.Status().Counts.Decisions() < total; {
+	for deadline := time.Now().Add(5 * time.Minute); n.Status().Counts.Decisions() < total; {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d of %d are decided", n.Status().Counts.Decisions(), total)
 		}
@@ -66,12 +66,7 @@ func TestLabelsOfAFastStreamFindTheirTransactions(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := w.verify().State().Counts
-	// A few labels are about records that were rejected, or too late to be kept.
-	lost := c.Labels / 50
-	if raced {
-		lost = c.Labels / 2 // the detector makes answers come later than any broker's
-	}
-	if c.Labels < 300 || c.Unknown > lost {
+	if c.Labels < 300 || c.Unknown > 0 {
 		t.Errorf("%d of %d labels did not find their transaction", c.Unknown, c.Labels)
 	}
 	t.Logf("%d labels, %d did not find their transaction; %d approximate", c.Labels, c.Unknown, c.Approx)

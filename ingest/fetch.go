@@ -180,7 +180,10 @@ func checkLabel(s *spec.Spec, l *schemas.Label, timestamp int64) error {
 func (o *owner) fetchers() []*fetcher {
 	in := &o.state.Spec.Input
 	var list []*fetcher
-	o.merge = &merger{skew: o.node.SkewMax.Milliseconds(), unmerged: o.node.Unmerged, now: o.node.Now, after: o.node.After}
+	o.merge = &merger{
+		skew: o.node.SkewMax.Milliseconds(), answers: o.node.AnswerWait, unmerged: o.node.Unmerged,
+		now: o.node.Now, after: o.node.After,
+	}
 	for class, topic := range o.node.sourceTopics() {
 		for _, p := range o.state.Progress[class] {
 			c := &cursor{class: Class(class), partition: p.Partition, end: p.Offset + 1, high: p.Offset + 1, last: p.MaxTime}

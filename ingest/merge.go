@@ -88,10 +88,6 @@ func (c *cursor) before(o *cursor) bool {
 	return c.partition < o.partition
 }
 
-// answersWithin is how soon a broker answers a fetch where it has records. A
-// partition that lags and was asked longer ago has none.
-const answersWithin = 20 * time.Millisecond
-
 // A merger joins the source partitions of a shard into one sequence by merge
 // key. Live, it takes what has arrived and waits for nobody. Catching up, it
 // takes the smallest key among all partitions that have records waiting, and so
@@ -105,10 +101,11 @@ const answersWithin = 20 * time.Millisecond
 type merger struct {
 	cursors  []*cursor
 	arrived  chan *chunk
-	done     []*chunk // used up by the step in work; given back at its end
-	seen     int64    // the largest key of a transaction that has arrived
-	skew     int64    // ms of event time beyond which a backlog is caught up in order
-	unmerged bool     // for the test that shows what the merge is for: take as it arrives
+	done     []*chunk      // used up by the step in work; given back at its end
+	seen     int64         // the largest key of a transaction that has arrived
+	skew     int64         // ms of event time beyond which a backlog is caught up in order
+	answers  time.Duration // see Config.AnswerWait
+	unmerged bool          // for the test that shows what the merge is for: take as it arrives
 
 	now   func() time.Time // nil where nothing is ever asked
 	after func(time.Duration) <-chan time.Time
@@ -184,7 +181,7 @@ func (m *merger) mustWait(key int64) (wait bool, long time.Duration) {
 		}
 		if c.head() == nil && m.now != nil && max(m.seen, key)-c.last > m.skew {
 			// One that is about to ask is waited for as if it had just asked.
-			left := answersWithin
+			left := m.answers
 			if asked := c.asked.Load(); asked != 0 {
 				left -= time.Duration(m.now().UnixNano() - asked)
 			}

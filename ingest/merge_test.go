@@ -214,7 +214,10 @@ func taken(w *work) []string {
 func TestALaggingPartitionIsGivenTheTimeOfAnAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		one, two := &cursor{class: Transactions, partition: 1}, &cursor{class: Transactions, partition: 2}
-		m := &merger{cursors: []*cursor{one, two}, arrived: make(chan *chunk, 4), skew: 1000, now: time.Now, after: time.After}
+		m := &merger{
+			cursors: []*cursor{one, two}, arrived: make(chan *chunk, 4),
+			skew: 1000, answers: 20 * time.Millisecond, now: time.Now, after: time.After,
+		}
 		free := make(chan *chunk, 4)
 		chunkAt := func(c *cursor, key int64) *chunk {
 			x := &chunk{cursor: c, free: free}
@@ -251,7 +254,7 @@ func TestALaggingPartitionIsGivenTheTimeOfAnAnswer(t *testing.T) {
 		check(name(Transactions, 2, 20_000), 5*time.Millisecond)
 		// It has nothing more: the first waits until it would have answered.
 		two.asked.Store(time.Now().UnixNano())
-		check(name(Transactions, 1, 50_000), answersWithin)
+		check(name(Transactions, 1, 50_000), m.answers)
 		// And no longer after that.
 		m.arrived <- chunkAt(one, 90_000)
 		check(name(Transactions, 1, 90_000), 0)

@@ -47,8 +47,13 @@ type Config struct {
 	FetchBytes int
 	// SkewMax is the backlog of event time beyond which partitions are merged
 	// in order rather than taken as they come; the default is 1 s.
-	SkewMax  time.Duration
-	Unmerged bool // take partitions as they come, always: shows what the merge is for
+	SkewMax time.Duration
+	// AnswerWait is how soon the broker answers a fetch where it has records: a
+	// partition that lags by more than SkewMax, and was asked longer ago, has none.
+	// Too short a time lets partitions drift apart while a stream that runs faster
+	// than it is decided is caught up with; the default is 20 ms.
+	AnswerWait time.Duration
+	Unmerged   bool // take partitions as they come, always: shows what the merge is for
 	// WatchEvery is how often the topics are compared with what they were. A
 	// shorter time sees a deleted topic sooner; the default is 5 s.
 	WatchEvery time.Duration
@@ -89,6 +94,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.SkewMax == 0 {
 		c.SkewMax = time.Second
+	}
+	if c.AnswerWait == 0 {
+		c.AnswerWait = 20 * time.Millisecond
 	}
 	if c.WatchEvery == 0 {
 		c.WatchEvery = watchEvery
