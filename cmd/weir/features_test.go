@@ -183,8 +183,8 @@ func TestFeaturesStops(t *testing.T) {
 	}
 }
 
-// handbookFile returns a file of the Handbook stream, and skips the test where
-// there is none.
+// handbookFile returns a file of the Handbook stream. Where there is none the
+// test is skipped, and a proof fails.
 func handbookFile(t *testing.T, name string) string {
 	t.Helper()
 	folder := os.Getenv("WEIR_HANDBOOK")
@@ -193,7 +193,11 @@ func handbookFile(t *testing.T, name string) string {
 	}
 	path := filepath.Join(folder, name)
 	if _, err := os.Stat(path); err != nil {
-		t.Skipf("the Handbook stream is not there (WEIR_HANDBOOK names its folder): %v", err)
+		missing := t.Skipf
+		if os.Getenv("WEIR_PROVE") != "" {
+			missing = t.Fatalf
+		}
+		missing("the Handbook stream is not there (WEIR_HANDBOOK names its folder): %v", err)
 	}
 	return path
 }
