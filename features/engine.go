@@ -18,9 +18,6 @@ type Options struct {
 	// 2^20. A smaller one makes busy merchants approximate, a larger one lets a
 	// single one take more memory: 65536 rows are about 5 MB.
 	EntityRows int
-	// MaxBytes is the memory that the state should stay below; 0 is no bound.
-	// The engine drops nothing to keep it: [Engine.Full] says when it is passed.
-	MaxBytes int64
 }
 
 // Counters count what an Engine has met since it was made or reset. They are
@@ -63,7 +60,6 @@ type Engine struct {
 	keyFields   [][]int         // by entity, into fields
 
 	key0, key1 uint64
-	maxBytes   int64
 	counters   Counters
 
 	// Scratch of a row.
@@ -88,7 +84,7 @@ func New(s *spec.Spec, o Options) *Engine {
 		panic(fmt.Sprintf("BUG: a spec that was not checked: %v", err))
 	}
 	e := &Engine{
-		spec: s, maxBytes: o.MaxBytes,
+		spec: s,
 		key0: binary.LittleEndian.Uint64(o.Key[:8]), key1: binary.LittleEndian.Uint64(o.Key[8:]),
 		amountUnits: unitsOf(s, spec.FieldRef{Kind: spec.AmountRef}),
 	}
@@ -191,9 +187,6 @@ func (e *Engine) Bytes() int64 {
 	}
 	return n
 }
-
-// Full reports whether the state holds more than Options.MaxBytes.
-func (e *Engine) Full() bool { return e.maxBytes > 0 && e.Bytes() > e.maxBytes }
 
 // Reset forgets all state and counters, and keeps the memory.
 func (e *Engine) Reset() {

@@ -99,8 +99,45 @@ func (n *Node) published(f *flight) {
 	}
 }
 
-// measure tells the metrics how large the state is.
+// measureEvery is how often the state is measured: that takes a look at each of
+// its parts.
+const measureEvery = time.Second
+
+// stateNearly is the share of its bound from which a state is said to be nearly
+// as large as it may be: time enough to add memory.
+const stateNearly = 0.9
+
+// measureDue measures the state at most once in measureEvery.
+func (n *Node) measureDue(s *State) {
+	if now := n.Now(); now.Sub(n.measured) >= measureEvery {
+		n.measured = now
+		n.measure(s)
+	}
+}
+
+// measure tells how large the state is. A state beyond its bound changes no decision: what a node holds has to be a function of
+// the ledger, and to stop would lose payments that memory may still carry. So it
+// is said, while there is time, and said again when the bound is passed.
 func (n *Node) measure(s *State) {
-	n.Metrics.StateBytes.Set(float64(s.Engine.Bytes()))
+	bytes, most := s.Engine.Bytes(), n.StateMax
+	n.Metrics.StateBytes.Set(float64(bytes))
 	n.Metrics.Entities.Set(float64(s.Engine.Entities()))
+	before := n.fullness
+	switch {
+	case bytes > most && most > 0:
+		n.fullness = 2
+	case float64(bytes) > stateNearly*float64(most) && most > 0:
+		n.fullness = 1
+	default:
+		n.fullness = 0
+	}
+	if n.fullness <= before {
+		return
+	}
+	report := n.Log.Warn
+	if n.fullness == 2 {
+		report = n.Log.Error
+	}
+	report("state is large", "bytes", bytes, "state_max", most, "entities", s.Engine.Entities(),
+		"remedy", "give the node more memory and a larger --state-max, or a spec with shorter windows or fewer entities")
 }

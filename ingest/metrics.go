@@ -20,6 +20,7 @@ import (
 //	weir_source_lag{partition}                 source records not yet fetched
 //	weir_fold_position                         ledger offset up to which state is folded
 //	weir_state_bytes, weir_state_entities      what the engine holds
+//	weir_state_max_bytes                       what it should stay below; 0 is no bound
 //	weir_snapshot_timestamp_seconds            when the newest snapshot was written
 //	weir_snapshot_pause_seconds                how long the owner stood still for a snapshot
 //	weir_snapshot_seconds                      from the begin of a snapshot's bytes to its file
@@ -43,6 +44,7 @@ type Metrics struct {
 	Lag         *prometheus.GaugeVec
 	Position    prometheus.Gauge
 	StateBytes  prometheus.Gauge
+	StateMax    prometheus.Gauge
 	Entities    prometheus.Gauge
 	Snapshot    prometheus.Gauge
 	SnapPause   prometheus.Histogram
@@ -92,6 +94,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		Lag:         gauges("weir_source_lag", "Source records not yet fetched.", "partition"),
 		Position:    gauge("weir_fold_position", "Ledger offset up to which the state is folded."),
 		StateBytes:  gauge("weir_state_bytes", "Bytes that the engine holds."),
+		StateMax:    gauge("weir_state_max_bytes", "Bytes that the engine should stay below; 0 is no bound."),
 		Entities:    gauge("weir_state_entities", "Entities that the engine holds."),
 		Snapshot:    gauge("weir_snapshot_timestamp_seconds", "When the newest snapshot was written."),
 		SnapPause:   histogram("weir_snapshot_pause_seconds", "How long the owner stood still for a snapshot.", prometheus.ExponentialBuckets(1e-3, 2, 16)),

@@ -21,6 +21,7 @@ import (
 type Config struct {
 	Spec     *spec.Spec
 	Features features.Options
+	StateMax int64          // bytes that the rolling state should stay below; 0 is no bound
 	Tokens   *decode.Tokens // nil where the spec has no secret field
 	Topics   schemas.Topics
 	Group    string // consumer group; its members share the shards out
@@ -115,8 +116,13 @@ type Node struct {
 
 	ledgerID [16]byte // of the ledger's topic, as first seen; of the goroutine that owns
 
-	trust   []ed25519.PublicKey // whose bundles are taken, set by Load
-	refused [32]byte            // the champion that was refused last; of the goroutine that watches
+	trust []ed25519.PublicKey // whose bundles are taken, set by Load
+	// When the state was measured last, and whether it was nearly as large as it
+	// may be (1), or larger (2); of the goroutine that folds or owns.
+	measured time.Time
+	fullness int
+
+	refused [32]byte // the champion that was refused last; of the goroutine that watches
 
 	mu         sync.Mutex
 	passedOver map[string]int64 // labels and rates that could not be read, by topic
@@ -137,7 +143,9 @@ type Status struct {
 // NewNode returns a node over an open client; the caller closes the client
 // after [Node.Run] has returned.
 func NewNode(log *kafka.Client, c Config) *Node {
-	return &Node{Config: c.withDefaults(), log: log, status: Status{Reason: "starting"}}
+	c = c.withDefaults()
+	c.Metrics.StateMax.Set(float64(c.StateMax))
+	return &Node{Config: c, log: log, status: Status{Reason: "starting"}}
 }
 
 // Use makes the node decide with a bundle from its next step on.

@@ -28,13 +28,12 @@ type owner struct {
 	publish *publisher
 	after   *follower
 
-	id       schemas.BatchID // of the last batch decided
-	decided  schemas.Anchor  // where it will end, if nobody intrudes
-	measured time.Time       // when the state was measured last
-	unsaved  int64           // ledger records since the last snapshot
-	saver    *saver          // of snapshots
-	wanted   atomic.Bool     // a snapshot is wanted before it is due
-	opening  *flight         // what goes into the ledger before the first step, nil for nothing
+	id      schemas.BatchID // of the last batch decided
+	decided schemas.Anchor  // where it will end, if nobody intrudes
+	unsaved int64           // ledger records since the last snapshot
+	saver   *saver          // of snapshots
+	wanted  atomic.Bool     // a snapshot is wanted before it is due
+	opening *flight         // what goes into the ledger before the first step, nil for nothing
 }
 
 // own takes the shard over and decides until the context ends or the ownership
@@ -108,10 +107,6 @@ func (n *Node) newOwner(shard int32, s *State) (*owner, error) {
 	}
 	return o, nil
 }
-
-// measureEvery is how often the state is measured: that takes a look at each of
-// its parts.
-const measureEvery = time.Second
 
 // rowBytes bounds a decision in the ledger, its texts aside: tags, numbers and
 // the framing of a record take less than 320 bytes.
@@ -231,12 +226,8 @@ func (o *owner) fill(ctx context.Context, f *flight) error {
 	f.verdicts = append(f.verdicts, o.work.rows.Verdict...)
 	o.merge.release()
 	err = o.encode(f)
-	now := o.node.Now()
-	o.node.Metrics.stepped(&o.work, now.Sub(started))
-	if now.Sub(o.measured) >= measureEvery {
-		o.measured = now
-		o.node.measure(o.state)
-	}
+	o.node.Metrics.stepped(&o.work, o.node.Now().Sub(started))
+	o.node.measureDue(o.state)
 	return err
 }
 

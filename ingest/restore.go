@@ -269,6 +269,7 @@ func (n *Node) standBy(ctx context.Context, f *fold, m *kafka.Member) (context.C
 func (f *fold) tell() {
 	f.node.Metrics.Position.Set(float64(f.state.Chain.Offset))
 	f.node.set(func(s *Status) { s.Counts, s.Ledger = f.state.Counts, f.state.Chain.Offset })
+	f.node.measureDue(f.state)
 }
 
 // follow folds the ledger as it is written, until the context ends.

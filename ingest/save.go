@@ -48,8 +48,7 @@ func (s *saver) wait(ctx context.Context) error {
 func (s *saver) save(state *State) {
 	n, began := s.node, s.node.Now()
 	n.enter(Snapshotting)
-	n.Metrics.StateBytes.Set(float64(state.Engine.Bytes()))
-	n.Metrics.Entities.Set(float64(state.Engine.Entities()))
+	n.measure(state)
 	if err := s.image.take(state, n.KeyCheck); err != nil {
 		s.failed(err)
 		n.leave(Snapshotting)

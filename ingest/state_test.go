@@ -6,8 +6,11 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/weir-risk/weir/features"
 	"github.com/weir-risk/weir/schemas"
@@ -174,4 +177,38 @@ func TestALedgerBegunInTheMiddleOfItsSource(t *testing.T) {
 	w.repeat(rand.New(rand.NewPCG(1, 1)), 50)
 	w.runUntil(n-gone+50, nil)
 	w.verify()
+}
+
+// TestALargeStateIsSaid has states of some share of their bound: each is said
+// once, when it is passed, and no decision is another.
+func TestALargeStateIsSaid(t *testing.T) {
+	w := newWorld(t, "payments", 2)
+	var log bytes.Buffer
+	total := w.payments(1000, 5, 2)
+	w.logTo = &log
+	var m *Metrics
+	w.runUntil(total, func(c *Config) { c.StateMax, m = 1, c.Metrics })
+	if n := strings.Count(log.String(), "state is large"); n != 1 || !strings.Contains(log.String(), "level=ERROR msg=\"state is large\"") {
+		t.Errorf("a state beyond its bound was said %d times:\n%s", n, &log)
+	}
+	if bytes, most := testutil.ToFloat64(m.StateBytes), testutil.ToFloat64(m.StateMax); bytes < 1e4 || most != 1 {
+		t.Errorf("the metrics say %v bytes of %v", bytes, most)
+	}
+	s, n := w.verify().State(), w.node(nil)
+	say := func(share float64) string {
+		log.Reset()
+		n.StateMax = int64(float64(s.Engine.Bytes()) / share)
+		n.measure(s)
+		_, level, _ := strings.Cut(log.String(), "level=")
+		level, _, _ = strings.Cut(level, " ")
+		return level
+	}
+	for i, c := range []struct {
+		share float64
+		want  string
+	}{{0.5, ""}, {0.95, "WARN"}, {0.96, ""}, {0.5, ""}, {0.95, "WARN"}, {1.1, "ERROR"}, {1.2, ""}, {0.95, ""}, {1.1, "ERROR"}} {
+		if got := say(c.share); got != c.want {
+			t.Errorf("%d: a state of %v of its bound was said at level %q, want %q", i, c.share, got, c.want)
+		}
+	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -109,4 +110,37 @@ func several(n int, noun string, more ...string) string {
 		noun += "s"
 	}
 	return thousands(int64(n)) + " " + noun
+}
+
+// size is the value of a flag that takes a number of bytes.
+type size int64
+
+func (s *size) String() string {
+	for _, u := range sizeUnits {
+		if n := float64(*s) / float64(u.factor); n >= 1 && strings.Contains(u.name, "i") {
+			return strconv.FormatFloat(math.Round(10*n)/10, 'f', -1, 64) + u.name
+		}
+	}
+	return strconv.FormatInt(int64(*s), 10)
+}
+
+var sizeUnits = []struct {
+	name   string
+	factor int64
+}{{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"TB", 1e12}, {"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3}, {"B", 1}}
+
+func (s *size) Set(text string) error {
+	number, factor := text, int64(1)
+	for _, u := range sizeUnits {
+		if n, ok := strings.CutSuffix(text, u.name); ok {
+			number, factor = strings.TrimSpace(n), u.factor
+			break
+		}
+	}
+	n, err := strconv.ParseFloat(number, 64)
+	if err != nil || !(n >= 0 && n*float64(factor) < 1<<60) {
+		return fmt.Errorf("%q is no size, such as 8GiB, 500MB or 0", text)
+	}
+	*s = size(n * float64(factor))
+	return nil
 }

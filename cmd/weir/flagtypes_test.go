@@ -65,3 +65,25 @@ func TestSeveral(t *testing.T) {
 	f("0 keys", several(0, "key"))
 	f("1,234 kinds of entities", several(1234, "kind of entity", "kinds of entities"))
 }
+
+func TestSize(t *testing.T) {
+	f := func(text string, want int64, shown string) {
+		t.Helper()
+		var s size
+		if err := s.Set(text); (err == nil) != (want >= 0) || err == nil && (int64(s) != want || s.String() != shown) {
+			t.Errorf("%q: got %d, shown as %q (%v), want %d, %q", text, s, s.String(), err, want, shown)
+		}
+	}
+	f("0", 0, "0")
+	f("1000", 1000, "1000")
+	f("512B", 512, "512")
+	f("8GiB", 8<<30, "8GiB")
+	f("1.5 MiB", 3<<19, "1.5MiB")
+	f("2GB", 2e9, "1.9GiB")
+	f("-1", -1, "")
+	f("", -1, "")
+	f("GiB", -1, "")
+	f("8 gigabytes", -1, "")
+	f("1e9TiB", -1, "")
+	f("NaN", -1, "")
+}

@@ -47,11 +47,16 @@ type scoreFlags struct {
 	rowsMax              int
 	snapshotEvery        int64
 	session              time.Duration
+	stateMax             size
 	gaps                 gapList
 }
 
+// stateShare is the share of the memory that the state should stay below where
+// nothing is said: a snapshot is made in memory beside it.
+const stateShare = 0.4
+
 func addScore(fs *flag.FlagSet) *scoreFlags {
-	s := &scoreFlags{spec: addSpec(fs, "payments"), tokens: addTokens(fs)}
+	s := &scoreFlags{spec: addSpec(fs, "payments"), tokens: addTokens(fs), stateMax: size(stateShare * float64(memoryLimit()))}
 	fs.StringVar(&s.trust, "trust", "", "PEM `FILE` of the public keys whose bundles and slots are taken\n(the one of this data folder if not given)")
 	fs.StringVar(&s.group, "group", "weir-score", "consumer `GROUP` whose members share the shards out")
 	fs.StringVar(&s.tenant, "tenant", "", "`NAME` of the bank or unit, in every decision")
@@ -59,6 +64,7 @@ func addScore(fs *flag.FlagSet) *scoreFlags {
 	fs.IntVar(&s.rowsMax, "rows-max", 4096, "most `RECORDS` in one step")
 	fs.Int64Var(&s.snapshotEvery, "snapshot-every", 2_000_000, "ledger `RECORDS` between two snapshots")
 	fs.DurationVar(&s.session, "session", 6*time.Second, "silence after which a dead scorer's standby takes over")
+	fs.Var(&s.stateMax, "state-max", "`SIZE` that the rolling state should stay below, such as 8GiB; 0 is no bound. Beyond it\nthe log and weir_state_bytes say so: nothing is dropped and no decision changes\n(two fifths of the memory if not given)")
 	fs.Var(&s.gaps, "accept-gap", "source records `P:FROM-TO` that are gone for good: written into the ledger as given up\n(may be repeated; labels/P:FROM-TO and rates/P:FROM-TO for those topics)")
 	return s
 }
@@ -147,7 +153,7 @@ func (s *service) scorer(ctx context.Context, f *scoreFlags) (*ingest.Node, *ing
 		return nil, nil, fmt.Errorf("make the folder of snapshots: %w", err)
 	}
 	n := ingest.NewNode(s.client, ingest.Config{
-		Spec: sp, Features: keys.engine, Tokens: keys.tokens, KeyCheck: keys.check, Topics: s.topics,
+		Spec: sp, Features: keys.engine, StateMax: int64(f.stateMax), Tokens: keys.tokens, KeyCheck: keys.check, Topics: s.topics,
 		Group: f.group, Tenant: f.tenant, SnapshotDir: snapshots, SnapshotEvery: f.snapshotEvery, RowsMax: f.rowsMax, Codec: codec,
 		Membership: kafka.GroupOptions{Session: f.session}, AcceptGaps: f.gaps,
 		Now: time.Now, After: time.After, Log: s.log, Metrics: ingest.NewMetrics(s.registry), Probe: probe,
