@@ -75,5 +75,6 @@
 //	index, label, reverse  from a transaction's id to its events
 //	coarse             entities over their budget
 //	snapshot, load     canonical bytes
+//	image              the bytes of one moment, while rows go on
 //	wide, fixed        exact integers, logarithms
 package features

@@ -61,6 +61,7 @@ type Engine struct {
 
 	key0, key1 uint64
 	counters   Counters
+	image      *Image // that is being taken; nil for none
 
 	// Scratch of a row.
 	views  []entity
@@ -193,6 +194,7 @@ func (e *Engine) Reset() {
 	e.index.clear()
 	e.dead = e.dead[:0]
 	e.counters = Counters{}
+	e.image = nil
 	for _, k := range e.kinds {
 		for i := range k.parts {
 			k.parts[i].clear()

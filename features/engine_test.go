@@ -140,6 +140,25 @@ func reload(t *testing.T, e *Engine) *Engine {
 	return next
 }
 
+// pictured steps events as feed does while an image is taken, some parts between
+// two batches: its bytes are those of the moment before the first event.
+func pictured(t *testing.T, e *Engine, m *Image, r *rand.Rand, events []event) {
+	t.Helper()
+	want, got := e.state(), []byte(nil)
+	e.Image(m)
+	for len(events) > 0 || !m.Taken() {
+		n := min(len(events), r.IntN(400))
+		feed(t, e, r, events[:n])
+		events = events[n:]
+		for parts := r.IntN(Parts / 2); parts > 0 && !m.Taken(); parts-- {
+			got = m.AppendPart(got)
+		}
+	}
+	if !bytes.Equal(want, got) {
+		t.Error("an image taken beside the stream is not the state of its moment")
+	}
+}
+
 // script makes n random events with what the oracle says of them.
 func script(seed uint64, n int) (*spec.Spec, []event, coverage) {
 	r := rand.New(rand.NewPCG(seed, 1))
@@ -173,6 +192,7 @@ func TestEngineIsTheOracle(t *testing.T) {
 		total = min(total, 100_000) // fewer leave some way to ask for a function out
 	}
 	var cover coverage
+	var image Image // each engine's after the other
 	done := 0
 	for seed := uint64(1); done < total && !t.Failed(); seed++ {
 		if *oneSeed != 0 {
@@ -186,7 +206,7 @@ func TestEngineIsTheOracle(t *testing.T) {
 			cut := r.IntN(len(events))
 			feed(t, stepped, r, events[:cut])
 			loaded := reload(t, stepped)
-			feed(t, stepped, r, events[cut:])
+			pictured(t, stepped, &image, r, events[cut:])
 			feed(t, loaded, r, events[cut:])
 			foldAll(folded, r, events)
 			want := stepped.state()

@@ -68,6 +68,7 @@ func (e *Engine) label(n *entity, pos uint32, l *schemas.Label) LabelResult {
 	if version <= *kept>>shift&sourceMask>>2 {
 		return Superseded
 	}
+	e.touch(n)
 	*kept = *kept&^(sourceMask<<shift) | (version<<2|uint64(l.Verdict))<<shift
 	verdict := e.winner(*kept)
 	if verdict == labelOf(row) {
@@ -81,6 +82,7 @@ func (e *Engine) label(n *entity, pos uint32, l *schemas.Label) LabelResult {
 		}
 		var other entity
 		if at, ok := e.locate(&other, k, row[col], t, id); ok {
+			e.touch(&other)
 			other.relabel(at, verdict)
 		}
 	}

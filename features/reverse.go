@@ -27,6 +27,7 @@ func (e *Engine) undo(n *entity, pos uint32, t int64) bool {
 	if row[n.k.colUndo] != uint64(neverUndone) {
 		return false
 	}
+	e.touch(n)
 	n.hide(pos, t)
 	at, id := rowTime(row), row[n.k.colID]^n.h[headKey]
 	for k, col := range n.k.colLink {
@@ -35,6 +36,7 @@ func (e *Engine) undo(n *entity, pos uint32, t int64) bool {
 		}
 		var other entity
 		if p, ok := e.locate(&other, k, row[col], at, id); ok {
+			e.touch(&other)
 			other.hide(p, t)
 		}
 	}

@@ -315,6 +315,7 @@ func (e *Engine) place(bits uint64) (coarse bool) {
 		}
 		coarse = coarse || n.h[headCoarse] != 0
 		late = late || n.late
+		e.touch(n)
 		if n.place(e) {
 			e.counters.Merges++
 		}

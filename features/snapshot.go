@@ -22,16 +22,10 @@ const partVersion = 1
 // Numbers are varints, hashes eight bytes, least significant first.
 func (e *Engine) AppendPart(dst []byte, part int) []byte {
 	dst = append(dst, partVersion)
+	var refs []int
 	for _, k := range e.kinds {
-		p := &k.parts[part]
-		refs := make([]int, p.count)
-		for i := range refs {
-			refs[i] = i
-		}
-		slices.SortFunc(refs, func(a, b int) int {
-			return cmp.Compare(p.heads[a*k.head+headKey], p.heads[b*k.head+headKey])
-		})
-		dst = binary.AppendUvarint(dst, uint64(len(refs)))
+		refs = k.inOrder(refs, part, k.parts[part].count)
+		dst = beginKind(dst, len(refs))
 		for _, ref := range refs {
 			var n entity
 			n.open(k, part, ref)
@@ -39,6 +33,24 @@ func (e *Engine) AppendPart(dst []byte, part int) []byte {
 		}
 	}
 	return dst
+}
+
+// inOrder returns the references of a part's first count entities in the order
+// of their keys, in the memory of refs.
+func (k *kind) inOrder(refs []int, part, count int) []int {
+	heads := k.parts[part].heads
+	refs = refs[:0]
+	for ref := range count {
+		refs = append(refs, ref)
+	}
+	slices.SortFunc(refs, func(a, b int) int {
+		return cmp.Compare(heads[a*k.head+headKey], heads[b*k.head+headKey])
+	})
+	return refs
+}
+
+func beginKind(dst []byte, entities int) []byte {
+	return binary.AppendUvarint(dst, uint64(entities))
 }
 
 // append appends an entity.

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/weir-risk/weir/features/spec"
 	"github.com/weir-risk/weir/schemas"
@@ -37,6 +38,20 @@ func BenchmarkSnapshot(b *testing.B) {
 			}
 			b.ReportMetric(float64(processorTime(b)-before)/float64(b.N), "cpu-ns/op")
 			b.ReportMetric(float64(size)/entities, "B/entity")
+		})
+		b.Run(name+"/op=image", func(b *testing.B) { // of which one part is a pause
+			before, dst := processorTime(b), []byte(nil)
+			var m Image
+			var pause time.Duration
+			for b.Loop() {
+				for e.Image(&m); !m.Taken(); {
+					began := time.Now()
+					dst = m.AppendPart(dst[:0])
+					pause = max(pause, time.Since(began))
+				}
+			}
+			b.ReportMetric(float64(processorTime(b)-before)/float64(b.N*Parts), "cpu-ns/part")
+			b.ReportMetric(float64(pause.Nanoseconds()), "max-pause-ns")
 		})
 		b.Run(name+"/op=load", func(b *testing.B) {
 			before := processorTime(b)

@@ -136,6 +136,15 @@ func (m *merger) receive(ctx context.Context, wait bool, over <-chan time.Time) 
 	}
 }
 
+// idle reports whether nothing waits to be taken.
+func (m *merger) idle() bool {
+	if len(m.arrived) > 0 {
+		return false
+	}
+	first, _ := m.least()
+	return first == nil
+}
+
 func (m *merger) add(c *chunk) {
 	at := c.cursor
 	at.end, at.high, at.passed, at.seen = c.end, c.high, c.passed, true

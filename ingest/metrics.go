@@ -22,7 +22,8 @@ import (
 //	weir_state_bytes, weir_state_entities      what the engine holds
 //	weir_state_max_bytes                       what it should stay below; 0 is no bound
 //	weir_snapshot_timestamp_seconds            when the newest snapshot was written
-//	weir_snapshot_pause_seconds                how long the owner stood still for a snapshot
+//	weir_snapshot_pause_seconds                each time that the owner stood still for a snapshot: once
+//	                                           to begin it, and once a part
 //	weir_snapshot_seconds                      from the begin of a snapshot's bytes to its file
 //	weir_snapshot_bytes                        size of the newest snapshot's file
 //	weir_snapshot_errors_total                 snapshots that could not be written
@@ -97,7 +98,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		StateMax:    gauge("weir_state_max_bytes", "Bytes that the engine should stay below; 0 is no bound."),
 		Entities:    gauge("weir_state_entities", "Entities that the engine holds."),
 		Snapshot:    gauge("weir_snapshot_timestamp_seconds", "When the newest snapshot was written."),
-		SnapPause:   histogram("weir_snapshot_pause_seconds", "How long the owner stood still for a snapshot.", prometheus.ExponentialBuckets(1e-3, 2, 16)),
+		SnapPause:   histogram("weir_snapshot_pause_seconds", "Each time that the owner stood still for a snapshot, or a part of it.", prometheus.ExponentialBuckets(50e-6, 2, 20)),
 		SnapWrite:   histogram("weir_snapshot_seconds", "From the begin of a snapshot's bytes to its file.", prometheus.ExponentialBuckets(1e-3, 2, 18)),
 		SnapBytes:   gauge("weir_snapshot_bytes", "Size of the newest snapshot's file."),
 		SnapErrors:  counter("weir_snapshot_errors_total", "Snapshots that could not be written."),

@@ -56,7 +56,7 @@ func (n *Node) own(held context.Context, fold *fold, v *view, gaps []schemas.Gap
 	o.view = v
 	o.saver = newSaver(n, fold.saved)
 	// What comes after reads the folder, or ends the process.
-	defer func() { <-o.saver.done }()
+	defer o.saver.finish()
 	o.unsaved = fold.state.Chain.Offset - fold.saved
 	if err := o.bound(ctx); err != nil {
 		return err
@@ -159,7 +159,7 @@ func (o *owner) settle(ctx context.Context) {
 	}()
 	_, err := o.quiesce(ctx)
 	if err == nil && o.unsaved > 0 {
-		<-o.saver.done // the disk's time is not the broker's
+		o.saver.finish() // the disk's time is not the broker's
 		err = o.snapshot(ctx)
 	}
 	if err != nil {
@@ -193,10 +193,8 @@ func (o *owner) run(ctx, taking context.Context, pending []*followUp) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		if o.unsaved >= o.node.SnapshotEvery || o.wanted.Load() {
-			if err := o.snapshotDue(taking); err != nil {
-				return err
-			}
+		if err := o.save(taking); err != nil {
+			return err
 		}
 	}
 }
@@ -342,20 +340,29 @@ func (o *owner) quiesce(ctx context.Context) (schemas.Anchor, error) {
 	}
 }
 
-// snapshotDue makes a snapshot unless the one before it is still being written.
-// The stream waits for a slow disk only where twice as many records are unsaved
-// as should be, so that what a start has to fold stays bounded.
-func (o *owner) snapshotDue(ctx context.Context) error {
-	if o.saver.busy() && o.unsaved < 2*o.node.SnapshotEvery {
-		return nil
+// save begins a snapshot that is due, and makes one part of the snapshot in work,
+// or all for as long as nothing has arrived to be decided. The stream waits for a
+// slow disk only where twice as many records are unsaved as should be, so that what
+// a start has to fold stays bounded.
+func (o *owner) save(ctx context.Context) error {
+	due := o.unsaved >= o.node.SnapshotEvery || o.wanted.Load()
+	if due && o.unsaved >= 2*o.node.SnapshotEvery {
+		o.saver.finish()
 	}
-	if err := o.saver.wait(ctx); err != nil {
-		return err
+	if due && !o.saver.busy() {
+		if err := o.snapshot(ctx); err != nil {
+			return err
+		}
 	}
-	return o.snapshot(ctx)
+	for idle := true; idle && o.saver.making(); idle = o.merge.idle() {
+		began := o.node.Now()
+		o.saver.part()
+		o.node.Metrics.SnapPause.Observe(o.node.Now().Sub(began).Seconds())
+	}
+	return nil
 }
 
-// snapshot saves the state once it holds only what was taken. The marks in it
+// snapshot begins a snapshot once the state holds only what was taken. The marks in it
 // stay those of the last batch, so that it is the fold of the ledger up to there
 // and nothing else; alerts before its position are acknowledged all the same.
 func (o *owner) snapshot(ctx context.Context) error {
@@ -370,7 +377,7 @@ func (o *owner) snapshot(ctx context.Context) error {
 		return err
 	}
 	o.state.Chain = at
-	o.saver.save(o.state)
+	o.saver.begin(o.state)
 	o.node.Metrics.SnapPause.Observe(o.node.Now().Sub(began).Seconds())
 	o.unsaved = 0
 	return nil

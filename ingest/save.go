@@ -1,29 +1,37 @@
 package ingest
 
 import (
-	"context"
 	"sync/atomic"
 	"time"
+
+	"github.com/weir-risk/weir/features"
 )
 
-// A saver writes an owner's snapshots, one at a time: the owner stands still
-// while the bytes are made, and decides on while they are written and synced, in
-// a goroutine that [own] waits for.
+// A saver makes an owner's snapshots, one at a time. The state's bytes are made
+// part by part between steps, by the owner, and are those of the moment at which
+// the snapshot was begun; a goroutine writes and syncs them meanwhile. Every
+// snapshot that is begun is ended by finish, whatever becomes of the ownership: it
+// holds what was taken, and the next start has less to fold.
 type saver struct {
 	node  *Node
 	at    atomic.Int64 // the ledger offset of the newest snapshot
-	image image
+	image features.Image
+	free  chan []byte   // parts that were written, to be used again
+	parts chan []byte   // on their way to the file; closed once all are
 	done  chan struct{} // closed once the last one begun is written, or cannot be
 }
 
 func newSaver(n *Node, at int64) *saver {
-	s := &saver{node: n, done: make(chan struct{})}
+	s := &saver{node: n, done: make(chan struct{}), free: make(chan []byte, features.Parts)}
 	s.at.Store(at)
 	close(s.done)
 	return s
 }
 
-// busy reports whether a snapshot is being written.
+// making reports whether parts are still to be made.
+func (s *saver) making() bool { return s.parts != nil }
+
+// busy reports whether a snapshot is being made or written.
 func (s *saver) busy() bool {
 	select {
 	case <-s.done:
@@ -33,51 +41,66 @@ func (s *saver) busy() bool {
 	}
 }
 
-// wait returns once nothing is being written, or with the context.
-func (s *saver) wait(ctx context.Context) error {
-	select {
-	case <-s.done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// save makes a snapshot of a state that holds only what was taken, and begins to
-// write it. No other may be being written.
-func (s *saver) save(state *State) {
+// begin begins a snapshot of a state that holds only what was taken. No other may
+// be being made or written.
+func (s *saver) begin(state *State) {
 	n, began := s.node, s.node.Now()
-	n.enter(Snapshotting)
 	n.measure(state)
-	if err := s.image.take(state, n.KeyCheck); err != nil {
-		s.failed(err)
-		n.leave(Snapshotting)
-		return
-	}
-	s.done = make(chan struct{})
-	go func(done chan struct{}) { // ends once the file is there; own waits for it
-		defer close(done)
-		defer n.leave(Snapshotting)
-		s.write(began)
-	}(s.done)
-}
-
-// write puts the image on the disk. A full disk must not stop the stream: the
-// metric and the log say it, and the next try comes after as many records again.
-func (s *saver) write(began time.Time) {
-	n := s.node
-	name, err := s.image.write(n.SnapshotDir)
+	header, err := headerOf(state, n.KeyCheck)
 	if err != nil {
 		s.failed(err)
 		return
 	}
-	s.at.Store(s.image.at)
-	n.Metrics.SnapWrite.Observe(n.Now().Sub(began).Seconds())
-	n.Metrics.SnapBytes.Set(float64(s.image.size()))
-	n.Metrics.Snapshot.Set(float64(n.Now().Unix()))
-	n.Log.Info("snapshot written", "file", name, "ledger_offset", s.image.at)
+	n.enter(Snapshotting)
+	state.Engine.Image(&s.image)
+	s.parts, s.done = make(chan []byte, features.Parts), make(chan struct{})
+	go func(at int64, parts <-chan []byte, done chan<- struct{}) { // ends once the file is there; own waits for it
+		defer close(done)
+		defer n.leave(Snapshotting)
+		name, size, err := writeSnapshot(n.SnapshotDir, at, header, parts, s.free)
+		if err != nil {
+			s.failed(err)
+			return
+		}
+		s.written(name, at, size, began)
+	}(state.Chain.Offset, s.parts, s.done)
 }
 
+// part makes one part. It never waits for the disk: as many may be on their way
+// as there are.
+func (s *saver) part() {
+	var buf []byte
+	select {
+	case buf = <-s.free:
+	default:
+	}
+	s.parts <- s.image.AppendPart(buf[:0])
+	if s.image.Taken() {
+		close(s.parts)
+		s.parts = nil
+	}
+}
+
+// finish makes what is left of the snapshot in work and returns once it is
+// written, or cannot be.
+func (s *saver) finish() {
+	for s.making() {
+		s.part()
+	}
+	<-s.done
+}
+
+func (s *saver) written(name string, at, size int64, began time.Time) {
+	n := s.node
+	s.at.Store(at)
+	n.Metrics.SnapWrite.Observe(n.Now().Sub(began).Seconds())
+	n.Metrics.SnapBytes.Set(float64(size))
+	n.Metrics.Snapshot.Set(float64(n.Now().Unix()))
+	n.Log.Info("snapshot written", "file", name, "ledger_offset", at)
+}
+
+// failed says that a snapshot could not be written. A full disk must not stop the
+// stream: the next try comes after as many records again.
 func (s *saver) failed(err error) {
 	s.node.Metrics.SnapErrors.Inc()
 	s.node.Log.Error("snapshot not written", "cause", err)

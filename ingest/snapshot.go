@@ -54,32 +54,6 @@ type snapshotHeader struct {
 	Rates        []byte
 }
 
-// An image is the bytes of a state: made while the state stands still, written
-// while it moves on. All parts are taken at one ledger offset, and not one after
-// another between steps: a label reaches rows in other parts, and when a row left
-// its ring depends on what came in between, so that parts of several offsets
-// would not fold to the same state. Its buffers are kept for the next one: they
-// are as large as the file, which costs about a third of what the state does.
-type image struct {
-	at     int64 // ledger offset
-	header []byte
-	parts  [features.Parts][]byte
-}
-
-// take makes the bytes of the state on all cores, as long as it stands still.
-func (m *image) take(s *State, keyCheck uint64) (err error) {
-	m.at = s.Chain.Offset
-	if m.header, err = headerOf(s, keyCheck); err != nil {
-		return err
-	}
-	onAllCores(func(next func() (int, bool)) {
-		for p, ok := next(); ok; p, ok = next() {
-			m.parts[p] = s.Engine.AppendPart(m.parts[p][:0], p)
-		}
-	})
-	return nil
-}
-
 // onAllCores runs one worker a core, deals out the parts to them, and waits.
 func onAllCores(worker func(next func() (part int, ok bool))) {
 	var taken atomic.Int32
@@ -94,29 +68,16 @@ func onAllCores(worker func(next func() (part int, ok bool))) {
 	wg.Wait()
 }
 
-// size is how many bytes the file has.
-func (m *image) size() int64 {
-	n := int64(len(snapshotMagic) + len(m.header) + blockHead*(1+len(m.parts)))
-	for _, p := range m.parts {
-		n += int64(len(p))
-	}
-	return n
-}
-
-// WriteSnapshot writes the state, which must hold only what was taken, into
-// dir. The file is written whole, synced, and renamed into place; older ones
-// beyond a few are removed. It returns the file's name.
-func WriteSnapshot(dir string, s *State, keyCheck uint64) (string, error) {
-	var m image
-	if err := m.take(s, keyCheck); err != nil {
-		return "", fmt.Errorf("write snapshot at ledger offset %d: %w", s.Chain.Offset, err)
-	}
-	return m.write(dir)
-}
-
-// write writes the file as [WriteSnapshot] does.
-func (m *image) write(dir string) (string, error) {
-	name := filepath.Join(dir, fmt.Sprintf("%020d%s", m.at, snapshotSuffix))
+// writeSnapshot writes the file of a snapshot into dir: the header, then the parts
+// that come until their channel is closed, whose memory it gives to free. The file
+// is written whole, synced, and renamed into place; older ones beyond a few are
+// removed. It takes all parts, also where it fails, and returns the file's name
+// and size.
+func writeSnapshot(dir string, at int64, header []byte, parts <-chan []byte, free chan<- []byte) (name string, size int64, err error) {
+	defer func() {
+		for range parts { // nobody waits for what is not written
+		}
+	}()
 	// A process that was killed left what it was writing; the folder is this one's.
 	left, _ := filepath.Glob(filepath.Join(dir, "writing-*"))
 	for _, old := range left {
@@ -124,23 +85,29 @@ func (m *image) write(dir string) (string, error) {
 	}
 	f, err := os.CreateTemp(dir, "writing-*")
 	if err != nil {
-		return "", fmt.Errorf("create snapshot: %w", err)
+		return "", 0, fmt.Errorf("create snapshot: %w", err)
 	}
 	defer os.Remove(f.Name()) // nothing is there any more once it was renamed
 	w := bufio.NewWriterSize(f, 1<<20)
-	err = writeHeader(w, m.header)
-	for p := 0; p < len(m.parts) && err == nil; p++ {
-		err = writeBlock(w, m.parts[p])
+	err = writeHeader(w, header)
+	size = int64(len(snapshotMagic) + blockHead + len(header))
+	for p := range parts {
+		if err == nil {
+			err = writeBlock(w, p)
+		}
+		size += int64(blockHead + len(p))
+		free <- p
 	}
 	err = errors.Join(err, w.Flush(), f.Sync(), f.Close())
 	if err != nil {
-		return "", fmt.Errorf("write snapshot at ledger offset %d: %w", m.at, err)
+		return "", 0, fmt.Errorf("write snapshot at ledger offset %d: %w", at, err)
 	}
+	name = filepath.Join(dir, fmt.Sprintf("%020d%s", at, snapshotSuffix))
 	if err := os.Rename(f.Name(), name); err != nil {
-		return "", fmt.Errorf("rename snapshot: %w", err)
+		return "", 0, fmt.Errorf("rename snapshot: %w", err)
 	}
 	if err := syncFolder(dir); err != nil {
-		return "", fmt.Errorf("sync snapshot folder: %w", err)
+		return "", 0, fmt.Errorf("sync snapshot folder: %w", err)
 	}
 	names, err := Snapshots(dir)
 	for i, old := range names {
@@ -148,7 +115,7 @@ func (m *image) write(dir string) (string, error) {
 			err = errors.Join(err, os.Remove(old))
 		}
 	}
-	return name, err
+	return name, size, err
 }
 
 func syncFolder(dir string) error {
