@@ -46,16 +46,41 @@
 //
 // The package does not compute features or scores, and keeps no history.
 //
+// # What halts a node
+//
+// A node that halts decides nothing, says weir_halted{reason} and is not ready; it
+// looks again every few seconds and goes on once it can. The reasons:
+//
+//	ledger_truncated   decisions ends before what was taken, or is a new topic with old alerts
+//	ledger_recreated   decisions is another topic than it was
+//	ledger_trimmed     what a start has to fold is deleted already
+//	ledger_partitions  decisions has another number of partitions
+//	ledger_unreadable  a taken record is not of this version
+//	ledger_spec        the ledger was decided with another spec
+//	source_recreated   transactions is another topic than the ledger began with
+//	source_partitions  transactions has another number of partitions than the ledger knows
+//	source_truncated   a source topic ends before what was decided
+//	source_gone        source records were deleted before they were decided: --accept-gap
+//	gap_refused        --accept-gap names other records than those that are missing
+//	offset_gone        records were deleted while they were read
+//	topic_gone         a topic does not exist
+//	too_large          the ledger's max.message.bytes does not hold a decision
+//	state_full         the state takes more memory than --state-max
+//	error              anything else, in words in the log and in /readyz
+//
 // # Files
 //
-//	node, restore, snapshot, save a node's life; where its state comes from
+//	node                          a node's life, and why it halts
+//	restore, silence              where its state comes from; standing by
+//	snapshot, save                snapshots: the file; made beside the stream
 //	own, source, phase            ownership of a shard, and the topics beneath it
 //	fetch, merge, work            from partitions to the input of a step
 //	step, output, state, fold     the step; the state and what moves it
 //	publish, follow, deadletter   into the ledger, and what follows from it
+//	why                           the reasons in alerts
 //	models, watch                 bundles and slots; the swap between two steps
-//	verify, audit, audit_origin   proof of a ledger
-//	record                        from the log into a history
-//	effects, metrics,             retries, counters
-//	record_metrics
+//	verify, audit, audit_origin,  proof of a ledger, from the log or a history
+//	audit_history
+//	record, record_metrics        from the log into a history
+//	effects, metrics              retries, the room of the state; counters
 package ingest

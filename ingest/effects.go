@@ -2,6 +2,8 @@ package ingest
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -107,37 +109,37 @@ const measureEvery = time.Second
 // as large as it may be: time enough to add memory.
 const stateNearly = 0.9
 
+// ErrStateFull halts a node whose state is larger than [Config.StateMax]. Nothing is
+// lost: what was decided is in the ledger, and what was not waits in the source.
+var ErrStateFull = errors.New("no room for the state: give the node more memory and a larger --state-max, or a spec with shorter windows or fewer entities")
+
 // measureDue measures the state at most once in measureEvery.
-func (n *Node) measureDue(s *State) {
-	if now := n.Now(); now.Sub(n.measured) >= measureEvery {
-		n.measured = now
-		n.measure(s)
+func (n *Node) measureDue(s *State) error {
+	now := n.Now()
+	if now.Sub(n.measured) < measureEvery {
+		return nil
 	}
+	n.measured = now
+	return n.measure(s)
 }
 
-// measure tells how large the state is. A state beyond its bound changes no decision: what a node holds has to be a function of
-// the ledger, and to stop would lose payments that memory may still carry. So it
-// is said, while there is time, and said again when the bound is passed.
-func (n *Node) measure(s *State) {
+// measure tells how large the state is, says in time that it is nearly as large as
+// it may be, and fails where it is larger. To drop something would be no way out:
+// what a node holds, and so what it decides, has to be a function of the ledger, on
+// a machine of any size.
+func (n *Node) measure(s *State) error {
 	bytes, most := s.Engine.Bytes(), n.StateMax
+	n.entities = s.Engine.Entities()
 	n.Metrics.StateBytes.Set(float64(bytes))
-	n.Metrics.Entities.Set(float64(s.Engine.Entities()))
-	before := n.fullness
-	switch {
-	case bytes > most && most > 0:
-		n.fullness = 2
-	case float64(bytes) > stateNearly*float64(most) && most > 0:
-		n.fullness = 1
-	default:
-		n.fullness = 0
+	n.Metrics.Entities.Set(float64(n.entities))
+	if most > 0 && bytes > most {
+		n.measured = time.Time{} // the next attempt is to know at once
+		return fmt.Errorf("the state holds %d bytes, state-max is %d: %w", bytes, most, ErrStateFull)
 	}
-	if n.fullness <= before {
-		return
+	nearly := most > 0 && float64(bytes) > stateNearly*float64(most)
+	if nearly && !n.nearly {
+		n.Log.Warn("state is nearly as large as it may be", "bytes", bytes, "state_max", most, "entities", n.entities)
 	}
-	report := n.Log.Warn
-	if n.fullness == 2 {
-		report = n.Log.Error
-	}
-	report("state is large", "bytes", bytes, "state_max", most, "entities", s.Engine.Entities(),
-		"remedy", "give the node more memory and a larger --state-max, or a spec with shorter windows or fewer entities")
+	n.nearly = nearly
+	return nil
 }

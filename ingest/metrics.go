@@ -20,16 +20,16 @@ import (
 //	weir_source_lag{partition}                 source records not yet fetched
 //	weir_fold_position                         ledger offset up to which state is folded
 //	weir_state_bytes, weir_state_entities      what the engine holds
-//	weir_state_max_bytes                       what it should stay below; 0 is no bound
+//	weir_state_max_bytes                       what it must stay below; 0 is no bound
 //	weir_snapshot_timestamp_seconds            when the newest snapshot was written
 //	weir_snapshot_pause_seconds                each time that the owner stood still for a snapshot: once
-//	                                           to begin it, and once a part
+//	                                           to begin it, and once a step for the next parts
 //	weir_snapshot_seconds                      from the begin of a snapshot's bytes to its file
 //	weir_snapshot_bytes                        size of the newest snapshot's file
 //	weir_snapshot_errors_total                 snapshots that could not be written
 //	weir_retries_total                         requests to Kafka that were tried again
 //	weir_corrections_total                     rebuilds because another writer's batch was taken first
-//	weir_halted{reason}                        1 while the scorer refuses to go on
+//	weir_halted{reason}                        1 while the scorer refuses to go on; the reasons are in doc.go
 //	weir_owner                                 1 while this node decides
 //	weir_model_info{bundle}                    1 for the bundle that decides
 //	weir_models_refused_total                  champions that were refused
@@ -95,7 +95,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		Lag:         gauges("weir_source_lag", "Source records not yet fetched.", "partition"),
 		Position:    gauge("weir_fold_position", "Ledger offset up to which the state is folded."),
 		StateBytes:  gauge("weir_state_bytes", "Bytes that the engine holds."),
-		StateMax:    gauge("weir_state_max_bytes", "Bytes that the engine should stay below; 0 is no bound."),
+		StateMax:    gauge("weir_state_max_bytes", "Bytes that the engine must stay below; 0 is no bound."),
 		Entities:    gauge("weir_state_entities", "Entities that the engine holds."),
 		Snapshot:    gauge("weir_snapshot_timestamp_seconds", "When the newest snapshot was written."),
 		SnapPause:   histogram("weir_snapshot_pause_seconds", "Each time that the owner stood still for a snapshot, or a part of it.", prometheus.ExponentialBuckets(50e-6, 2, 20)),

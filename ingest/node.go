@@ -21,7 +21,10 @@ import (
 type Config struct {
 	Spec     *spec.Spec
 	Features features.Options
-	StateMax int64          // bytes that the rolling state should stay below; 0 is no bound
+	// StateMax is the bytes of memory that the rolling state must stay below; 0 is no
+	// bound. Beyond it the node halts before the machine has no memory left; it never
+	// changes what is decided.
+	StateMax int64
 	Tokens   *decode.Tokens // nil where the spec has no secret field
 	Topics   schemas.Topics
 	Group    string // consumer group; its members share the shards out
@@ -29,9 +32,9 @@ type Config struct {
 
 	// SnapshotDir is where snapshots are kept; empty keeps none.
 	SnapshotDir string
-	// SnapshotEvery is the ledger records between two snapshots. Fewer make a
-	// start faster and pause the stream more often; the default, 2 million, is
-	// about ten seconds of folding at start.
+	// SnapshotEvery is the ledger records between two snapshots. Fewer make a start
+	// after a crash faster, and each decision dearer; the default is 400,000, some
+	// seconds of folding, or two fifths of the entities, where that is more.
 	SnapshotEvery int64
 	KeyCheck      uint64 // tells the deployment's key without telling it
 
@@ -87,9 +90,6 @@ func (c Config) withDefaults() Config {
 	def(&c.RowsMax, 4096)
 	def(&c.BytesMax, 900_000)
 	def(&c.FetchBytes, 1<<20)
-	if c.SnapshotEvery == 0 {
-		c.SnapshotEvery = 2_000_000
-	}
 	if c.FetchWait == 0 {
 		c.FetchWait = 500 * time.Millisecond
 	}
@@ -117,10 +117,11 @@ type Node struct {
 	ledgerID [16]byte // of the ledger's topic, as first seen; of the goroutine that owns
 
 	trust []ed25519.PublicKey // whose bundles are taken, set by Load
-	// When the state was measured last, and whether it was nearly as large as it
-	// may be (1), or larger (2); of the goroutine that folds or owns.
+	// When the state was measured last, how many entities it had, and whether it was
+	// nearly as large as it may be; of the goroutine that folds or owns.
 	measured time.Time
-	fullness int
+	entities int
+	nearly   bool
 
 	refused [32]byte // the champion that was refused last; of the goroutine that watches
 
@@ -263,6 +264,7 @@ var haltReasons = []struct {
 	{"offset_gone", kafka.ErrOffsetOutOfRange},
 	{"topic_gone", kafka.ErrUnknownTopic},
 	{"too_large", kafka.ErrTooLarge},
+	{"state_full", ErrStateFull},
 }
 
 // session is one membership: restore, stand by, own.

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/weir-risk/weir/features"
 	"github.com/weir-risk/weir/ingest/decode"
 	"github.com/weir-risk/weir/ingest/kafka"
 	"github.com/weir-risk/weir/schemas"
@@ -225,7 +226,9 @@ func (o *owner) fill(ctx context.Context, f *flight) error {
 	o.merge.release()
 	err = o.encode(f)
 	o.node.Metrics.stepped(&o.work, o.node.Now().Sub(started))
-	o.node.measureDue(o.state)
+	if err == nil {
+		err = o.node.measureDue(o.state)
+	}
 	return err
 }
 
@@ -340,13 +343,14 @@ func (o *owner) quiesce(ctx context.Context) (schemas.Anchor, error) {
 	}
 }
 
-// save begins a snapshot that is due, and makes one part of the snapshot in work,
-// or all for as long as nothing has arrived to be decided. The stream waits for a
-// slow disk only where twice as many records are unsaved as should be, so that what
-// a start has to fold stays bounded.
+// save begins a snapshot that is due, and makes the next parts of the snapshot in
+// work, or all for as long as nothing has arrived to be decided. The stream waits
+// for a slow disk only where twice as many records are unsaved as should be, so
+// that what a start has to fold stays bounded.
 func (o *owner) save(ctx context.Context) error {
-	due := o.unsaved >= o.node.SnapshotEvery || o.wanted.Load()
-	if due && o.unsaved >= 2*o.node.SnapshotEvery {
+	every := o.node.snapshotEvery()
+	due := o.unsaved >= every || o.wanted.Load()
+	if due && o.unsaved >= 2*every {
 		o.saver.finish()
 	}
 	if due && !o.saver.busy() {
@@ -354,12 +358,23 @@ func (o *owner) save(ctx context.Context) error {
 			return err
 		}
 	}
+	// All parts are to be made before half of the records until the next are.
+	n := 1 + int(2*features.Parts*int64(o.work.records())/every)
 	for idle := true; idle && o.saver.making(); idle = o.merge.idle() {
 		began := o.node.Now()
-		o.saver.part()
+		o.saver.parts(n)
 		o.node.Metrics.SnapPause.Observe(o.node.Now().Sub(began).Seconds())
 	}
 	return nil
+}
+
+// snapshotEvery is how many records lie between two snapshots. Where nothing is
+// said, a snapshot is to cost a record no more in a large state than in a small one.
+func (n *Node) snapshotEvery() int64 {
+	if n.SnapshotEvery > 0 {
+		return n.SnapshotEvery
+	}
+	return max(400_000, int64(n.entities)*2/5)
 }
 
 // snapshot begins a snapshot once the state holds only what was taken. The marks in it

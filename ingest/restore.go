@@ -222,8 +222,10 @@ func (n *Node) standBy(ctx context.Context, f *fold, m *kafka.Member) (context.C
 	if _, err := v.check(f.state, n.AcceptGaps); err != nil {
 		return nil, err
 	}
+	if err := f.tell(); err != nil {
+		return nil, err
+	}
 	n.calm()
-	f.tell()
 	follow, stop := context.WithCancel(ctx)
 	defer stop()
 	var held context.Context
@@ -261,15 +263,17 @@ func (n *Node) standBy(ctx context.Context, f *fold, m *kafka.Member) (context.C
 	if err == nil {
 		err = f.until(held, end)
 	}
-	f.tell()
+	if err == nil {
+		err = f.tell()
+	}
 	return held, err
 }
 
 // tell says how far the ledger is folded.
-func (f *fold) tell() {
+func (f *fold) tell() error {
 	f.node.Metrics.Position.Set(float64(f.state.Chain.Offset))
 	f.node.set(func(s *Status) { s.Counts, s.Ledger = f.state.Counts, f.state.Chain.Offset })
-	f.node.measureDue(f.state)
+	return f.node.measureDue(f.state)
 }
 
 // follow folds the ledger as it is written, until the context ends.
@@ -283,6 +287,8 @@ func (f *fold) follow(ctx context.Context) error {
 			return err
 		}
 		f.noteProgress()
-		f.tell()
+		if err := f.tell(); err != nil {
+			return err
+		}
 	}
 }

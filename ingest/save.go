@@ -17,7 +17,7 @@ type saver struct {
 	at    atomic.Int64 // the ledger offset of the newest snapshot
 	image features.Image
 	free  chan []byte   // parts that were written, to be used again
-	parts chan []byte   // on their way to the file; closed once all are
+	ready chan []byte   // parts on their way to the file; closed once all are
 	done  chan struct{} // closed once the last one begun is written, or cannot be
 }
 
@@ -29,7 +29,7 @@ func newSaver(n *Node, at int64) *saver {
 }
 
 // making reports whether parts are still to be made.
-func (s *saver) making() bool { return s.parts != nil }
+func (s *saver) making() bool { return s.ready != nil }
 
 // busy reports whether a snapshot is being made or written.
 func (s *saver) busy() bool {
@@ -45,7 +45,6 @@ func (s *saver) busy() bool {
 // be being made or written.
 func (s *saver) begin(state *State) {
 	n, began := s.node, s.node.Now()
-	n.measure(state)
 	header, err := headerOf(state, n.KeyCheck)
 	if err != nil {
 		s.failed(err)
@@ -53,40 +52,40 @@ func (s *saver) begin(state *State) {
 	}
 	n.enter(Snapshotting)
 	state.Engine.Image(&s.image)
-	s.parts, s.done = make(chan []byte, features.Parts), make(chan struct{})
-	go func(at int64, parts <-chan []byte, done chan<- struct{}) { // ends once the file is there; own waits for it
+	s.ready, s.done = make(chan []byte, features.Parts), make(chan struct{})
+	go func(at int64, ready <-chan []byte, done chan<- struct{}) { // ends once the file is there; own waits for it
 		defer close(done)
 		defer n.leave(Snapshotting)
-		name, size, err := writeSnapshot(n.SnapshotDir, at, header, parts, s.free)
+		name, size, err := writeSnapshot(n.SnapshotDir, at, header, ready, s.free)
 		if err != nil {
 			s.failed(err)
 			return
 		}
 		s.written(name, at, size, began)
-	}(state.Chain.Offset, s.parts, s.done)
+	}(state.Chain.Offset, s.ready, s.done)
 }
 
-// part makes one part. It never waits for the disk: as many may be on their way
-// as there are.
-func (s *saver) part() {
-	var buf []byte
-	select {
-	case buf = <-s.free:
-	default:
-	}
-	s.parts <- s.image.AppendPart(buf[:0])
-	if s.image.Taken() {
-		close(s.parts)
-		s.parts = nil
+// parts makes the next n parts, or those that are left. It never waits for the
+// disk: as many may be on their way as there are.
+func (s *saver) parts(n int) {
+	for ; n > 0 && s.making(); n-- {
+		var buf []byte
+		select {
+		case buf = <-s.free:
+		default:
+		}
+		s.ready <- s.image.AppendPart(buf[:0])
+		if s.image.Taken() {
+			close(s.ready)
+			s.ready = nil
+		}
 	}
 }
 
 // finish makes what is left of the snapshot in work and returns once it is
 // written, or cannot be.
 func (s *saver) finish() {
-	for s.making() {
-		s.part()
-	}
+	s.parts(features.Parts)
 	<-s.done
 }
 

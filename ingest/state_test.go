@@ -3,6 +3,7 @@ package ingest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -194,36 +195,71 @@ func TestALedgerBegunInTheMiddleOfItsSource(t *testing.T) {
 	w.verify()
 }
 
-// TestALargeStateIsSaid has states of some share of their bound: each is said
-// once, when it is passed, and no decision is another.
-func TestALargeStateIsSaid(t *testing.T) {
+// TestAFullStateHalts has nodes with less room than their state takes: one that
+// starts, and one that decides. It says why, decides nothing more and loses nothing;
+// with more room it goes on, and every decision is what it would have been.
+func TestAFullStateHalts(t *testing.T) {
+	w := newWorld(t, "payments", 2)
+	total := w.payments(500, 5, 2)
+	w.runUntil(total, nil)
+	_, end := w.ends(w.topics.Decisions, 0)
+	bytes := w.foldAll(end).Engine.Bytes()
+	room := bytes / 2
+	set := func(c *Config) { c.StateMax = room }
+	r := w.start(set)
+	total += w.payments(500, 6, 2)
+	r.halted("state_full")
+	r.stop()
+	if _, now := w.ends(w.topics.Decisions, 0); now != end {
+		t.Fatalf("%d records were decided by a node that has no room", now-end)
+	}
+	room = 2 * bytes
+	r = w.start(set)
+	isHalted := func() bool { return testutil.ToFloat64(r.node.Metrics.Halted.WithLabelValues("state_full")) == 1 }
+	for seed := uint64(7); seed < 500 && !isHalted(); seed++ {
+		total += w.payments(500, seed, 2)
+		r.until("decides or halts", func(s Status) bool { return s.Counts.Decisions() >= total || isHalted() })
+	}
+	r.halted("state_full")
+	if bytes, most := testutil.ToFloat64(r.node.Metrics.StateBytes), testutil.ToFloat64(r.node.Metrics.StateMax); bytes <= most || most != float64(room) {
+		t.Errorf("halted with %v bytes of %v", bytes, most)
+	}
+	r.stop()
+	room = 0
+	w.runUntil(total, set)
+	w.verify()
+}
+
+// TestANearlyFullStateIsSaid has states of some share of their bound.
+func TestANearlyFullStateIsSaid(t *testing.T) {
 	w := newWorld(t, "payments", 2)
 	var log bytes.Buffer
-	total := w.payments(1000, 5, 2)
 	w.logTo = &log
-	var m *Metrics
-	w.runUntil(total, func(c *Config) { c.StateMax, m = 1, c.Metrics })
-	if n := strings.Count(log.String(), "state is large"); n != 1 || !strings.Contains(log.String(), "level=ERROR msg=\"state is large\"") {
-		t.Errorf("a state beyond its bound was said %d times:\n%s", n, &log)
-	}
-	if bytes, most := testutil.ToFloat64(m.StateBytes), testutil.ToFloat64(m.StateMax); bytes < 1e4 || most != 1 {
-		t.Errorf("the metrics say %v bytes of %v", bytes, most)
-	}
-	s, n := w.verify().State(), w.node(nil)
-	say := func(share float64) string {
-		log.Reset()
-		n.StateMax = int64(float64(s.Engine.Bytes()) / share)
-		n.measure(s)
-		_, level, _ := strings.Cut(log.String(), "level=")
-		level, _, _ = strings.Cut(level, " ")
-		return level
-	}
+	w.runUntil(w.payments(500, 5, 2), nil)
+	_, end := w.ends(w.topics.Decisions, 0)
+	s, n := w.foldAll(end), w.node(nil)
 	for i, c := range []struct {
-		share float64
-		want  string
-	}{{0.5, ""}, {0.95, "WARN"}, {0.96, ""}, {0.5, ""}, {0.95, "WARN"}, {1.1, "ERROR"}, {1.2, ""}, {0.95, ""}, {1.1, "ERROR"}} {
-		if got := say(c.share); got != c.want {
-			t.Errorf("%d: a state of %v of its bound was said at level %q, want %q", i, c.share, got, c.want)
+		share      float64
+		said, full bool
+	}{{0.5, false, false}, {0.95, true, false}, {0.96, false, false}, {0.5, false, false}, {0.95, true, false}, {1.1, false, true}, {1.2, false, true}} {
+		log.Reset()
+		n.StateMax = int64(float64(s.Engine.Bytes()) / c.share)
+		err := n.measure(s)
+		if errors.Is(err, ErrStateFull) != c.full || strings.Contains(log.String(), "level=WARN msg=\"state is nearly") != c.said {
+			t.Errorf("%d: a state of %v of its bound: %v, and the log says %q", i, c.share, err, &log)
+		}
+	}
+}
+
+// TestEveryReasonToHaltIsDocumented looks for each in the package's page.
+func TestEveryReasonToHaltIsDocumented(t *testing.T) {
+	page, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range haltReasons {
+		if !bytes.Contains(page, []byte("//\t"+r.name+" ")) {
+			t.Errorf("doc.go does not say what %s is", r.name)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -51,9 +52,10 @@ type scoreFlags struct {
 	gaps                 gapList
 }
 
-// stateShare is the share of the memory that the state should stay below where
-// nothing is said: a snapshot is made in memory beside it.
-const stateShare = 0.4
+// stateShare is the share of the memory that the state must stay below where
+// nothing is said: what snapshots, batches and the broker of weir up take lies
+// beside it, and so does what the collector of garbage has not collected.
+const stateShare = 0.5
 
 func addScore(fs *flag.FlagSet) *scoreFlags {
 	s := &scoreFlags{spec: addSpec(fs, "payments"), tokens: addTokens(fs), stateMax: size(stateShare * float64(memoryLimit()))}
@@ -62,9 +64,9 @@ func addScore(fs *flag.FlagSet) *scoreFlags {
 	fs.StringVar(&s.tenant, "tenant", "", "`NAME` of the bank or unit, in every decision")
 	fs.StringVar(&s.codec, "compression", "snappy", "`CODEC` of the ledger's batches: none, lz4, zstd, snappy or gzip")
 	fs.IntVar(&s.rowsMax, "rows-max", 4096, "most `RECORDS` in one step")
-	fs.Int64Var(&s.snapshotEvery, "snapshot-every", 2_000_000, "ledger `RECORDS` between two snapshots")
+	fs.Int64Var(&s.snapshotEvery, "snapshot-every", 0, "ledger `RECORDS` between two snapshots\n(400,000, or two for five entities where that is more, if not given)")
 	fs.DurationVar(&s.session, "session", 6*time.Second, "silence after which a dead scorer's standby takes over")
-	fs.Var(&s.stateMax, "state-max", "`SIZE` that the rolling state should stay below, such as 8GiB; 0 is no bound. Beyond it\nthe log and weir_state_bytes say so: nothing is dropped and no decision changes\n(two fifths of the memory if not given)")
+	fs.Var(&s.stateMax, "state-max", "`SIZE` of memory that the rolling state must stay below, such as 8GiB; 0 is no bound.\nThe log warns at nine tenths. Beyond it the scorer halts as state_full and decides nothing\nuntil it gets more: nothing is dropped (half of the memory if not given)")
 	fs.Var(&s.gaps, "accept-gap", "source records `P:FROM-TO` that are gone for good: written into the ledger as given up\n(may be repeated; labels/P:FROM-TO and rates/P:FROM-TO for those topics)")
 	return s
 }
@@ -152,6 +154,7 @@ func (s *service) scorer(ctx context.Context, f *scoreFlags) (*ingest.Node, *ing
 	if err := os.MkdirAll(snapshots, 0o700); err != nil {
 		return nil, nil, fmt.Errorf("make the folder of snapshots: %w", err)
 	}
+	boundMemory()
 	n := ingest.NewNode(s.client, ingest.Config{
 		Spec: sp, Features: keys.engine, StateMax: int64(f.stateMax), Tokens: keys.tokens, KeyCheck: keys.check, Topics: s.topics,
 		Group: f.group, Tenant: f.tenant, SnapshotDir: snapshots, SnapshotEvery: f.snapshotEvery, RowsMax: f.rowsMax, Codec: codec,
@@ -163,6 +166,14 @@ func (s *service) scorer(ctx context.Context, f *scoreFlags) (*ingest.Node, *ing
 		return nil, nil, err
 	}
 	return n, m, nil
+}
+
+// boundMemory has garbage collected before the process meets the end of its
+// memory: beside a large state, the collector would let as much again pile up.
+func boundMemory() {
+	if most := memoryLimit(); most > 0 && os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(most / 10 * 9)
+	}
 }
 
 // keys loads the token key. A spec without secrets needs it too: the engine's
