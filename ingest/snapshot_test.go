@@ -8,7 +8,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/weir-risk/weir/features"
@@ -183,4 +185,49 @@ func TestSnapshotsComeThoughOwnershipsAreShort(t *testing.T) {
 		r.stop()
 	}
 	w.verify()
+}
+
+// TestTheMetricsOfSnapshotsAreRight compares what is served with the files and
+// the log.
+func TestTheMetricsOfSnapshotsAreRight(t *testing.T) {
+	w := newWorld(t, "payments", 2)
+	var log bytes.Buffer
+	n := w.payments(2000, 15, 2)
+	w.logTo = &log
+	registry := prometheus.NewRegistry()
+	began := time.Now()
+	r := w.start(func(c *Config) { c.RowsMax, c.SnapshotEvery, c.Metrics = 100, 300, NewMetrics(registry) })
+	r.decided(n)
+	r.stop()
+	values, counts := make(map[string]float64), make(map[string]uint64) // those of a histogram: its sum and count
+	families, err := registry.Gather()
+	w.must(err)
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			values[f.GetName()] = m.GetGauge().GetValue() + m.GetHistogram().GetSampleSum()
+			counts[f.GetName()] = m.GetHistogram().GetSampleCount()
+		}
+	}
+	names, err := Snapshots(w.dir)
+	w.must(err)
+	info, err := os.Stat(names[0])
+	w.must(err)
+	if got := values["weir_snapshot_bytes"]; got != float64(info.Size()) {
+		t.Errorf("weir_snapshot_bytes is %v, the file has %d", got, info.Size())
+	}
+	if got := values["weir_snapshot_timestamp_seconds"]; got < float64(began.Unix()) || got > float64(time.Now().Unix()) {
+		t.Errorf("weir_snapshot_timestamp_seconds is %v, begun at %d", got, began.Unix())
+	}
+	took, written := time.Since(began).Seconds(), uint64(strings.Count(log.String(), "snapshot written"))
+	if n, sum := counts["weir_snapshot_seconds"], values["weir_snapshot_seconds"]; written < 3 || n != written || !(sum > 0 && sum < took) {
+		t.Errorf("weir_snapshot_seconds counts %d of %d snapshots, %v s of %v", n, written, sum, took)
+	}
+	// Once to begin it, and at least once to make its parts, but for the last one:
+	// a node that stops stands still anyway.
+	if n, sum := counts["weir_snapshot_pause_seconds"], values["weir_snapshot_pause_seconds"]; n < 2*written-1 || !(sum > 0 && sum < took) {
+		t.Errorf("weir_snapshot_pause_seconds counts %d pauses of %d snapshots, %v s of %v", n, written, sum, took)
+	}
+	if got, exists := values["weir_snapshot_errors_total"]; !exists || testutil.ToFloat64(r.node.Metrics.SnapErrors) != 0 {
+		t.Errorf("weir_snapshot_errors_total is served: %v, %v", exists, got)
+	}
 }
