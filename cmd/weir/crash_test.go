@@ -52,6 +52,7 @@ type crashWorld struct {
 	// snapshotEvery makes a snapshot some times between two kills.
 	snapshotEvery int64
 	hits          map[ingest.Phase]int
+	halves        map[string]bool // files of snapshots that a kill left half written
 }
 
 func newCrashWorld(t testing.TB, brokers string) *crashWorld {
@@ -60,7 +61,7 @@ func newCrashWorld(t testing.TB, brokers string) *crashWorld {
 		seed, _ = strconv.ParseUint(s, 10, 64)
 	}
 	t.Logf("seed %d (WEIR_SEED)", seed)
-	w := &crashWorld{t: t, command: "score", brokers: brokers, dir: t.TempDir(), seed: seed, now: time.Now().UnixMilli(), r: rand.New(rand.NewPCG(seed, 1)), hits: make(map[ingest.Phase]int)}
+	w := &crashWorld{t: t, command: "score", brokers: brokers, dir: t.TempDir(), seed: seed, now: time.Now().UnixMilli(), r: rand.New(rand.NewPCG(seed, 1)), hits: make(map[ingest.Phase]int), halves: make(map[string]bool)}
 	if _, err := signingKey(w.dir); err != nil {
 		t.Fatal(err)
 	}
@@ -274,8 +275,15 @@ func (w *crashWorld) killAt(p *process, run string, at int64, phase ingest.Phase
 			}
 		}
 		defer func() { <-enough }()
+		if phase == ingest.Snapshotting {
+			time.Sleep(time.Duration(w.r.IntN(3000)) * time.Microsecond) // at any point of its file
+		}
 	}
 	p.kill()
+	left, _ := filepath.Glob(filepath.Join(w.dir, "*", "snapshots", "writing-*"))
+	for _, name := range left { // until the next snapshot is begun
+		w.halves[name] = true
+	}
 	for _, x := range everyPhase {
 		if p.phases()&x != 0 {
 			w.hits[x]++
@@ -424,6 +432,10 @@ func (w *crashWorld) hit(least int) {
 		if w.hits[p] < least {
 			w.t.Errorf("%d kills hit the phase %q, want %d", w.hits[p], p, least)
 		}
+	}
+	w.t.Logf("snapshots left half written: %d", len(w.halves))
+	if len(w.halves) == 0 && least > 1 {
+		w.t.Error("no kill left a snapshot half written")
 	}
 }
 
