@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strconv"
 	"time"
@@ -58,7 +59,9 @@ func (c *Client) connect(ctx context.Context, network, addr string) (net.Conn, e
 	secure := tls.Client(raw, tlsFor(c.options.TLS, addr))
 	if err := secure.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
-		if ctx.Err() != nil { // a broker without TLS waits for the rest of what it takes for a request
+		// A broker without TLS waits for the rest of what it takes for a request, or
+		// hangs up.
+		if ctx.Err() != nil || errors.Is(err, io.EOF) {
 			err = fmt.Errorf("TLS handshake: does the broker speak TLS on this port? %w", err)
 		}
 		return nil, explain(err, ctx)

@@ -10,10 +10,13 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"math/big"
+	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -114,13 +117,14 @@ func dialWith(t *testing.T, addr string, s kafka.Security) error {
 	c := kafka.New(o)
 	defer c.Close()
 	ctx := t.Context()
-	if _, err := c.Describe(ctx, "t"); err != nil {
+	topic := fmt.Sprintf("secure%x", mathrand.Uint64())
+	if err := c.Ensure(ctx, []schemas.Layout{{Topic: topic, Partitions: 1}}); err != nil {
 		return err
 	}
-	if err := c.Ensure(ctx, []schemas.Layout{{Topic: "made", Partitions: 1}}); err != nil {
+	if _, err := c.Describe(ctx, topic); err != nil {
 		return err
 	}
-	if err := c.CommitOffsets(ctx, "progress", "t", map[int32]int64{0: 1}); err != nil {
+	if err := c.CommitOffsets(ctx, topic+".progress", topic, map[int32]int64{0: 1}); err != nil {
 		return err
 	}
 	var w kafka.BatchWriter
@@ -129,13 +133,13 @@ func dialWith(t *testing.T, addr string, s kafka.Security) error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Produce(ctx, "t", 0, batch); err != nil {
+	if _, err := c.Produce(ctx, topic, 0, batch); err != nil {
 		return err
 	}
-	if list, _ := readAll(t, c, "t", 0); len(list) != 1 {
+	if list, _ := readAll(t, c, topic, 0); len(list) != 1 {
 		t.Errorf("%d records read", len(list))
 	}
-	m, err := kafka.Join(ctx, c, "g", "t", kafka.GroupOptions{})
+	m, err := kafka.Join(ctx, c, topic+".g", topic, kafka.GroupOptions{})
 	if err != nil {
 		return err
 	}
@@ -194,6 +198,71 @@ func TestSecurityFailure(t *testing.T) {
 		f(mechanism+", wrong password", "wrong user or password", kafka.Retry, kafka.Security{Mechanism: mechanism, User: "weir", Password: "hunter2"}, user...)
 		f(mechanism+", unknown user", "wrong user or password", kafka.Retry, kafka.Security{Mechanism: mechanism, User: "nobody", Password: password}, user...)
 		f(mechanism+", no SASL", "may ask for TLS or for SASL", kafka.Retry, kafka.Security{}, user...)
+	}
+}
+
+// TestSecurityOnKafka speaks with the listeners of a real broker, which asks for
+// TLS, for a client's certificate, for SASL, and for both.
+func TestSecurityOnKafka(t *testing.T) {
+	secure, addr := os.Getenv("WEIR_KAFKA_SECURE"), os.Getenv("WEIR_KAFKA")
+	if secure == "" {
+		t.Skip("no broker with TLS and SASL is named by WEIR_KAFKA_SECURE: make integration starts one")
+	}
+	host, first, err := net.SplitHostPort(addr)
+	port, errP := strconv.Atoi(first)
+	if err != nil || errP != nil {
+		t.Fatal(addr, err, errP)
+	}
+	listener := func(n int) string { return net.JoinHostPort(host, strconv.Itoa(port+n)) }
+	plain, withTLS, mutual, withSASL, both := listener(0), listener(2), listener(3), listener(4), listener(5)
+	file := func(name string) string { return filepath.Join(secure, name) }
+	other := newAuthority(t)
+	other.sign(t, &x509.Certificate{}, "client")
+
+	good := func(name, addr string, s kafka.Security) {
+		t.Helper()
+		if err := dialWith(t, addr, s); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	bad := func(name, addr, want string, class kafka.Class, s kafka.Security) {
+		t.Helper()
+		err := dialWith(t, addr, s)
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: got %v, want it to say %q", name, err, want)
+		}
+		if got := kafka.Classify(err); got != class {
+			t.Errorf("%s: class %d, want %d: %v", name, got, class, err)
+		}
+	}
+	tls := kafka.Security{CAFile: file("ca.pem")}
+	own := kafka.Security{CAFile: file("ca.pem"), CertFile: file("client.pem"), KeyFile: file("client.key")}
+	foreign := kafka.Security{CAFile: file("ca.pem"), CertFile: other.file("client.pem"), KeyFile: other.file("client.key")}
+	good("nothing", plain, kafka.Security{})
+	good("TLS", withTLS, tls)
+	good("client's certificate", mutual, own)
+	bad("unknown authority", withTLS, "give the file of the authority", kafka.Stop, kafka.Security{CAFile: other.file("ca.pem")})
+	bad("no TLS to a broker with TLS", withTLS, "set TLS", kafka.Stop, kafka.Security{})
+	bad("TLS to a broker without", plain, "does the broker speak TLS", kafka.Retry, kafka.Security{TLS: true})
+	bad("no client's certificate", mutual, "client's certificate", kafka.Stop, tls)
+	bad("a foreign client's certificate", mutual, "client's certificate", kafka.Stop, foreign)
+	for _, mechanism := range []string{"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"} {
+		s := kafka.Security{Mechanism: mechanism, User: "weir", PasswordFile: file("password")}
+		good(mechanism, withSASL, s)
+		s.CAFile = file("ca.pem")
+		good(mechanism+" over TLS", both, s)
+		for _, at := range []string{withSASL, both} {
+			s := kafka.Security{Mechanism: mechanism, User: "weir", Password: "hunter2"}
+			if at == both {
+				s.CAFile = file("ca.pem")
+			}
+			bad(mechanism+", wrong password", at, "check user and password", kafka.Stop, s)
+			s.User = "nobody"
+			bad(mechanism+", unknown user", at, "check user and password", kafka.Stop, s)
+			s.Mechanism = ""
+			s.User = ""
+			bad(mechanism+", no SASL", at, "SASL", kafka.Retry, s)
+		}
 	}
 }
 
