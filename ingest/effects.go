@@ -95,11 +95,35 @@ func (n *Node) published(f *flight) {
 		m.decided(v)
 	}
 	m.Position.Set(float64(f.end))
-	n.set(func(s *Status) { s.Counts, s.Ledger = f.counts, f.end })
+	n.set(func(s *Status) {
+		s.Counts, s.Ledger = f.counts, f.end
+		n.decided = append(n.decided[:0], f.facts.Sources...)
+	})
 	if n.OnPublished != nil {
 		n.OnPublished(f.places, f.verdicts)
 	}
 }
+
+// commit writes how far the source was decided into the group that lag dashboards
+// watch, [ProgressGroup]; weir itself never reads it.
+func (n *Node) commit(ctx context.Context) error {
+	offsets := make(map[int32]int64)
+	n.set(func(*Status) {
+		for _, p := range n.decided {
+			offsets[p.Partition] = p.Offset + 1
+		}
+		n.decided = n.decided[:0]
+	})
+	if len(offsets) == 0 {
+		return nil // nothing new
+	}
+	return n.log.CommitOffsets(ctx, ProgressGroup(n.Group), n.Topics.Transactions, offsets)
+}
+
+// ProgressGroup is the consumer group whose offsets say how far a group of
+// scorers has decided the source: another than their own, whose members read
+// decisions and from whom Kafka takes no offsets of another topic.
+func ProgressGroup(group string) string { return group + ".progress" }
 
 // measureEvery is how often the state is measured: that takes a look at each of
 // its parts.

@@ -130,6 +130,7 @@ type Node struct {
 	champion   *scoring.Bundle
 	scorer     scoring.Scorer
 	status     Status
+	decided    []schemas.Position // of the source, durable and not yet committed
 }
 
 // Status is what a node says of itself.

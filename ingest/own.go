@@ -54,6 +54,7 @@ func (n *Node) own(held context.Context, fold *fold, v *view, gaps []schemas.Gap
 	if err != nil {
 		return err
 	}
+	n.set(func(*Status) { n.decided = n.decided[:0] })
 	o.view = v
 	o.saver = newSaver(n, fold.saved)
 	// What comes after reads the folder, or ends the process.
@@ -159,6 +160,11 @@ func (o *owner) settle(ctx context.Context) {
 		}
 	}()
 	_, err := o.quiesce(ctx)
+	if err == nil {
+		if err := o.node.commit(ctx); err != nil && ctx.Err() == nil {
+			o.node.retried(err)
+		}
+	}
 	if err == nil && o.unsaved > 0 {
 		o.saver.finish() // the disk's time is not the broker's
 		err = o.snapshot(ctx)

@@ -175,6 +175,11 @@ func (o *owner) watch(ctx context.Context) error {
 		if err == nil {
 			err = n.checkLedger(ctx, o.saver.at.Load(), o.publish.at.Load().Offset)
 		}
+		if err == nil {
+			if err := n.commit(ctx); err != nil && ctx.Err() == nil {
+				n.retried(err) // with the next offsets; a dashboard is late, no decision is
+			}
+		}
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()

@@ -5,6 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"github.com/weir-risk/weir/schemas"
 )
 
@@ -73,5 +76,39 @@ func TestAStopEndsThoughTheBrokerIsGone(t *testing.T) {
 		}
 	case <-time.After(30 * time.Second):
 		t.Fatal("the node does not stop")
+	}
+}
+
+// TestProgressIsCommitted looks at a scorer's progress as a lag dashboard does:
+// in the group's offsets, while it runs and when it has stopped.
+func TestProgressIsCommitted(t *testing.T) {
+	w := newWorld(t, "payments", 2)
+	client, err := kgo.NewClient(kgo.SeedBrokers(w.addr))
+	w.must(err)
+	defer client.Close()
+	lag := func() (lag int64) {
+		req := kmsg.NewPtrOffsetFetchRequest()
+		g, topic := kmsg.NewOffsetFetchRequestGroup(), kmsg.NewOffsetFetchRequestGroupTopic()
+		topic.Topic, topic.Partitions = w.topics.Transactions, []int32{0, 1}
+		g.Group, g.Topics = ProgressGroup(w.prefix+"g"), append(g.Topics, topic)
+		req.Groups = append(req.Groups, g)
+		resp, err := req.RequestWith(t.Context(), client)
+		w.must(err)
+		for _, topic := range resp.Groups[0].Topics {
+			for _, p := range topic.Partitions {
+				_, end := w.ends(w.topics.Transactions, p.Partition)
+				lag += end - p.Offset
+			}
+		}
+		return lag
+	}
+	n := w.payments(1000, 3, 2)
+	r := w.start(nil)
+	r.decided(n)
+	r.until("commits its progress", func(Status) bool { return lag() == 0 })
+	r.stop()
+	w.runUntil(n+w.payments(1000, 4, 2), func(c *Config) { c.WatchEvery = time.Hour })
+	if lag := lag(); lag != 0 {
+		t.Errorf("a scorer that stopped is %d records behind", lag)
 	}
 }

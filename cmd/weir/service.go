@@ -60,7 +60,7 @@ const stateShare = 0.5
 func addScore(fs *flag.FlagSet) *scoreFlags {
 	s := &scoreFlags{spec: addSpec(fs, "payments"), tokens: addTokens(fs), stateMax: size(stateShare * float64(memoryLimit()))}
 	fs.StringVar(&s.trust, "trust", "", "PEM `FILE` of the public keys whose bundles and slots are taken\n(the one of this data folder if not given)")
-	fs.StringVar(&s.group, "group", "weir-score", "consumer `GROUP` whose members share the shards out")
+	fs.StringVar(&s.group, "group", "weir-score", "consumer `GROUP` whose members share the shards out; how far the source is\ndecided is committed to GROUP.progress, for lag dashboards")
 	fs.StringVar(&s.tenant, "tenant", "", "`NAME` of the bank or unit, in every decision")
 	fs.StringVar(&s.codec, "compression", "snappy", "`CODEC` of the ledger's batches: none, lz4, zstd, snappy or gzip")
 	fs.IntVar(&s.rowsMax, "rows-max", 4096, "most `RECORDS` in one step")
