@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -175,6 +176,7 @@ func mustScorer(s *cpu.Scorer, err error) func(scoring.Matrix, []float32) {
 }
 
 func BenchmarkScore(b *testing.B) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // one core each: gonum would take all
 	for _, widths := range [][]int{{64, 256, 256, 1}, {15, 64, 64, 1}} {
 		m := dense(widths...)
 		flop, name := 0., "net="
