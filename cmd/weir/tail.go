@@ -46,9 +46,15 @@ type tail struct {
 
 	log     *kafka.Client
 	topic   string
+	ledger  bool
 	printed int64
 	out     *bufio.Writer
-	entry   schemas.Entry
+}
+
+// A stream is a partition that is printed, some records at a time.
+type stream interface {
+	next(ctx context.Context, end int64) (more bool, err error)
+	close()
 }
 
 // errEnough ends a tail that has printed what it was asked for.
@@ -60,6 +66,7 @@ func (t *tail) run(ctx context.Context, e *env, args []string) (err error) {
 	}
 	topics := t.kafka.topics()
 	t.topic = topicNamed(topics, args[0])
+	t.ledger = t.topic == topics.Decisions
 	if t.log, err = t.kafka.client(e); err != nil {
 		return err
 	}
@@ -73,9 +80,9 @@ func (t *tail) run(ctx context.Context, e *env, args []string) (err error) {
 		// Partitions are followed one after another where there is an end, and
 		// side by side where there is none: then each waits its turn shortly.
 		if t.toEnd {
-			err = t.partition(ctx, int32(p), t.topic == topics.Decisions)
+			err = t.partition(ctx, int32(p))
 		} else {
-			err = t.follow(ctx, described.Partitions, t.topic == topics.Decisions)
+			err = t.follow(ctx, described.Partitions)
 		}
 		if err != nil || !t.toEnd {
 			break
@@ -114,43 +121,41 @@ func (t *tail) begin(ctx context.Context, p int32) (from, end int64, err error) 
 }
 
 // partition prints a partition up to its end.
-func (t *tail) partition(ctx context.Context, p int32, ledger bool) error {
+func (t *tail) partition(ctx context.Context, p int32) error {
 	from, end, err := t.begin(ctx, p)
 	if err != nil {
 		return err
 	}
-	r := kafka.NewReader(t.log, t.topic, p, from)
+	s, err := t.open(ctx, p, from)
+	if err != nil {
+		return err
+	}
+	defer s.close()
 	for {
-		records, err := r.Next(ctx, end)
-		if err != nil || records == nil {
-			return err
-		}
-		if err := t.print(p, records, ledger); err != nil {
+		if more, err := s.next(ctx, end); err != nil || !more {
 			return err
 		}
 	}
 }
 
 // follow prints what arrives in any partition until the context ends.
-func (t *tail) follow(ctx context.Context, partitions int, ledger bool) error {
-	var readers []*kafka.Reader
+func (t *tail) follow(ctx context.Context, partitions int) error {
+	var sources []stream
 	for p := range partitions {
 		from, _, err := t.begin(ctx, int32(p))
 		if err != nil {
 			return err
 		}
-		readers = append(readers, kafka.NewReader(t.log, t.topic, int32(p), from))
+		s, err := t.open(ctx, int32(p), from)
+		if err != nil {
+			return err
+		}
+		defer s.close()
+		sources = append(sources, s)
 	}
 	for {
-		for p, r := range readers {
-			records, err := r.Next(ctx, math.MaxInt64)
-			if err != nil {
-				return err
-			}
-			if records == nil {
-				continue
-			}
-			if err := t.print(int32(p), records, ledger); err != nil {
+		for _, s := range sources {
+			if _, err := s.next(ctx, math.MaxInt64); err != nil {
 				return err
 			}
 		}
@@ -160,31 +165,56 @@ func (t *tail) follow(ctx context.Context, partitions int, ledger bool) error {
 	}
 }
 
-func (t *tail) print(p int32, records *kafka.Records, ledger bool) error {
-	for records.Next() {
-		r := records.Record()
-		line := map[string]any{"partition": p, "offset": r.Offset, "timestamp": time.UnixMilli(r.Timestamp).UTC().Format(time.RFC3339Nano)}
+// open begins to read a partition.
+func (t *tail) open(ctx context.Context, p int32, from int64) (stream, error) {
+	if t.ledger {
+		return t.openLedger(ctx, p, from)
+	}
+	return &plainRecords{t, p, kafka.NewReader(t.log, t.topic, p, from)}, nil
+}
+
+// plainRecords are a partition of any topic but the ledger.
+type plainRecords struct {
+	*tail
+	partition int32
+	reader    *kafka.Reader
+}
+
+func (s *plainRecords) close() { s.reader.Close() }
+
+func (s *plainRecords) next(ctx context.Context, end int64) (bool, error) {
+	list, err := s.reader.Next(ctx, end)
+	if err != nil || list == nil {
+		return false, err
+	}
+	for list.Next() {
+		r := list.Record()
+		line := lineAt(s.partition, r.Offset, r.Timestamp)
 		if r.Key != nil {
 			line["key"] = readable(r.Key)
 		}
-		if ledger {
-			if err := schemas.ParseEntry(r.Value, &t.entry); err != nil {
-				line["error"] = err.Error()
-			} else {
-				entryFields(line, &t.entry)
-			}
-		} else {
-			headers(line, r.Headers)
-			line["value"] = readable(r.Value)
-		}
-		if err := json.NewEncoder(t.out).Encode(line); err != nil {
-			return err
-		}
-		if t.printed++; t.printed == t.count {
-			return errEnough
+		headers(line, r.Headers)
+		line["value"] = readable(r.Value)
+		if err := s.print(line); err != nil {
+			return false, err
 		}
 	}
-	return records.Err()
+	return true, list.Err()
+}
+
+// lineAt begins the line of a record.
+func lineAt(partition int32, offset, timestamp int64) map[string]any {
+	return map[string]any{"partition": partition, "offset": offset, "timestamp": time.UnixMilli(timestamp).UTC().Format(time.RFC3339Nano)}
+}
+
+func (t *tail) print(line map[string]any) error {
+	if err := json.NewEncoder(t.out).Encode(line); err != nil {
+		return err
+	}
+	if t.printed++; t.printed == t.count {
+		return errEnough
+	}
+	return nil
 }
 
 func headers(line map[string]any, list []kafka.Header) {

@@ -28,7 +28,11 @@ func entryFields(line map[string]any, e *schemas.Entry) {
 			line["gap"].(map[string]any)["topic"] = string(g.Topic)
 		}
 	case schemas.EntryGenesis:
-		line["genesis"] = map[string]any{"topic": string(e.Genesis.Topic), "topic_id": fmt.Sprintf("%x", e.Genesis.TopicID), "start": e.Genesis.Start}
+		start := make([]map[string]any, len(e.Genesis.Start))
+		for i, at := range e.Genesis.Start {
+			start[i] = map[string]any{"partition": at.Partition, "offset": at.Offset}
+		}
+		line["genesis"] = map[string]any{"topic": string(e.Genesis.Topic), "topic_id": fmt.Sprintf("%x", e.Genesis.TopicID), "start": start}
 	}
 }
 
