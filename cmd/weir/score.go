@@ -12,10 +12,14 @@ var scoreCommand = &command{
 	about: `Restores the rolling state from the newest snapshot and the ledger, stands by while
 another member of the group decides, and takes over when that one ends. Topics
 that are missing are made. It runs until Ctrl-C or SIGTERM and then prints what
-was decided, in all, by the ledger that it owns.`,
+was decided, in all, by the ledger that it owns.
+
+The first scorer of a ledger makes the keys that are missing in its data folder. A
+standby has a folder of its own, and is given the same token key and the public keys
+that the first one trusts.`,
 	examples: []string{
 		"weir score --kafka 127.0.0.1:9092                              # one scorer",
-		"weir score --kafka 127.0.0.1:9092 --data standby --listen 127.0.0.1:9465   # its warm standby",
+		"weir score --kafka 127.0.0.1:9092 --data standby --listen 127.0.0.1:9465 \\\n      --token-key-file weir-data/token.key --trust weir-data/signing.key.pub   # its warm standby",
 		"weir score --kafka k1:9093 --kafka-tls --kafka-sasl SCRAM-SHA-512 --kafka-user weir --kafka-password-file pw",
 		"weir score --kafka 127.0.0.1:9092 --accept-gap 3:1200-1350      # these records are gone for good",
 	},
@@ -47,6 +51,9 @@ func (s *service) score(ctx context.Context, f *scoreFlags, beside ...role) erro
 	defer stop()
 	s.log.Info("serves metrics", "address", at)
 	if node.Champion() == [32]byte{} {
+		for _, err := range models.Refused {
+			s.log.Error("model refused", "cause", err, "remedy", "--trust FILE names the keys whose models are taken")
+		}
 		s.log.Warn("there is no champion: the spec's fallback rules decide", "remedy", "weir train makes a bundle, weir model promote or --bundle of weir up brings it in")
 	}
 	roles := append([]role{

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -31,10 +32,13 @@ type serviceFlags struct {
 	pprof  string
 }
 
+// listenDefault is where a service says of itself how it is.
+const listenDefault = "127.0.0.1:9464"
+
 func addService(fs *flag.FlagSet) *serviceFlags {
 	s := &serviceFlags{kafka: addKafka(fs), logger: addLog(fs)}
 	fs.StringVar(&s.data, "data", "weir-data", "`FOLDER` for snapshots, keys and what else is kept here")
-	fs.StringVar(&s.listen, "listen", "127.0.0.1:9464", "`HOST:PORT` of /metrics, /healthz and /readyz")
+	fs.StringVar(&s.listen, "listen", listenDefault, "`HOST:PORT` of /metrics, /healthz and /readyz")
 	fs.StringVar(&s.pprof, "pprof", "", "`HOST:PORT` of the profiles, for loopback only; none if not given")
 	return s
 }
@@ -138,7 +142,7 @@ func (s *service) scorer(ctx context.Context, f *scoreFlags) (*ingest.Node, *ing
 	if len(sp.Fallback) == 0 {
 		return nil, nil, fmt.Errorf("spec %s has no fallback line: what is done where no model can score? Write, for example: fallback review when amount > 1000", sp.Name)
 	}
-	keys, err := s.keys(f)
+	keys, err := s.keys(ctx, f)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -178,8 +182,22 @@ func boundMemory() {
 
 // keys loads the token key. A spec without secrets needs it too: the engine's
 // hashes are keyed by what follows from it.
-func (s *service) keys(f *scoreFlags) (*deployment, error) {
-	return f.tokens.load(s.env, filepath.Join(s.flags.data, "token.key"))
+// It is made for a ledger that is empty only: a second key would give the cards
+// of the first decisions other tokens, and none of their past.
+func (s *service) keys(ctx context.Context, f *scoreFlags) (*deployment, error) {
+	made := filepath.Join(s.flags.data, "token.key")
+	if _, set := s.env.lookup("WEIR_TOKEN_KEY"); f.tokens.key == "" && !set {
+		if _, err := os.Stat(made); errors.Is(err, fs.ErrNotExist) {
+			_, end, err := s.client.Offsets(ctx, s.topics.Decisions, 0)
+			if err != nil {
+				return nil, err
+			}
+			if end > 0 {
+				return nil, fmt.Errorf("the ledger %s is begun and %s is not there: --token-key-file names the key that it was begun with", s.topics.Decisions, made)
+			}
+		}
+	}
+	return f.tokens.load(s.env, made)
 }
 
 // trusted returns the keys whose bundles are taken: those of a file, or the
