@@ -192,15 +192,15 @@ func (c *checking) keys(f *findings) []ed25519.PublicKey {
 // wiring checks the flags that say how weir is connected.
 func (c *checking) wiring(f *findings) {
 	c.brokers(f)
-	address(f, "listen", c.service.listen)
+	address(f, "listen", c.service.listen, hostPort)
 	if c.service.kafka.brokers == "" {
-		address(f, "broker", c.broker)
+		address(f, "broker", c.broker, hostPort)
 	}
 	if c.partitions < 1 {
 		f.wrong("partitions", "--partitions %d: 1 or more", c.partitions)
 	}
 	if c.service.pprof != "" {
-		address(f, "pprof", c.service.pprof)
+		address(f, "pprof", c.service.pprof, loopback)
 	}
 	if info, err := os.Stat(c.service.data); err == nil && !info.IsDir() {
 		f.wrong("data", "%s is no folder", c.service.data)
@@ -253,8 +253,8 @@ func (c *checking) brokers(f *findings) {
 }
 
 // address checks the value of a flag that names a place to listen.
-func address(f *findings, flag, value string) {
-	if err := hostPort(value); err != nil {
+func address(f *findings, flag, value string, check func(string) error) {
+	if err := check(value); err != nil {
 		f.wrong(flag, "--%s: %v", flag, err)
 		return
 	}

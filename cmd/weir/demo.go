@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/weir-risk/weir/features/spec"
@@ -69,6 +70,12 @@ func (d *demo) run(ctx context.Context, e *env, _ []string) error {
 	if d.past < 21 {
 		return usagef("--past %d: the model needs 21 days or more, of which labels take the last 7", d.past)
 	}
+	if d.customers < 200 || d.customers > 1_000_000 {
+		return usagef("--customers %d: 200 to 1000000", d.customers)
+	}
+	if d.seconds < 0 {
+		return usagef("--seconds %d: 0 or more", d.seconds)
+	}
 	if d.service.kafka.brokers != "" {
 		return usagef("--kafka: the demo brings its own broker; weir simulate and weir up work on yours")
 	}
@@ -111,6 +118,10 @@ func (d *demo) serve(ctx context.Context) error {
 		return err
 	}
 	at, stop, err := serveMetrics(d.service.listen, d.service.pprof, d.s.registry, readiness(node))
+	if errors.Is(err, syscall.EADDRINUSE) && d.service.listen == listenDefault {
+		// Another weir is here; where nobody asked for a port, any will do.
+		at, stop, err = serveMetrics("127.0.0.1:0", d.service.pprof, d.s.registry, readiness(node))
+	}
 	if err != nil {
 		return err
 	}
@@ -188,7 +199,7 @@ func (d *demo) pay(ctx context.Context) error {
 	}
 	b.end()
 	took := time.Since(began)
-	d.env.printf("the past      %s transactions of %d days, decided by rules in %.1f s (%s a second)\n", thousands(d.feed.total), d.past,
+	d.env.printf("the past      %s transactions of %d days,\n              decided by rules in %.1f s (%s a second)\n", thousands(d.feed.total), d.past,
 		took.Seconds(), thousands(int64(float64(d.feed.total)/took.Seconds())))
 	return nil
 }
@@ -207,7 +218,7 @@ func (d *demo) learn(ctx context.Context) error {
 	o.Explore, o.ExploreKey = 0.0005, [16]byte{byte(d.seed), 1}
 	r, err := trainer.Fit(rows, o, func(done, total int) { b.set(int64(done), int64(total)) })
 	if err != nil {
-		return err
+		return fmt.Errorf("%w; more --customers or --past give more", err)
 	}
 	bundle, err := r.Bundle("demo", scoring.SpecText{Name: d.spec.Name, Text: d.spec.Text, Hash: d.spec.Hash})
 	if err != nil {
@@ -225,8 +236,8 @@ func (d *demo) learn(ctx context.Context) error {
 		return err
 	}
 	b.end()
-	d.env.printf("the lesson    learnt in %.1f s from %s transactions, %d known frauds; on later days it finds\n              %.0f %% of frauds in %.2f %% of transactions; signed by %x\n",
-		time.Since(began).Seconds(), thousands(int64(r.Facts.Rows)), r.Facts.Frauds, 100*r.Held.Recall,
+	d.env.printf("the lesson    learnt in %.1f s from %s transactions, %s known frauds;\n              on later days it finds %.0f %% of frauds in %.2f %% of transactions;\n              signed by %x\n",
+		time.Since(began).Seconds(), thousands(int64(r.Facts.Rows)), thousands(int64(r.Facts.Frauds)), 100*r.Held.Recall,
 		100*float64(r.Held.Reviewed)/float64(max(r.Held.Rows, 1)), []byte(key.Public().(ed25519.PublicKey))[:4])
 	return nil
 }

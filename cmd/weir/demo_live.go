@@ -124,7 +124,7 @@ func (l *live) run(ctx context.Context, started time.Time) error {
 		}
 	}
 	l.begin()
-	d.env.printf("the present   %s transactions a second, %.0f times the speed of life; Ctrl-C stops\n\n", thousands(int64(d.rate)), l.speed())
+	d.env.printf("the present   %s transactions a second, %s times the speed of life;\n              Ctrl-C stops\n\n", thousands(int64(d.rate)), thousands(int64(l.speed())))
 	began, shown, before := time.Now(), 0, d.node.Status()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
@@ -175,7 +175,15 @@ func (l *live) speed() float64 {
 	return float64(l.demo.rate) / cfg.Rate()
 }
 
+// headEvery is after how many lines the table's head is printed again.
 const headEvery = 20
+
+// The table is 80 columns wide, as a terminal is that nobody has made larger.
+const (
+	tableHead = "      ms to a decision  decided, the past included                        frauds\n" +
+		" tx/s  p50   p99 p99.9    scored degraded unscored dupl. rej. alerts right found\n"
+	tableRow = "%5s %4.2f %5.2f %5.2f %9s %8s %8s %5s %4s %6s %4s%% %4s%%\n"
+)
 
 // show prints one line of the table.
 func (l *live) show(row int, before, now ingest.Status, _ time.Duration) {
@@ -185,11 +193,11 @@ func (l *live) show(row int, before, now ingest.Status, _ time.Duration) {
 	alerts, found, frauds := l.alerts, l.found, len(l.frauds)
 	l.mu.Unlock()
 	if row%headEvery == 0 {
-		l.demo.env.printf("    tx/s   p50 ms   p99 ms  p99.9 ms      scored  degraded  unscored  duplicate  rejected   alerts  right  frauds found\n")
+		l.demo.env.printf(tableHead)
 	}
 	slices.Sort(took)
 	o := now.Counts.Outcomes
-	l.demo.env.printf("%8s %8.2f %8.2f %9.2f %11s %9s %9s %10s %9s %8s %5s%% %12s%%\n",
+	l.demo.env.printf(tableRow,
 		thousands(now.Counts.Decisions()-before.Counts.Decisions()), quantile(took, .5), quantile(took, .99), quantile(took, .999),
 		thousands(o[schemas.Scored]), thousands(o[schemas.Degraded]), thousands(o[schemas.Unscored]), thousands(o[schemas.Duplicate]), thousands(o[schemas.Rejected]),
 		thousands(alerts), share(found, alerts), share(found, int64(frauds)))

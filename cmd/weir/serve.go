@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -32,8 +33,15 @@ func serveMetrics(addr, debug string, reg *prometheus.Registry, ready func() (bo
 		_ = json.NewEncoder(w).Encode(body)
 	})
 	at, stop, err := listen(addr, mux)
-	if err != nil || debug == "" {
-		return at, stop, err
+	if err != nil {
+		return "", nil, fmt.Errorf("--listen: %w", err)
+	}
+	if debug == "" {
+		return at, stop, nil
+	}
+	if err := loopback(debug); err != nil {
+		stop()
+		return "", nil, usagef("--pprof: %v", err)
 	}
 	profiles := http.NewServeMux()
 	profiles.HandleFunc("/debug/pprof/", pprof.Index)
@@ -43,17 +51,32 @@ func serveMetrics(addr, debug string, reg *prometheus.Registry, ready func() (bo
 	_, stopDebug, err := listen(debug, profiles)
 	if err != nil {
 		stop()
-		return "", nil, err
+		return "", nil, fmt.Errorf("--pprof: %w", err)
 	}
 	return at, func() { stop(); stopDebug() }, nil
+}
+
+// loopback sees that an address can be reached from this machine only.
+func loopback(addr string) error {
+	if err := hostPort(addr); err != nil {
+		return err
+	}
+	host, _, _ := net.SplitHostPort(addr)
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return fmt.Errorf("%q is not of this machine alone; profiles show what is in memory: 127.0.0.1:PORT", addr)
+	}
+	return nil
 }
 
 // listen serves h on addr until the returned function is called, which waits
 // for the requests that are being answered.
 func listen(addr string, h http.Handler) (string, func(), error) {
 	l, err := net.Listen("tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return "", nil, fmt.Errorf("%w: name another, or port 0 for one that the system chooses", err)
+	}
 	if err != nil {
-		return "", nil, fmt.Errorf("listen on %s: %w", addr, err)
+		return "", nil, err
 	}
 	server := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
 	done := make(chan struct{})
