@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -110,7 +111,7 @@ func (c *command) run(ctx context.Context, args []string, e *env) int {
 		fmt.Fprint(e.stdout, c.help(fs))
 		return exitOK
 	case err != nil:
-		err = usageError{err.Error()}
+		err = usageError{twoDashes.ReplaceAllString(err.Error(), "$1 --")}
 	case c.args == "" && len(rest) > 0:
 		err = usagef("%q is not expected; flags begin with --", rest[0])
 	default:
@@ -129,6 +130,9 @@ func (c *command) run(ctx context.Context, args []string, e *env) int {
 	fmt.Fprintf(e.stderr, "weir %s: %v\n", c.name, err)
 	return exitFailed
 }
+
+// twoDashes finds the one dash by which package flag names a flag in its errors.
+var twoDashes = regexp.MustCompile(`(flag|defined:|argument:|for) -\b`)
 
 // parse reads flags wherever they stand, and returns what is none. What follows
 // -- is no flag.
@@ -188,6 +192,7 @@ func overview() string {
 			fmt.Fprintf(&b, "  %-14s %s\n", c.name, c.summary)
 		}
 	}
-	b.WriteString("\nweir COMMAND --help says more, with examples. Begin with: weir demo\n")
+	b.WriteString("\nweir COMMAND --help says more, with examples. Begin with: weir demo\n\n")
+	b.WriteString("A command exits with 0 where it did what was asked, with 1 where it could not or where\nwhat it checked is wrong, and with 2 where the command line is wrong. Results go to\nstdout, errors and the log to stderr.\n")
 	return b.String()
 }

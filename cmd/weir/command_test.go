@@ -51,8 +51,12 @@ func TestHelp(t *testing.T) {
 			t.Errorf("the overview does not list %s", c.name)
 		}
 	}
+	if !strings.Contains(all, "exits with") {
+		t.Error("the overview does not say how commands exit")
+	}
 	call(t, "nothing").fails(t, exitUsage, `"nothing"`, "weir --help")
-	call(t, "tail", "--nothing").fails(t, exitUsage, "nothing", "weir tail --help")
+	call(t, "tail", "--nothing").fails(t, exitUsage, "defined: --nothing", "weir tail --help")
+	call(t, "tail", "--count", "x").fails(t, exitUsage, "flag --count")
 	if call(t, "help", "tail").succeeds(t).stdout != call(t, "tail", "-h").succeeds(t).stdout {
 		t.Error("weir help tail and weir tail -h differ")
 	}

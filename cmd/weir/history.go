@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"flag"
+	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -27,6 +29,9 @@ func addHistory(fs *flag.FlagSet) *historyFlags {
 func (h *historyFlags) open(ctx context.Context, e *env, data string) (history.Store, error) {
 	url := h.url
 	if url == "" {
+		if err := os.MkdirAll(data, 0o700); err != nil {
+			return nil, fmt.Errorf("make the folder of the history: %w", err)
+		}
 		url = filepath.Join(data, "history.db")
 	}
 	password, _ := e.lookup(history.PasswordVariable)

@@ -34,13 +34,13 @@ a feature and 29 more; --memory says how much that may be.`,
 	},
 	flags: func(fs *flag.FlagSet) func(context.Context, *env, []string) error {
 		o := trainer.DefaultOptions()
-		t := &training{replay: addReplay(fs, "payments"), options: o}
+		t := &training{replay: addReplay(fs, "payments"), options: o, gap: span{Duration: o.Gap}}
 		fs.StringVar(&t.out, "out", "", "`FILE` for the bundle")
 		fs.StringVar(&t.name, "name", "", "`NAME` of the bundle, for people (that of its file if not given)")
 		fs.StringVar(&t.key, "key", filepath.Join("weir-data", "signing.key"), "PEM `FILE` of the key that signs; made where there is none")
 		fs.Var(&t.ripe, "ripe", "`AGE` from which no label means genuine (the spec's maturity with --labels,\n0 with a label column)")
 		fs.Int64Var(&t.memory, "memory", 2048, "`MB` that the rows may take")
-		fs.DurationVar(&t.options.Gap, "gap", o.Gap, "`TIME` left out between the three parts, in life what labels take to come")
+		fs.Var(&t.gap, "gap", "`TIME` left out between the three parts, in life what labels take to come")
 		fs.Float64Var(&t.options.FitShare, "fit-share", o.FitShare, "`SHARE` of rows for the weights")
 		fs.Float64Var(&t.options.CalibrateShare, "calibrate-share", o.CalibrateShare, "`SHARE` of rows for calibration and operating point")
 		fs.Float64Var(&t.options.FraudWeight, "fraud-weight", o.FraudWeight, "by how much more a fraud counts, a `FACTOR`")
@@ -61,7 +61,7 @@ type training struct {
 	options   trainer.Options
 	out, name string
 	key, rank string
-	ripe      span
+	ripe, gap span
 	memory    int64
 }
 
@@ -146,7 +146,7 @@ func (t *training) check() error {
 	if !ok {
 		return usagef("--rank %q: p, p*sqrt(amount) or p*amount", t.rank)
 	}
-	t.options.Rank = rank
+	t.options.Rank, t.options.Gap = rank, t.gap.Duration
 	if t.memory < 1 {
 		return usagef("--memory %d: 1 MB or more", t.memory)
 	}

@@ -18,8 +18,9 @@ var verifyCommand = &command{
 	about: `Reads the ledger from its beginning, checks that every source record has exactly
 one decision, of what it says, and that the batches form one chain, recomputes
 every feature and score from the ledger alone, and compares bits. It prints the
-counts and the first things that are wrong, with partition and offset; the exit
-code is 1 if anything is.
+counts and the first things that are wrong, with partition and offset. The exit
+code is 0 if nothing is wrong, 1 if anything is or it could not be proved, and 2
+where the command line is wrong.
 
 With --kafka it reads the topics; without, the history, where it cannot look at
 the source records themselves.`,
@@ -128,6 +129,11 @@ func (v *verify) keys(e *env) (*deployment, error) {
 }
 
 func (v *verify) fromHistory(ctx context.Context, e *env, b *bar, verifier *ingest.Verifier) error {
+	if file := filepath.Join(v.data, "history.db"); v.history.url == "" {
+		if _, err := os.Stat(file); err != nil {
+			return fmt.Errorf("read the history: %w; --kafka, --history or --data says where the ledger is", err)
+		}
+	}
 	store, err := v.history.open(ctx, e, v.data)
 	if err != nil {
 		return err
