@@ -65,7 +65,9 @@ type Config struct {
 	// were deleted before they were decided. Each is written into the ledger
 	// if it is exactly what is missing; otherwise the node refuses to go on.
 	AcceptGaps []schemas.Gap
-	Codec      kafka.Codec
+	// Codec compresses the ledger's batches. weir score takes snappy where nothing
+	// is said: 86 of a record's 241 bytes, as lz4's 87, in two thirds of its time.
+	Codec kafka.Codec
 	// Membership says how quickly a dead owner is noticed.
 	Membership kafka.GroupOptions
 
