@@ -1,8 +1,11 @@
 package schemas
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
+	"math/bits"
+	"slices"
 )
 
 // Header is a Kafka record header.
@@ -67,37 +70,34 @@ func AppendFacts(dst []Header, scratch []byte, f *Facts) ([]Header, []byte) {
 
 // ParseFacts reads the headers of a batch's first record into f, whose slices
 // are reused. Headers of other keys are passed over; the first six must be
-// there. Errors wrap [ErrWire].
+// there, and none twice. Errors wrap [ErrWire].
 func ParseFacts(headers []Header, f *Facts) error {
 	*f = Facts{Sources: f.Sources[:0], Labels: f.Labels[:0], Rates: f.Rates[:0], Shards: f.Shards[:0]}
 	seen := 0
 	for _, h := range headers {
-		if len(h.Key) != 1 {
+		k := slices.IndexFunc(factKeys[:], func(key []byte) bool { return bytes.Equal(key, h.Key) })
+		switch {
+		case k < 0:
 			continue
-		}
-		n, known := f.header(h.Key[0], h.Value)
-		if !known {
-			continue
-		}
-		if n != 0 {
+		case seen>>k&1 == 1:
+			return fmt.Errorf("%w: header %q of a ledger batch comes twice", ErrWire, h.Key)
+		case f.header(h.Key[0], h.Value) != 0:
 			return fmt.Errorf("%w: header %q of a ledger batch has %d bytes", ErrWire, h.Key, len(h.Value))
 		}
-		switch h.Key[0] {
-		case 'w', 'x', 'n', 'a', 'm', 'h':
-			seen++
-		}
+		seen |= 1 << k
 	}
-	if seen != 6 {
-		return fmt.Errorf("%w: a ledger batch with %d of the 6 headers that state its facts", ErrWire, seen)
+	const first = 1<<6 - 1
+	if seen&first != first {
+		return fmt.Errorf("%w: a ledger batch with %d of the 6 headers that state its facts", ErrWire, bits.OnesCount(uint(seen&first)))
 	}
 	return nil
 }
 
-// header takes one header; n is not 0 where its length is wrong.
-func (f *Facts) header(key byte, v []byte) (n int, known bool) {
+// header takes one header; what it returns is not 0 where its length is wrong.
+func (f *Facts) header(key byte, v []byte) (n int) {
 	be := binary.BigEndian
 	if want := factSize(key); want > 0 && len(v) != want {
-		return 1, true
+		return 1
 	}
 	id := func(v []byte) BatchID { return BatchID{Writer: be.Uint64(v), Sequence: be.Uint64(v[8:])} }
 	switch key {
@@ -123,10 +123,8 @@ func (f *Facts) header(key byte, v []byte) (n int, known bool) {
 		f.Rates, n = positionList(f.Rates, v)
 	case 'o':
 		f.Shards, n = positionList(f.Shards, v)
-	default:
-		return 0, false
 	}
-	return n, true
+	return n
 }
 
 // positionList appends the positions in v; n is what is left over of it.

@@ -52,6 +52,18 @@ func TestFactsThatAreNotWholeAreRefused(t *testing.T) {
 			t.Errorf("taken with header %q cut short", headers[i].Key)
 		}
 	}
+	for i := range headers {
+		twice := append(append([]Header(nil), headers...), headers[i])
+		if ParseFacts(twice, &got) == nil {
+			t.Errorf("taken with header %q twice", headers[i].Key)
+		}
+		if i > 0 && i < 6 { // as many as there must be, and one of them missing
+			twice[i] = headers[0]
+			if ParseFacts(twice[:len(headers)], &got) == nil {
+				t.Errorf("taken with header %q for header %q", headers[0].Key, headers[i].Key)
+			}
+		}
+	}
 }
 
 func TestFactsDoNotAllocate(t *testing.T) {
