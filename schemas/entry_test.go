@@ -3,14 +3,17 @@ package schemas
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"flag"
 	"math"
 	"math/rand/v2"
 	"os"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/bufbuild/protocompile"
+	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/dynamicpb"
@@ -170,8 +173,10 @@ func TestEveryFieldOfADecisionSurvives(t *testing.T) {
 }
 
 // TestOldEntriesStayReadable reads what earlier versions wrote, to the same bytes
-// again. The file only ever grows: -update appends what is not there yet, such as
-// an entry with a new field.
+// again and, in entries.txt, to the same values by the schema's names: fields
+// that change their numbers on every side at once would pass the first and
+// mistake one for another. The files only ever grow: -update appends what is not
+// there yet, such as an entry with a new field.
 func TestOldEntriesStayReadable(t *testing.T) {
 	const file = "testdata/entries.golden"
 	src, err := os.ReadFile(file)
@@ -193,6 +198,7 @@ func TestOldEntriesStayReadable(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	m := newMeanings(t)
 	var e Entry
 	for i := 0; len(src) > 0; i++ {
 		f, rest, err := nextField(src)
@@ -206,8 +212,82 @@ func TestOldEntriesStayReadable(t *testing.T) {
 		if got := appendEntry(nil, &e); !bytes.Equal(got, one) {
 			t.Fatalf("entry %d of an old ledger is written as\n%x\nbut was\n%x", i, got, one)
 		}
+		m.is(i, one)
 		src = rest
 	}
+	m.close()
+}
+
+// meanings are what old entries say: testdata/entries.txt, a line each.
+type meanings struct {
+	t    *testing.T
+	desc protoreflect.MessageDescriptor
+	list []string
+}
+
+const meaningsFile = "testdata/entries.txt"
+
+func newMeanings(t *testing.T) *meanings {
+	text, err := os.ReadFile(meaningsFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &meanings{t, entryType(t), strings.FieldsFunc(string(text), func(r rune) bool { return r == '\n' })}
+}
+
+// is holds entry i to its line; names and numbers are the schema's.
+func (m *meanings) is(i int, entry []byte) {
+	msg := dynamicpb.NewMessage(m.desc)
+	if err := proto.Unmarshal(entry, msg); err != nil {
+		m.t.Fatal(err)
+	}
+	var text bytes.Buffer
+	out, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(msg)
+	if err == nil {
+		err = json.Compact(&text, out) // the library puts spaces in at random
+	}
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	if *update && i >= len(m.list) {
+		m.list = append(m.list, text.String())
+	}
+	if i >= len(m.list) || m.list[i] != text.String() {
+		m.t.Errorf("entry %d of an old ledger says\n%s\nwhich is not its line in %s", i, &text, meaningsFile)
+	}
+}
+
+func (m *meanings) close() {
+	if *update {
+		if err := os.WriteFile(meaningsFile, []byte(strings.Join(m.list, "\n")+"\n"), 0o644); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+}
+
+// TestNumbersWithoutANameAreRefused gives each field that has names the first
+// number without one: what a newer weir means by it could only be folded wrongly.
+func TestNumbersWithoutANameAreRefused(t *testing.T) {
+	f := func(what string, kind EntryKind, field int, names uint64) {
+		t.Helper()
+		for _, n := range []uint64{names - 1, names} {
+			entry, from := open(nil, int(kind))
+			entry = shut(appendUint(entry, field, n), from)
+			var e Entry
+			if err := ParseEntry(entry, &e); (err != nil) != (n == names) {
+				t.Errorf("%s %d of %d: %v", what, n, names, err)
+			}
+		}
+	}
+	f("outcome", EntryDecision, 5, uint64(NumOutcomes))
+	f("reason", EntryDecision, 6, uint64(NumReasons))
+	f("flags", EntryDecision, 7, 1<<8)
+	f("action", EntryDecision, 8, uint64(NumActions))
+	f("type", EntryDecision, 13, uint64(NumTxTypes))
+	f("status", EntryDecision, 14, uint64(NumStatuses))
+	f("verdict", EntryLabel, 2, uint64(NumLabelVerdicts))
+	f("source", EntryLabel, 4, uint64(NumLabelSources))
+	f("version", EntryLabel, 6, LabelVersionMax+1)
 }
 
 func FuzzParseEntry(f *testing.F) {

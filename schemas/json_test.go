@@ -95,6 +95,28 @@ func TestAlertIsJSONWithAllFieldsThatArePresent(t *testing.T) {
 	}
 }
 
+// TestAlertSaysWhatTheDecisionIs gives every field another value, so that none
+// can stand for another.
+func TestAlertSaysWhatTheDecisionIs(t *testing.T) {
+	d := Decision{
+		Place: Place{Partition: 3, Offset: 41}, Verdict: Verdict{Outcome: Degraded, Reason: ModelFailed}, Tenant: []byte("a \"bank\""),
+		Tx:    Transaction{Time: 1767323045006, Amount: -1250, AmountBase: -1100, Type: Refund, Status: Declined},
+		Score: .25, Prob: .125, Rank: 7.5, Threshold: 6.5, ReviewProb: 1, Action: Block, Bundle: 0x0123456789abcdef,
+	}
+	d.Text[ID], d.Text[Currency] = []byte("t-1"), []byte("USD")
+	const want = `{"id":"2-77","ledger":{"partition":2,"offset":77},"source":{"partition":3,"offset":41},"tenant":"a \"bank\"",` +
+		`"outcome":"degraded","action":"block","reason":"model_failed","time":"2026-01-02T03:04:05.006Z","type":"refund",` +
+		`"status":"declined","amount":-1250,"amount_base":-1100,"score":0.25,"probability":0.125,"rank":7.5,"threshold":6.5,` +
+		`"review_probability":1,"bundle":"0123456789abcdef",` +
+		`"reasons":[{"group":"card","logit":1.5,"words":["9 times","twice"]},{"group":"device","logit":-0.5,"words":[]}],` +
+		`"tx_id":"t-1","currency":"USD"}`
+	got := AppendAlertJSON(nil, &d, 2, 77, []AlertReason{
+		{Group: []byte("card"), Logit: 1.5, Words: [][]byte{[]byte("9 times"), []byte("twice")}}, {Group: []byte("device"), Logit: -.5}})
+	if string(got) != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
 func TestNamesAreUniqueAndParse(t *testing.T) {
 	for r := NoReason; r < NumReasons; r++ {
 		if got, ok := ParseReason(r.String()); !ok || got != r {
