@@ -44,9 +44,6 @@ func (k DispositionKind) String() string { return nameOf(dispositionNames[:], in
 func (f TextField) String() string       { return nameOf(textNames[:], int(f)) }
 func (r Reason) String() string          { return nameOf(reasonNames[:], int(r)) }
 
-// ParseAction returns the action of a name.
-func ParseAction(name string) (Action, bool) { return parseName[Action](actionNames[:], name) }
-
 // ParseTxType returns the transaction type of a name.
 func ParseTxType(name string) (TxType, bool) { return parseName[TxType](typeNames[:], name) }
 
