@@ -59,6 +59,9 @@ func TestRankSuccess(t *testing.T) {
 	f(scoring.BySqrtAmount, .25, 6400, 20)
 	f(scoring.ByAmount, .25, 6400, 1600)
 	f(scoring.ByAmount, .25, -6400, 0)
+	// Rounded once: with a root, or an amount, of float32 these end otherwise.
+	f(scoring.BySqrtAmount, .1, 5, .2236068)
+	f(scoring.ByAmount, .1, 16777217, 1677721.8)
 	f(scoring.BySqrtAmount, 1, math.MaxInt64, float32(math.Sqrt(math.MaxInt64)))
 }
 

@@ -4,6 +4,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+
+	"github.com/weir-risk/weir/scoring"
 )
 
 const near = 1e-12
@@ -132,6 +134,33 @@ func TestCardPrecision(t *testing.T) {
 	f(1, 0.5)
 	if got := CardPrecision(5, d.Slice(0, 0), nil); !math.IsNaN(got) {
 		t.Errorf("of nothing: %g", got)
+	}
+}
+
+func TestCapacityIsOfDaysOrAShare(t *testing.T) {
+	d := NewDataset([]string{"x"})
+	for i := range int64(1001) {
+		d.Add([]float32{0}, false, i*3*86_400_000/1000, 0)
+	}
+	if got := (&Options{ReviewPerDay: 40, ReviewShare: .5}).capacity(d); got != 120 {
+		t.Errorf("three days at 40 a day: %d, want 120", got)
+	}
+	if got := (&Options{ReviewShare: .02}).capacity(d); got != 20 {
+		t.Errorf("a fiftieth of 1001 rows: %d, want 20", got)
+	}
+}
+
+// TestScoresThatMisleadAreNotCalibrated has frauds score low: a calibration that
+// turned their order round would be one that no bundle takes.
+func TestScoresThatMisleadAreNotCalibrated(t *testing.T) {
+	d := NewDataset([]string{"x"})
+	var scores []float32
+	for i := range int64(400) {
+		d.Add([]float32{0}, i%4 == 0, i, 0)
+		scores = append(scores, .6-.5*float32(d.Y[i])+float32(i%7)/100)
+	}
+	if c := platt(scores, d); c != (scoring.Calibration{Kind: scoring.Identity, A: 1, B: 1}) {
+		t.Errorf("calibration %+v", c)
 	}
 }
 

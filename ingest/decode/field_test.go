@@ -75,6 +75,10 @@ func TestAmountSuccess(t *testing.T) {
 	f(`"9999999999999999.99"`, "EUR", 999999999999999999)
 	f(`0.1`, "EUR", 10)
 	f(`0.29`, "EUR", 29) // 28.999999999999996 in floating point
+	// Above, f asks for a refund: a reversal may be below zero too.
+	if b, r := decodeOne(t, s, `{"amount":-12.5,"id":1,"type":"V","time":1}`); r != schemas.NoReason || b.Tx[0].Amount != -1250 {
+		t.Errorf("a reversal: %v, %+v", r, b.Tx[0])
+	}
 }
 
 func TestAmountFailure(t *testing.T) {
