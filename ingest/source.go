@@ -22,7 +22,7 @@ var (
 	ErrGapRefused       = errors.New("the gap given up by hand is not what is missing")
 	ErrLedgerRecreated  = errors.New("the ledger was deleted and made again")
 	ErrUnreadable       = errors.New("the ledger holds what this version cannot read")
-	ErrOtherSpec        = errors.New("the ledger was decided with another spec")
+	ErrOtherSpec        = errors.New("the ledger was decided with another spec: start with that one, or begin another ledger with --topic-prefix and --transactions")
 	ErrLedgerPartitions = errors.New("the ledger has another number of partitions than it began with")
 
 	// errNewPartitions ends a session, so that the next one reads them too.
