@@ -48,6 +48,10 @@ const (
 	// readTimeout is for one packet. The server sends progress ten times a
 	// second while a query runs, but none while it commits a block.
 	readTimeout = 2 * time.Minute
+	// askSeconds is how long the server works at one small question. Counting a
+	// large history takes minutes; what takes longer nobody waits for any more.
+	// Reading in bulk has no such end: it goes at the reader's pace.
+	askSeconds = 600
 )
 
 func openClickHouse(text string, o Options) (Store, error) {
@@ -85,7 +89,7 @@ func openClickHouse(text string, o Options) (Store, error) {
 	s.pool, err = clickhouse.Open(&clickhouse.Options{
 		Addr: []string{address}, Auth: clickhouse.Auth{Username: user, Password: password}, TLS: config,
 		Compression: &clickhouse.Compression{Method: clickhouse.CompressionLZ4}, DialTimeout: dialTimeout, ReadTimeout: readTimeout,
-		MaxOpenConns: 4, MaxIdleConns: poolIdle, Settings: clickhouse.Settings{"async_insert": 0},
+		MaxOpenConns: 4, MaxIdleConns: poolIdle, Settings: clickhouse.Settings{"async_insert": 0, "max_execution_time": askSeconds},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open history %s: %w", s.where, err)

@@ -192,6 +192,22 @@ func TestRowsAreMergedNotSorted(t *testing.T) {
 	})
 }
 
+// TestTheServerIsToldWhatIsWanted asks it for settings whose defaults differ by
+// its version.
+func TestTheServerIsToldWhatIsWanted(t *testing.T) {
+	eachURL(t, func(t *testing.T, url func() string, store string) {
+		if store != "clickhouse" {
+			return
+		}
+		s := openAt(t, url(), len(migrations(store))).(*clickhouseStore)
+		var async, seconds string
+		err := s.queryRow(t.Context(), []any{&async, &seconds}, "SELECT toString(getSetting('async_insert')), toString(getSetting('max_execution_time'))")
+		if err != nil || async != "false" && async != "0" || seconds != "600" {
+			t.Fatalf("async_insert %q, max_execution_time %q, %v", async, seconds, err)
+		}
+	})
+}
+
 // TestDoubledRowsAreReadOnce doubles every row, as a second recorder might: each
 // record is read once all the same, before the server merges the copies away.
 func TestDoubledRowsAreReadOnce(t *testing.T) {

@@ -27,7 +27,7 @@ var _ Store = (*sqliteStore)(nil)
 
 func openSQLite(ctx context.Context, path string) (Store, error) {
 	if path == "" {
-		return nil, errors.New("open history: no file is given after sqlite:")
+		return nil, errors.New("open history: no file is given behind the scheme sqlite")
 	}
 	// The log can be read again from the position in the file, so that a
 	// transaction which the machine's fall takes back costs nothing: NORMAL.

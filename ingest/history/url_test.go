@@ -231,6 +231,66 @@ func TestClassify(t *testing.T) {
 	f(&tls.CertificateVerificationError{Err: errors.New("expired")}, Stop)
 }
 
+func TestSQLiteClass(t *testing.T) {
+	f := func(code int, want Class) {
+		t.Helper()
+		if got := sqliteClass(code); got != want {
+			t.Errorf("code %d is of class %d, want %d", code, got, want)
+		}
+	}
+	f(5, Retry)        // SQLITE_BUSY
+	f(5|1<<8, Retry)   // SQLITE_BUSY_RECOVERY
+	f(6, Retry)        // SQLITE_LOCKED
+	f(10|13<<8, Retry) // SQLITE_IOERR_SHORT_READ, as of a disk that comes and goes
+	f(13, Retry)       // SQLITE_FULL
+	f(8, Stop)         // SQLITE_READONLY
+	f(11, Stop)        // SQLITE_CORRUPT
+	f(14, Stop)        // SQLITE_CANTOPEN
+	f(26, Stop)        // SQLITE_NOTADB
+}
+
+func TestEventMs(t *testing.T) {
+	f := func(time, timestamp, want int64) {
+		t.Helper()
+		d := schemas.Decision{Place: schemas.Place{Timestamp: timestamp}, Tx: schemas.Transaction{Time: time}}
+		if got := eventMs(&d); got != want {
+			t.Errorf("time %d, timestamp %d: kept under %d, want %d", time, timestamp, got, want)
+		}
+	}
+	f(1000, 2000, 1000)
+	f(0, 2000, 2000) // a record that could not be decoded has its Kafka timestamp only
+	f(0, -1, 0)
+	f(-5, 2000, 0)
+	f(eventMsMax, 2000, eventMsMax-1)
+}
+
+// TestABlockIsFull at the first boundary at which one of its sizes is reached:
+// where it ends must follow from the log alone.
+func TestABlockIsFull(t *testing.T) {
+	var b Block
+	b.Reset(Alerts, 0, "", Position{})
+	for i := range int64(BlockRecords) {
+		if b.Full() {
+			t.Fatalf("full at %d records", i)
+		}
+		b.AddRecord(i, 0, nil, []byte("v"))
+	}
+	if !b.Full() {
+		t.Errorf("not full at %d records", b.Records())
+	}
+	b.Reset(Alerts, 0, "", Position{})
+	value := make([]byte, BlockBytes/4)
+	for i := range int64(4) {
+		if b.Full() {
+			t.Fatalf("full at %d values of %d bytes", i, len(value))
+		}
+		b.AddRecord(i, 0, nil, value)
+	}
+	if !b.Full() {
+		t.Errorf("not full at %d bytes", BlockBytes)
+	}
+}
+
 // FuzzFacts unpacks arbitrary bytes: no panic, and what unpacks packs to facts
 // that unpack to the same.
 func FuzzFacts(f *testing.F) {

@@ -179,7 +179,7 @@ func (c *Config) validateMoney() (errs []error) {
 		errs = append(errs, fmt.Errorf("base currency %q is not among the currencies", c.BaseCurrency))
 	}
 	if y := c.Start.Year(); y < 1971 || y > 2150 {
-		errs = append(errs, fmt.Errorf("Start is in %d, not 1971 to 2150", y))
+		errs = append(errs, fmt.Errorf("the first day is in %d, not 1971 to 2150", y))
 	}
 	return errs
 }
