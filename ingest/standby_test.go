@@ -16,27 +16,28 @@ import (
 	"github.com/weir-risk/weir/schemas"
 )
 
-// A pair is an owner and its standby over one world, each with a client and a
-// folder of its own.
-type pair struct {
-	w     *world
-	nodes []*running
-}
+// session is the session timeout of a group that notices a dead member soon: no
+// shorter than what deploy/kafka sets.
+const session = 600 * time.Millisecond
 
-// join starts a node of the group; set may alter its config.
-func (p *pair) join(set func(*Config)) *running {
-	p.w.t.Helper()
-	log := p.w.log
-	p.w.log = kafka.New(kafka.Options{Brokers: []string{p.w.addr}})
-	p.w.t.Cleanup(p.w.log.Close)
-	dir := p.w.t.TempDir()
-	r := p.w.start(func(c *Config) {
+// join starts a node with a client and a folder of its own, over wires where they
+// are given; set may alter its config.
+func (w *world) join(over *wires, set func(*Config)) *running {
+	w.t.Helper()
+	log := w.log
+	o := kafka.Options{Brokers: []string{w.addr}}
+	if over != nil {
+		o.Dial = over.dial
+	}
+	w.log = kafka.New(o)
+	w.t.Cleanup(w.log.Close)
+	dir := w.t.TempDir()
+	r := w.start(func(c *Config) {
 		c.SnapshotDir = dir
-		c.Membership = kafka.GroupOptions{Session: 300 * time.Millisecond, Heartbeat: 20 * time.Millisecond}
+		c.Membership = kafka.GroupOptions{Session: session, Heartbeat: 20 * time.Millisecond}
 		set(c)
 	})
-	p.w.log = log
-	p.nodes = append(p.nodes, r)
+	w.log = log
 	return r
 }
 
@@ -47,7 +48,6 @@ func (r *running) owns() bool { return testutil.ToFloat64(r.node.Metrics.Owner) 
 // the ledger's records are the bytes that one node alone writes, and so are the
 // alerts.
 func TestAStandbyTakesOver(t *testing.T) {
-	embedded(t)
 	alone := newWorld(t, "payments", 2)
 	n := alone.payments(3000, 16, 2)
 	alone.runUntil(n, nil)
@@ -55,14 +55,17 @@ func TestAStandbyTakesOver(t *testing.T) {
 	want := alone.ledger()[1:] // the genesis record names the topic's own id
 	for _, cut := range []bool{false, true} {
 		t.Logf("cut off is %v", cut)
-		w := newWorldOn(t, "payments", 2, broker.Options{Session: 100 * time.Millisecond})
+		w := newWorldOn(t, "payments", 2, broker.Options{Session: session})
 		w.payments(3000, 16, 2)
-		p := &pair{w: w}
 		halfway := make(chan struct{})
 		var once sync.Once
 		var owner *running
 		hold := make(chan struct{})
-		owner = p.join(func(c *Config) {
+		cable := &wires{}
+		owner = w.join(cable, func(c *Config) {
+			if cut {
+				hasty(c) // its stop waits in vain
+			}
 			c.RowsMax = 50
 			decided := 0
 			c.OnPublished = func(places []schemas.Place, _ []schemas.Verdict) {
@@ -73,15 +76,14 @@ func TestAStandbyTakesOver(t *testing.T) {
 			}
 		})
 		<-halfway
-		standby := p.join(func(c *Config) { c.RowsMax = 70 })
+		standby := w.join(nil, func(c *Config) { c.RowsMax = 70 })
 		standby.until("stands by", func(s Status) bool { return s.Ready && s.Counts.Decisions() > 0 })
-		if cut {
-			w.cutOff(owner, hold)
-		} else {
-			owner.cancel()
-			close(hold)
-			owner.stop()
+		if cut { // from here on nothing of the owner arrives, its leaving neither
+			cable.cut()
 		}
+		owner.cancel()
+		close(hold)
+		owner.stop()
 		standby.decided(n)
 		if !standby.owns() {
 			t.Error("the standby does not own the shard")
@@ -125,33 +127,22 @@ func (w *world) finish(n int64) {
 	})
 }
 
-// cutOff stops a node as a cut cable does: from one moment on nothing of it
-// arrives, its leaving neither.
-func (w *world) cutOff(r *running, hold chan struct{}) {
-	mute := w.broker.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.LeaveGroup}, Err: kerr.CoordinatorNotAvailable, Count: -1, TopLevel: true})
-	defer mute.Remove()
-	r.cancel()
-	close(hold)
-	r.stop()
-}
-
 // TestTwoOwnersAtOnce runs two nodes of different groups, each of which takes
 // itself for the owner. They overwrite one another all the time; what stands is
 // one ledger.
 func TestTwoOwnersAtOnce(t *testing.T) {
-	embedded(t)
-	w := newWorldOn(t, "payments", 2, broker.Options{Session: 100 * time.Millisecond})
+	w := newWorldOn(t, "payments", 2, broker.Options{Session: session})
 	n := w.payments(3000, 17, 2)
-	p := &pair{w: w}
+	var nodes []*running
 	for _, group := range []string{"g", "other"} {
-		p.join(func(c *Config) { c.Group, c.RowsMax, c.SnapshotEvery = group, 30, 500 })
+		nodes = append(nodes, w.join(nil, func(c *Config) { c.Group, c.RowsMax, c.SnapshotEvery = w.prefix+group, 30, 500 }))
 	}
 	w.until(func() string { return "every record is decided" }, func() bool {
 		_, end := w.ends(w.topics.Decisions, 0)
 		return w.foldAll(end).Counts.Decisions() >= n
 	})
 	corrections := 0.0
-	for _, r := range p.nodes {
+	for _, r := range nodes {
 		r.stop()
 		corrections += testutil.ToFloat64(r.node.Metrics.Corrections)
 	}

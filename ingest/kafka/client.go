@@ -39,7 +39,10 @@ func New(o Options) *Client {
 	if o.ClientID == "" {
 		o.ClientID = "weir"
 	}
-	transport := &kafkago.Transport{ClientID: o.ClientID, TLS: o.TLS, SASL: o.SASL, DialTimeout: o.Timeout}
+	if o.Dial == nil {
+		o.Dial = new(net.Dialer).DialContext
+	}
+	transport := &kafkago.Transport{ClientID: o.ClientID, TLS: o.TLS, SASL: o.SASL, DialTimeout: o.Timeout, Dial: o.Dial}
 	return &Client{
 		options: o,
 		admin:   &kafkago.Client{Addr: kafkago.TCP(o.Brokers...), Timeout: o.Timeout, Transport: transport},

@@ -23,6 +23,8 @@ type Options struct {
 	// Timeout bounds one request, the wait at the broker aside. Shorter would
 	// give a broker that elects a leader up for dead; the default is 10 s.
 	Timeout time.Duration
+	// Dial opens a connection, before TLS; nil is net.Dialer's.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
 // conn is one connection to a broker. The requests of the hot path are written

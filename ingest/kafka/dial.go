@@ -52,7 +52,7 @@ func (c *Client) dial(ctx context.Context, addr string) (*conn, error) {
 // connect opens a connection with TLS where it is asked for. The group's
 // connections are opened by it too.
 func (c *Client) connect(ctx context.Context, network, addr string) (net.Conn, error) {
-	raw, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+	raw, err := c.options.Dial(ctx, network, addr)
 	if err != nil || c.options.TLS == nil {
 		return raw, err
 	}
