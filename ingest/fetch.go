@@ -21,9 +21,10 @@ type fetcher struct {
 	node     *Node
 	cursor   *cursor
 	topic    string
-	position int64 // of the next fetch
-	previous int64 // offset of the last data record
-	maxTime  int64 // the largest event time so far
+	id       [16]byte // the topic's, as the ownership found it
+	position int64    // of the next fetch
+	previous int64    // offset of the last data record
+	maxTime  int64    // the largest event time so far
 	decoder  *decode.Decoder
 	own      [2]int // widths of the spec's own fields
 	free     chan *chunk
@@ -75,7 +76,7 @@ func (f *fetcher) run(ctx context.Context) error {
 // fetch makes one request and reads the answer into c.
 func (f *fetcher) fetch(ctx context.Context, c *chunk) error {
 	answer, raw, err := f.node.log.Fetch(ctx, kafka.FetchRequest{
-		Topic: f.topic, Partition: f.cursor.partition, Offset: f.position,
+		Topic: f.topic, ID: f.id, Partition: f.cursor.partition, Offset: f.position,
 		MaxWait: f.node.FetchWait, MinBytes: 1, MaxBytes: f.node.FetchBytes,
 	}, f.raw)
 	f.raw = raw
@@ -187,14 +188,14 @@ func (o *owner) fetchers() []*fetcher {
 	for class, topic := range o.node.sourceTopics() {
 		for _, p := range o.state.Progress[class] {
 			c := &cursor{class: Class(class), partition: p.Partition, end: p.Offset + 1, high: p.Offset + 1, last: p.MaxTime}
-			if o.view != nil {
-				c.start = o.view.ends[class][p.Partition]
-			}
 			o.merge.cursors = append(o.merge.cursors, c)
 			f := &fetcher{
 				node: o.node, cursor: c, topic: topic, position: p.Offset + 1, previous: p.Offset, maxTime: p.MaxTime,
 				decoder: decode.New(o.state.Spec, decode.Options{Tokens: o.node.Tokens}),
 				own:     [2]int{len(in.OwnText), len(in.OwnNumber)}, free: make(chan *chunk, 2),
+			}
+			if o.view != nil {
+				c.start, f.id = o.view.ends[class][p.Partition], o.view.topics[class].ID
 			}
 			if f.cursor.class == Transactions {
 				f.lag = o.node.Metrics.Lag.WithLabelValues(strconv.Itoa(int(p.Partition)))

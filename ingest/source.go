@@ -160,9 +160,9 @@ func (v *view) begin(s *State) {
 }
 
 // watch looks every few seconds whether the topics are still those that the
-// ownership began with. A topic that was deleted and made again goes on
-// answering fetches by its name, and nobody fetches a partition that nobody
-// knows of. It runs in a goroutine of its own, which [owner] waits for.
+// ownership began with: nobody fetches a partition that nobody knows of, and
+// batches are sent to the ledger by its name. It runs in a goroutine of its own,
+// which [owner] waits for.
 func (o *owner) watch(ctx context.Context) error {
 	n := o.node
 	for alarmed := false; ; {

@@ -90,14 +90,14 @@ func toEcho(t *testing.T, body []byte) *Client {
 	addr := echo(t, body)
 	c := New(Options{Brokers: []string{addr}})
 	t.Cleanup(c.Close)
-	c.leaders[topicPartition{"t", 0}] = addr
+	c.leaders[topicPartition{"t", 0}] = lead{addr: addr}
 	return c
 }
 
 func TestFetchDoesNotAllocate(t *testing.T) {
-	resp := kmsg.FetchResponse{Version: 11, Topics: []kmsg.FetchResponseTopic{{Topic: "t", Partitions: []kmsg.FetchResponseTopicPartition{{
+	resp := kmsg.FetchResponse{Version: 13, Topics: []kmsg.FetchResponseTopic{{TopicID: [16]byte{1}, Partitions: []kmsg.FetchResponseTopicPartition{{
 		HighWatermark: 500, LastStableOffset: 500, RecordBatches: filled(t, 500, LZ4)}}}}}
-	c := toEcho(t, resp.AppendTo(nil))
+	c := toEcho(t, append([]byte{0}, resp.AppendTo(nil)...))
 	var buf []byte
 	var r Records
 	ctx := t.Context()

@@ -22,13 +22,19 @@ type Client struct {
 
 	mu      sync.Mutex
 	idle    map[string][]*conn // by broker address
-	leaders map[topicPartition]string
+	leaders map[topicPartition]lead
 	closed  bool
 }
 
 type topicPartition struct {
 	topic     string
 	partition int32
+}
+
+// lead is the broker that leads a partition, and the topic's id.
+type lead struct {
+	addr string
+	id   [16]byte
 }
 
 // New returns a client; nothing is dialled yet.
@@ -46,7 +52,7 @@ func New(o Options) *Client {
 	return &Client{
 		options: o,
 		admin:   &kafkago.Client{Addr: kafkago.TCP(o.Brokers...), Timeout: o.Timeout, Transport: transport},
-		idle:    make(map[string][]*conn), leaders: make(map[topicPartition]string),
+		idle:    make(map[string][]*conn), leaders: make(map[topicPartition]lead),
 	}
 }
 
@@ -113,38 +119,38 @@ func (c *Client) put(addr string, cn *conn, err error) {
 	c.idle[addr] = append(c.idle[addr], cn)
 }
 
-// leader returns the address of the broker that leads a partition.
-func (c *Client) leader(ctx context.Context, topic string, partition int32) (string, error) {
+// leader returns the broker that leads a partition.
+func (c *Client) leader(ctx context.Context, topic string, partition int32) (lead, error) {
 	key := topicPartition{topic, partition}
 	c.mu.Lock()
-	addr, ok := c.leaders[key]
+	l, ok := c.leaders[key]
 	c.mu.Unlock()
 	if ok {
-		return addr, nil
+		return l, nil
 	}
 	t, err := c.Describe(ctx, topic)
 	if err != nil {
-		return "", err
+		return lead{}, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for p, addr := range t.leaders {
 		if addr != "" {
-			c.leaders[topicPartition{topic, int32(p)}] = addr
+			c.leaders[topicPartition{topic, int32(p)}] = lead{addr, t.ID}
 		}
 	}
-	addr, ok = c.leaders[key]
+	l, ok = c.leaders[key]
 	if !ok && int(partition) >= t.Partitions {
-		return "", fmt.Errorf("partition %d of %s: %w", partition, topic, ErrUnknownTopic)
+		return lead{}, fmt.Errorf("partition %d of %s: %w", partition, topic, ErrUnknownTopic)
 	}
 	if !ok {
-		return "", fmt.Errorf("partition %d of %s has no leader: %w", partition, topic, ErrNotLeader)
+		return lead{}, fmt.Errorf("partition %d of %s has no leader: %w", partition, topic, ErrNotLeader)
 	}
-	return addr, nil
+	return l, nil
 }
 
 // forget drops what is known of a partition's leader, after an error that may
-// mean that it is another.
+// mean that it is another, or that the topic is.
 func (c *Client) forget(topic string, partition int32) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

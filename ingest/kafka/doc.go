@@ -19,8 +19,9 @@
 // the log, as a broken connection does; a connection that waited is looked at
 // before it carries a request. A group with members takes offsets from nobody
 // else, so progress is committed under another name ([Client.CommitOffsets]).
-// A topic that was deleted and made again is read on where it is as long as the
-// old one: only the id in [Client.Describe] tells.
+// A topic that was deleted and made again is another, though offsets and ends may
+// fit: only its id tells, so fetches ask by the id. Brokers take that from Kafka 3.1
+// on.
 //
 // A [Client] may be used by many goroutines. Readers, writers and Records are
 // for one. [Classify] says which errors are worth another try.

@@ -20,6 +20,8 @@ var (
 	ErrCorrupt          = errors.New("the record batch is damaged")
 	ErrLostShard        = errors.New("the group gave the shard to another member")
 	ErrTrimmed          = errors.New("the ledger no longer holds this position")
+
+	errOtherTopic = fmt.Errorf("%w: it was deleted, and perhaps made again", ErrUnknownTopic)
 )
 
 // Class says what to do about an error.
@@ -49,8 +51,10 @@ func protocolError(code int16) error {
 		return nil
 	case 1:
 		return ErrOffsetOutOfRange
-	case 3, 100: // UNKNOWN_TOPIC_OR_PARTITION, UNKNOWN_TOPIC_ID
+	case 3: // UNKNOWN_TOPIC_OR_PARTITION
 		return fmt.Errorf("%w (code %d)", ErrUnknownTopic, code)
+	case 100, 103: // UNKNOWN_TOPIC_ID, INCONSISTENT_TOPIC_ID
+		return fmt.Errorf("%w (code %d)", errOtherTopic, code)
 	case 5, 6, 74, 75, 76: // no leader, not the leader, fenced or unknown epoch, no such epoch
 		return fmt.Errorf("%w (code %d)", ErrNotLeader, code)
 	case 10, 18: // MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE

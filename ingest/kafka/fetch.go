@@ -10,7 +10,10 @@ import (
 
 // FetchRequest asks for the records of one partition.
 type FetchRequest struct {
-	Topic     string
+	Topic string
+	// ID is the topic's, from [Client.Describe]: a topic that was deleted and made
+	// again is another, and answers nothing. Zero is whichever has the name.
+	ID        [16]byte
 	Partition int32
 	Offset    int64
 	MaxWait   time.Duration // at the broker, where fewer than MinBytes are there
@@ -20,6 +23,7 @@ type FetchRequest struct {
 
 // FetchAnswer is what the broker has. Records alias the buffer of the fetch.
 type FetchAnswer struct {
+	ID               [16]byte // of the topic
 	HighWatermark    int64
 	LastStableOffset int64 // readers of committed data see what lies before it
 	LogStart         int64
@@ -30,16 +34,27 @@ type FetchAnswer struct {
 // Fetch reads committed records. It reads into buf, grown where it is too
 // small, and returns it for the next call.
 func (c *Client) Fetch(ctx context.Context, r FetchRequest, buf []byte) (FetchAnswer, []byte, error) {
+	a, buf, err := c.fetch(ctx, r, buf)
+	if r.ID == [16]byte{} && errors.Is(err, errOtherTopic) { // the id was known from before
+		a, buf, err = c.fetch(ctx, r, buf)
+	}
+	return a, buf, err
+}
+
+func (c *Client) fetch(ctx context.Context, r FetchRequest, buf []byte) (FetchAnswer, []byte, error) {
 	var a FetchAnswer
-	addr, err := c.leader(ctx, r.Topic, r.Partition)
+	at, err := c.leader(ctx, r.Topic, r.Partition)
 	if err != nil {
 		return a, buf, err
 	}
-	cn, err := c.get(ctx, addr)
+	if r.ID == [16]byte{} {
+		r.ID = at.id
+	}
+	cn, err := c.get(ctx, at.addr)
 	if err == nil {
-		b := cn.begin(1, 11, c.options.ClientID, false)
+		b := cn.begin(1, 13, c.options.ClientID, true)
 		buf, err = cn.roundTrip(ctx, appendFetch(b, &r), buf, r.MaxWait+c.options.Timeout)
-		c.put(addr, cn, err)
+		c.put(at.addr, cn, err)
 	}
 	if err == nil {
 		err = a.parse(buf)
@@ -48,12 +63,13 @@ func (c *Client) Fetch(ctx context.Context, r FetchRequest, buf []byte) (FetchAn
 		if !errors.Is(err, ErrOffsetOutOfRange) {
 			c.forget(r.Topic, r.Partition)
 		}
-		return a, buf, fmt.Errorf("fetch from %s: %w", addr, err)
+		return a, buf, fmt.Errorf("fetch from %s: %w", at.addr, err)
 	}
 	return a, buf, nil
 }
 
-// appendFetch appends the body of Fetch version 11.
+// appendFetch appends the body of Fetch version 13, the first that names topics by
+// their ids.
 func appendFetch(b []byte, r *FetchRequest) []byte {
 	be := binary.BigEndian
 	b = be.AppendUint32(b, 0xffffffff) // not a replica
@@ -63,44 +79,46 @@ func appendFetch(b []byte, r *FetchRequest) []byte {
 	b = append(b, 1)                   // read committed
 	b = be.AppendUint32(b, 0)          // no session
 	b = be.AppendUint32(b, 0xffffffff) // nor will there be one
-	b = be.AppendUint32(b, 1)
-	b = appendString(b, r.Topic)
-	b = be.AppendUint32(b, 1)
+	b = append(b, 2)                   // one topic
+	b = append(b, r.ID[:]...)
+	b = append(b, 2) // one partition
 	b = be.AppendUint32(b, uint32(r.Partition))
 	b = be.AppendUint32(b, 0xffffffff) // leader epoch, unknown
 	b = be.AppendUint64(b, uint64(r.Offset))
-	b = be.AppendUint64(b, 1<<64-1)
+	b = be.AppendUint32(b, 0xffffffff) // epoch of the last record, unknown
+	b = be.AppendUint64(b, 1<<64-1)    // not a replica, whose log has a start
 	b = be.AppendUint32(b, uint32(r.MaxBytes))
-	b = be.AppendUint32(b, 0)  // nothing forgotten
-	return appendString(b, "") // no rack
+	b = append(b, 0, 0)       // tags of partition and topic
+	return append(b, 1, 1, 0) // nothing forgotten, no rack, tags
 }
 
-// parse reads the answer of Fetch version 11.
+// parse reads the answer of Fetch version 13.
 func (f *FetchAnswer) parse(raw []byte) error {
 	a := &answer{b: raw}
+	a.tags()
 	a.int32() // throttle
 	if err := protocolError(a.int16()); err != nil {
 		return err
 	}
 	a.int32() // session
-	if a.int32() != 1 {
+	if a.array() != 1 {
 		return errShort
 	}
-	a.string() // topic
-	if a.int32() != 1 {
+	copy(f.ID[:], a.take(16))
+	if a.array() != 1 {
 		return errShort
 	}
 	a.int32() // partition
 	code := a.int16()
 	f.HighWatermark, f.LastStableOffset, f.LogStart = a.int64(), a.int64(), a.int64()
-	for range a.int32() { // -1 is none
+	for range a.array() {
 		f.Aborted = append(f.Aborted, Aborted{ProducerID: a.int64(), First: a.int64()})
-		if a.bad {
+		if a.tags(); a.bad {
 			break
 		}
 	}
 	a.int32() // preferred replica
-	f.Records = a.take(max(0, int(a.int32())))
+	f.Records = a.compact()
 	if err := protocolError(code); err != nil {
 		return err
 	}
@@ -118,21 +136,21 @@ func (f *FetchAnswer) parse(raw []byte) error {
 // one attempt; an error that wraps ErrUnknownOutcome leaves open whether the
 // batch is in the log.
 func (c *Client) Produce(ctx context.Context, topic string, partition int32, batch []byte) (base int64, err error) {
-	addr, err := c.leader(ctx, topic, partition)
+	at, err := c.leader(ctx, topic, partition)
 	if err != nil {
 		return -1, err
 	}
-	cn, err := c.get(ctx, addr)
+	cn, err := c.get(ctx, at.addr)
 	if err == nil {
 		cn.in, err = cn.roundTrip(ctx, c.appendProduce(cn, topic, partition, batch), cn.in, c.options.Timeout)
 		if err == nil {
 			base, err = parseProduce(cn.in)
 		}
-		c.put(addr, cn, err)
+		c.put(at.addr, cn, err)
 	}
 	if err != nil {
 		c.forget(topic, partition)
-		return -1, fmt.Errorf("produce to %s: %w", addr, err)
+		return -1, fmt.Errorf("produce to %s: %w", at.addr, err)
 	}
 	return base, nil
 }

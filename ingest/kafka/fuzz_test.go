@@ -45,10 +45,10 @@ func FuzzRecords(f *testing.F) {
 
 // FuzzAnswer reads any bytes as the answer to each request.
 func FuzzAnswer(f *testing.F) {
-	fetch := kmsg.FetchResponse{Version: 11, Topics: []kmsg.FetchResponseTopic{{Topic: "t", Partitions: []kmsg.FetchResponseTopicPartition{{
+	fetch := kmsg.FetchResponse{Version: 13, Topics: []kmsg.FetchResponseTopic{{TopicID: [16]byte{1}, Partitions: []kmsg.FetchResponseTopicPartition{{
 		HighWatermark: 5, LastStableOffset: 4, AbortedTransactions: []kmsg.FetchResponseTopicPartitionAbortedTransaction{{ProducerID: 7, FirstOffset: 1}},
 		RecordBatches: filled(f, 2, None)}}}}}
-	f.Add(byte(0), fetch.AppendTo(nil))
+	f.Add(byte(0), append([]byte{0}, fetch.AppendTo(nil)...))
 	produce := kmsg.ProduceResponse{Version: 7, Topics: []kmsg.ProduceResponseTopic{{Topic: "t", Partitions: []kmsg.ProduceResponseTopicPartition{{BaseOffset: 9}}}}}
 	f.Add(byte(1), produce.AppendTo(nil))
 	name := "t"

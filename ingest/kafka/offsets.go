@@ -26,18 +26,18 @@ func (c *Client) Offsets(ctx context.Context, topic string, partition int32) (st
 // offset asks a partition's leader for one of its ends. kafka-go would go on
 // asking a leader that was for some seconds.
 func (c *Client) offset(ctx context.Context, topic string, partition int32, which int64) (offset int64, err error) {
-	addr, err := c.leader(ctx, topic, partition)
+	at, err := c.leader(ctx, topic, partition)
 	if err != nil {
 		return 0, err
 	}
-	cn, err := c.get(ctx, addr)
+	cn, err := c.get(ctx, at.addr)
 	if err == nil {
 		b := cn.begin(2, 2, c.options.ClientID, false)
 		cn.in, err = cn.roundTrip(ctx, appendListOffsets(b, topic, partition, which), cn.in, c.options.Timeout)
 		if err == nil {
 			offset, err = parseListOffsets(cn.in)
 		}
-		c.put(addr, cn, err)
+		c.put(at.addr, cn, err)
 	}
 	if err != nil {
 		c.forget(topic, partition)

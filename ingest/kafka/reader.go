@@ -15,6 +15,7 @@ const Earliest = -2
 type Reader struct {
 	client    *Client
 	topic     string
+	id        [16]byte // the topic's, once something was read: no other is read on
 	partition int32
 	position  int64
 	got       int64 // the offset after the record that Get returned last, 0 before
@@ -80,8 +81,11 @@ func (r *Reader) Next(ctx context.Context, end int64) (*Records, error) {
 // fetch fetches at the position, again where that may help.
 func (r *Reader) fetch(ctx context.Context, wait time.Duration) error {
 	return again(ctx, func() (err error) {
-		r.answer, r.raw, err = r.client.Fetch(ctx, FetchRequest{Topic: r.topic, Partition: r.partition,
+		r.answer, r.raw, err = r.client.Fetch(ctx, FetchRequest{Topic: r.topic, ID: r.id, Partition: r.partition,
 			Offset: r.position, MaxWait: wait, MinBytes: 1, MaxBytes: readerBytes}, r.raw)
+		if err == nil {
+			r.id = r.answer.ID
+		}
 		return err
 	})
 }
