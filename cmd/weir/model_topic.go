@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"errors"
@@ -25,7 +26,7 @@ type topicModels struct {
 func addTopicModels(fs *flag.FlagSet) *topicModels {
 	t := &topicModels{kafka: addKafka(fs)}
 	fs.StringVar(&t.key, "key", filepath.Join("weir-data", "signing.key"), "PEM `FILE` of the key that promote signs with")
-	fs.StringVar(&t.by, "by", os.Getenv("USER"), "who promotes: a `NAME` for the record")
+	fs.StringVar(&t.by, "by", cmp.Or(os.Getenv("USER"), "unknown"), "who promotes: a `NAME` for the record")
 	fs.StringVar(&t.reason, "reason", "promoted by hand", "why: a `TEXT` for the record")
 	return t
 }

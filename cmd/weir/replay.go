@@ -341,6 +341,9 @@ func (c *replayCounts) print(w io.Writer) {
 	}
 	if len(c.NotScored) > 0 {
 		fmt.Fprintf(w, "no vector   %s\n", breakdown(c.NotScored))
+		if c.NotScored[schemas.NoRate.String()] > 0 {
+			fmt.Fprintf(w, "            %s: --rates FILE says what a currency is worth\n", schemas.NoRate)
+		}
 	}
 	if c.Labels > 0 || c.Unknown > 0 {
 		fmt.Fprintf(w, "labels      %s", thousands(c.Labels))
