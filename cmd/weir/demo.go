@@ -27,19 +27,26 @@ what it recorded, swaps it in, and scores the bank's present, faster than life.
 The table shows each second: transactions decided, the time from record to
 durable decision, outcomes, alerts, and how many of the alerts were right by the
 simulator's truth. Nothing is kept unless --data names a folder. It runs until
-Ctrl-C.`,
+Ctrl-C. The demo brings its own broker; weir simulate and weir up work on yours.`,
 	examples: []string{
 		"weir demo                     # until Ctrl-C",
 		"weir demo --seconds 30 --rate 5000",
 		"weir demo --seconds 20 --json # the last line is one JSON object",
 	},
 	flags: func(fs *flag.FlagSet) func(context.Context, *env, []string) error {
-		d := &demo{service: addService(fs), score: addScore(fs)}
-		fs.IntVar(&d.customers, "customers", 4000, "customers of the simulated bank")
+		// The demo brings its own broker and keys: of what a service takes only
+		// this is of use.
+		all := flag.NewFlagSet("", flag.ContinueOnError)
+		d := &demo{service: addService(all), score: addScore(all)}
+		for _, name := range []string{"data", "listen", "pprof", "spec", "compression", "rows-max"} {
+			f := all.Lookup(name)
+			fs.Var(f.Value, f.Name, f.Usage)
+		}
+		fs.IntVar(&d.customers, "customers", 4000, "`NUMBER` of customers of the simulated bank")
 		fs.IntVar(&d.past, "past", 42, "`DAYS` of the past to learn from")
-		fs.IntVar(&d.rate, "rate", 2000, "transactions a second, live")
+		fs.IntVar(&d.rate, "rate", 2000, "`NUMBER` of transactions a second, live")
 		fs.IntVar(&d.seconds, "seconds", 0, "stop after so many `SECONDS` of live stream; 0 runs until Ctrl-C")
-		fs.Uint64Var(&d.seed, "seed", 1, "seed of the simulated bank")
+		fs.Uint64Var(&d.seed, "seed", 1, "`SEED` of the simulated bank")
 		set := fs.Lookup("data")
 		set.DefValue, set.Usage = "", "`FOLDER` to keep everything in; a temporary one if not given"
 		_ = set.Value.Set("")
@@ -54,6 +61,8 @@ type demo struct {
 	customers, past, rate int
 	seconds               int
 	seed                  uint64
+
+	started time.Time
 
 	env  *env
 	s    *service
@@ -76,10 +85,7 @@ func (d *demo) run(ctx context.Context, e *env, _ []string) error {
 	if d.seconds < 0 {
 		return usagef("--seconds %d: 0 or more", d.seconds)
 	}
-	if d.service.kafka.brokers != "" {
-		return usagef("--kafka: the demo brings its own broker; weir simulate and weir up work on yours")
-	}
-	d.env = e
+	d.env, d.started = e, time.Now()
 	dir := d.service.data
 	if dir == "" {
 		var err error
@@ -149,14 +155,13 @@ func (d *demo) serve(ctx context.Context) error {
 
 // story is what the demo shows: the past, the lesson, the present.
 func (d *demo) story(ctx context.Context) error {
-	started := time.Now()
 	if err := d.pay(ctx); err != nil {
 		return err
 	}
 	if err := d.learn(ctx); err != nil {
 		return err
 	}
-	return d.live.run(ctx, started)
+	return d.live.run(ctx)
 }
 
 // pay sends the bank's past and waits until it is decided, by the fallback

@@ -23,10 +23,12 @@ type live struct {
 	mu     sync.Mutex
 	from   []int64         // first live offset of each partition; nil before the present
 	due    [][]int64       // when the record at an offset was sent, ns, by partition and offset modulo the window
+	first  time.Time       // when the first live decision of the model was durable
 	took   []float64       // ms from record to durable decision, of this second
 	frauds map[string]bool // live frauds by transaction id; true once alerted
 	found  int64           // frauds alerted
 	alerts int64           // on live transactions
+	told   bool            // whether first was shown
 }
 
 // dueWindow is how many records of a partition may be on their way.
@@ -35,15 +37,19 @@ const dueWindow = 1 << 16
 func newLive(d *demo) *live { return &live{demo: d, frauds: make(map[string]bool)} }
 
 // published takes in a durable step; it is called by the node's publisher.
-func (l *live) published(places []schemas.Place, _ []schemas.Verdict) {
-	now := time.Now().UnixNano()
+func (l *live) published(places []schemas.Place, verdicts []schemas.Verdict) {
+	at := time.Now()
+	now := at.UnixNano()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.from == nil {
 		return
 	}
-	for _, p := range places {
+	for i, p := range places {
 		if p.Offset >= l.from[p.Partition] {
+			if l.first.IsZero() && verdicts[i].Outcome == schemas.Scored {
+				l.first = at
+			}
 			l.took = append(l.took, float64(now-l.due[p.Partition][p.Offset%dueWindow])/1e6)
 		}
 	}
@@ -114,7 +120,7 @@ func (l *live) begin() {
 }
 
 // run sends and shows until the time is up or the context ends.
-func (l *live) run(ctx context.Context, started time.Time) error {
+func (l *live) run(ctx context.Context) error {
 	d := l.demo
 	// The swap is between two steps; the past is decided, so it comes with the
 	// first live record.
@@ -145,11 +151,8 @@ func (l *live) run(ctx context.Context, started time.Time) error {
 			}
 		}
 		if s := int(passed.Seconds()); s > shown {
-			if shown == 0 {
-				d.env.printf("first live transactions scored %.1f s after the start\n\n", time.Since(started).Seconds()-passed.Seconds()+float64(s-1))
-			}
 			now := d.node.Status()
-			l.show(shown, before, now, passed)
+			l.show(shown, before, now)
 			before, shown = now, s
 		}
 		if d.seconds > 0 && passed >= time.Duration(d.seconds)*time.Second {
@@ -186,8 +189,12 @@ const (
 )
 
 // show prints one line of the table.
-func (l *live) show(row int, before, now ingest.Status, _ time.Duration) {
+func (l *live) show(row int, before, now ingest.Status) {
 	l.mu.Lock()
+	if !l.first.IsZero() && !l.told {
+		l.told = true
+		l.demo.env.printf("first live transactions scored %.1f s after the start\n\n", l.first.Sub(l.demo.started).Seconds())
+	}
 	took := slices.Clone(l.took)
 	l.took = l.took[:0]
 	alerts, found, frauds := l.alerts, l.found, len(l.frauds)
