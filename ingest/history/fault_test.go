@@ -145,6 +145,7 @@ func TestAnAnswerThatIsLostDoublesNothing(t *testing.T) {
 	l := newLedger(t, 11)
 	lost := 0
 	for n := 0; ; n++ {
+		kept := int64(50 * n)
 		l.decisions(50)
 		l.label("tx-1", 0, 2, 1, l.now)
 		first := len(l.batches) - 2
@@ -159,14 +160,7 @@ func TestAnAnswerThatIsLostDoublesNothing(t *testing.T) {
 			if n%2 == 1 {
 				s = open(t, through)
 			}
-			// What was begun ends where it was said to, whatever came since.
-			p, err := s.Position(t.Context(), history.Ledger, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if want := l.next; p.Begun != 0 && p.Begun != want {
-				t.Fatalf("a block to %d was begun, want %d", p.Begun, want)
-			}
+			begun(t, s, l, kept)
 			write(t, s, l.block(first, first+2))
 		}
 		l.at(s, l.next)
@@ -180,6 +174,50 @@ func TestAnAnswerThatIsLostDoublesNothing(t *testing.T) {
 	}
 	l.same(s, 0, len(l.batches))
 	l.once(s)
+}
+
+// begun fails the test if any row of the last block is in the store, which held
+// kept decisions before it, and neither is the block whole nor does the store
+// say where it ends: whoever goes on could cut it elsewhere, under other tokens.
+func begun(t *testing.T, s history.Store, l *ledger, kept int64) {
+	t.Helper()
+	p, err := s.Position(t.Context(), history.Ledger, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := s.Counts(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Begun != 0 && p.Begun != l.next || p.Begun == 0 && c.Decisions > kept && p.Offset < l.next {
+		t.Fatalf("%d decisions of a block to %d are in; one to %d was begun", c.Decisions-kept, l.next, p.Begun)
+	}
+}
+
+// TestASmallQuestionIsAskedAgain breaks the connection at a later answer each
+// time, until a question is answered before the break comes.
+func TestASmallQuestionIsAskedAgain(t *testing.T) {
+	at := clickhouseURL(t)
+	if at == "" {
+		t.Skip("needs ClickHouse: SQLite has no connection that could break")
+	}
+	server, _ := swap(t, at, "")
+	c := newCutter(t, server)
+	_, through := swap(t, at, c.listener.Addr().String())
+	s := open(t, through)
+	l := newLedger(t, 13)
+	l.decisions(50)
+	write(t, s, l.block(0, 1))
+	for n := 0; ; n++ {
+		c.arm(n)
+		l.at(s, l.next)
+		if !c.arm(-1) {
+			if n == 0 {
+				t.Fatal("the connection was not broken")
+			}
+			return
+		}
+	}
 }
 
 // A restartable server is a ClickHouse of the test's own.
