@@ -44,6 +44,8 @@
 //   - A label counts from its place in the ledger on, for every query. It reaches
 //     every kept event of its id. One that has left the ring stays in the base
 //     as what it was known to be then.
+//   - While a record has the card's token under the previous key, that is what
+//     counts, as key and as value. Behaviour kept so ends with the previous key.
 //   - Texts count as their 64-bit keyed hash; own numbers as multiples of a
 //     millionth, within about 1.15e12 either way; NaN numbers are left out.
 //     last() is the newest event's value, NaN where that event lacks it.

@@ -13,7 +13,8 @@ import (
 
 // keyText returns the text that a field counts as where it is a key or a
 // value: the card's under the previous token key, while there is one, so that
-// behaviour goes on through a change of the key.
+// behaviour goes on through a change of the key. Once there is none, the card's
+// behaviour begins anew: what is kept is under tokens that no record has any more.
 func keyText(b *schemas.Batch, i int, f schemas.TextField) []byte {
 	if f == schemas.Card {
 		if p := b.PrevCard[i]; p.Len > 0 {

@@ -289,6 +289,26 @@ func TestWideRoundsAsBigNumbersDo(t *testing.T) {
 	}
 }
 
+func TestNumbersCountInMillionths(t *testing.T) {
+	f := func(own float64, want int64) {
+		t.Helper()
+		var b schemas.Batch
+		b.Reset(0, 1)
+		b.Number[b.Add(schemas.Place{})] = own
+		if got := int64(number(&b, 0, ownRef)); got != want {
+			t.Errorf("%v counts as %d, want %d", own, got, want)
+		}
+	}
+	f(1.25, 1_250_000)
+	f(0x1p-7, 7812) // 7812.5, half to even
+	f(0x3p-7, 23438)
+	f(-0x1p-7, -7812)
+	f(1e300, numberMax)
+	f(math.Inf(-1), -numberMax)
+	none := uint64(absentNumber)
+	f(math.NaN(), int64(none))
+}
+
 func TestClockFollowsTheZone(t *testing.T) {
 	f := func(at, zone string, hour, weekday, day float32) {
 		t.Helper()

@@ -38,12 +38,12 @@ const (
 	BadSecret       // a card number that is none
 	BadSchema       // not the schema that the registry's wire format names
 	BadLabel        // a label that cannot be decoded
-	BadCompression  // a record batch that cannot be decompressed
+	BadCompression  // a record batch that cannot be decompressed; not given: such a log halts a node
 
 	// Unscored: decodable, but barred from scoring.
 	TooLate       // further behind its entity's newest event than late_max
 	NoRate        // no exchange rate to the base currency
-	MissingEntity // the spec requires an entity that the record lacks
+	MissingEntity // the spec requires an entity that the record lacks; not given: no spec can
 	NotScoredType // a type that the spec folds only
 
 	// Duplicate.

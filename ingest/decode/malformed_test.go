@@ -3,6 +3,7 @@ package decode
 import (
 	"bytes"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/weir-risk/weir/features/spec"
@@ -88,11 +89,31 @@ func TestMalformed(t *testing.T) {
 	}
 }
 
+// TestWhatJustFits takes records at the very limits that others are beyond.
+func TestWhatJustFits(t *testing.T) {
+	s := malformedSpec(t)
+	d, b := New(s, Options{Tokens: testTokens(t)}), newBatch(s)
+	f := func(what, more string) {
+		t.Helper()
+		record := `{"id":"t1","time":"2026-01-02T03:04:05Z","amount":1,"currency":"EUR"` + more + `}`
+		if r := d.Decode(b, b.Add(schemas.Place{Timestamp: kafkaTime}), []byte(record)); r != schemas.NoReason {
+			t.Errorf("%s: %v, %s", what, r, d.Stopped())
+		}
+	}
+	f("a record of max_bytes", strings.Repeat(" ", s.Input.MaxBytes-len(`{"id":"t1","time":"2026-01-02T03:04:05Z","amount":1,"currency":"EUR"}`)))
+	f("objects as deep as max_depth", `,"x":{"a":{"b":{}}}`)
+	f("arrays as deep as max_depth", `,"x":[[[]]]`)
+	f("a wanted object beside one", `,"card":{"x":{"a":{}}}`)
+	f("a card number of 12 digits", `,"card":{"pan":"400000123456"}`)
+	f("a card number of 19 digits", `,"card":{"pan":4000001234567899123}`)
+	f("a text of 256 bytes", `,"customer":"`+strings.Repeat("c", TextMax)+`"`)
+}
+
 // TestNoReasonIsForgotten sees that every reason of rejected that a JSON record
 // can have is given by some check.
 func TestNoReasonIsForgotten(t *testing.T) {
 	given := map[schemas.Reason]bool{
-		// What is found before a record of JSON is there, or of other topics.
+		// Of files that weir features reads, and one that nothing gives.
 		schemas.BadSchema: true, schemas.BadLabel: true, schemas.BadCompression: true,
 	}
 	for _, c := range checks {

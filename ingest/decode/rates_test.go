@@ -120,6 +120,7 @@ func TestRatesOrder(t *testing.T) {
 	for k := range int64(40) {
 		list = append(list, schemas.Rate{Currency: []byte("GBP"), Since: k, Num: k + 1, Den: 5}, schemas.Rate{Currency: []byte("ZAR"), Since: k, Num: 1, Den: k + 5})
 	}
+	oldest := list[0]
 	seed := rand.Uint64()
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	var first []byte
@@ -129,6 +130,7 @@ func TestRatesOrder(t *testing.T) {
 			r.Set(&list[k])
 		}
 		r.Set(&list[len(list)-1]) // a second time changes nothing
+		r.Set(&oldest)            // nor does what is older than all that may be kept
 		if r.Len() != RatesMax+80 {
 			t.Fatalf("%d rates", r.Len())
 		}

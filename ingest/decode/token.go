@@ -77,8 +77,10 @@ type Tokens struct {
 }
 
 // NewTokens returns tokens of a key. During a change of keys previous is the key
-// before, under which the card's token is made too; nil otherwise. Errors wrap
-// [ErrKey].
+// before, under which the card's token is made too, and behaviour is kept by that
+// one: a change lasts as long as the card's behaviour should. Other secrets have
+// the new token at once, and their behaviour begins anew. Previous is nil
+// otherwise. Errors wrap [ErrKey].
 func NewTokens(current Key, previous *Key) (*Tokens, error) {
 	if err := current.validate(); err != nil {
 		return nil, err
