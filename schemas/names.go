@@ -23,7 +23,8 @@ var (
 		"missing_id", "bad_id", "missing_time", "bad_time", "absurd_time", "future_time", "missing_amount", "bad_amount",
 		"amount_range", "amount_precision", "negative_amount", "bad_currency", "bad_type", "bad_status", "bad_text",
 		"text_too_long", "bad_number", "number_range", "bad_secret", "bad_schema", "bad_label", "bad_compression",
-		"too_late", "no_rate", "missing_entity", "not_scored_type", "repeat", "conflict", "no_model", "model_failed"}
+		"too_late", "no_rate", "missing_entity", "not_scored_type", "repeat", "conflict", "no_model", "model_failed",
+		"wire_magic", "wire_truncated", "wire_value"}
 )
 
 // nameOf returns the i-th name, or the number where there is none.

@@ -54,5 +54,10 @@ const (
 	NoModel     // no bundle is loaded
 	ModelFailed // no back end could score
 
+	// Rejected too: a record in a registry's wire format.
+	WireMagic     // another first byte than the wire format's
+	WireTruncated // the record ends within a value
+	WireValue     // bytes that no value of the schema has
+
 	NumReasons
 )
