@@ -23,7 +23,6 @@ type fold struct {
 	reader  *kafka.LedgerReader
 	pending []unsettled
 	saved   int64 // the ledger offset of the snapshot that it began with
-	entry   schemas.Entry
 
 	progress atomic.Int64 // see noteProgress
 }
