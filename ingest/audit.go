@@ -8,6 +8,7 @@ import (
 	"github.com/weir-risk/weir/features"
 	"github.com/weir-risk/weir/features/spec"
 	"github.com/weir-risk/weir/ingest/decode"
+	"github.com/weir-risk/weir/ingest/decode/wireformat"
 	"github.com/weir-risk/weir/ingest/kafka"
 	"github.com/weir-risk/weir/schemas"
 	"github.com/weir-risk/weir/scoring"
@@ -22,6 +23,8 @@ type Audit struct {
 	// Tokens, if set, are the deployment's; without them the tokens of secret
 	// fields are taken as the ledger has them.
 	Tokens *decode.Tokens
+	// Wire is as in [Config].
+	Wire *wireformat.Schemas
 	// Bundles finds a bundle and a scorer that holds its model.
 	Bundles func(hash [32]byte) (*scoring.Bundle, scoring.Scorer, error)
 	// Progress, if set, is told how many records of how many are done.
@@ -71,7 +74,7 @@ type audit struct {
 	v           *Verifier
 	done, total int64
 	origins     [numClasses][]*origin // by partition
-	decoder     *decode.Decoder
+	reader      rowReader
 	rows        schemas.Batch
 	other       schemas.Decision // what the source says
 	entry       schemas.Entry
@@ -102,7 +105,7 @@ func (w *audit) open(ctx context.Context) error {
 			return err
 		}
 	}
-	w.decoder = decode.New(w.Spec, decode.Options{Tokens: tokens})
+	w.reader = newRowReader(w.Spec, tokens, w.Wire)
 	return nil
 }
 

@@ -81,7 +81,11 @@ func (w *audit) match(ctx context.Context, c Class, partition int32, offset, led
 		w.v.differs(c, partition, offset, fmt.Sprintf("there is no such record (ledger offset %d)", ledger))
 	case r != nil:
 		w.v.Source(c)
-		if what := w.compare(c, r); what != "" {
+		what, err := w.compare(ctx, c, r)
+		if err != nil {
+			return err
+		}
+		if what != "" {
 			w.v.differs(c, partition, offset, fmt.Sprintf("%s (ledger offset %d)", what, ledger))
 		}
 		w.progress(1)
@@ -120,23 +124,23 @@ func (w *audit) readable(c Class, r *kafka.Record) bool {
 
 // compare says in what the ledger record in w.entry differs from the record that
 // it was made of; empty for in nothing.
-func (w *audit) compare(c Class, r *kafka.Record) string {
+func (w *audit) compare(ctx context.Context, c Class, r *kafka.Record) (string, error) {
 	switch c {
 	case Transactions:
-		return w.compareDecision(r)
+		return w.compareDecision(ctx, r)
 	case Labels:
 		var l schemas.Label
 		if schemas.ParseLabel(r.Value, &l) != nil || !sameLabel(&l, &w.entry.Label) || r.Timestamp != w.entry.Label.Timestamp {
-			return "the label is another than the topic's"
+			return "the label is another than the topic's", nil
 		}
 	default:
 		got, err := decode.ParseRate(r.Value, w.Spec.Base)
 		e := &w.entry.Rate
 		if err != nil || !bytes.Equal(got.Currency, e.Currency) || got.Since != e.Since || got.Num != e.Num || got.Den != e.Den {
-			return "the rate is another than the topic's"
+			return "the rate is another than the topic's", nil
 		}
 	}
-	return ""
+	return "", nil
 }
 
 func sameLabel(a, b *schemas.Label) bool {
@@ -147,13 +151,23 @@ func sameLabel(a, b *schemas.Label) bool {
 // compareDecision decodes the source record again. The amount in the base
 // currency is the engine's business where it had to be converted, and so are
 // verdicts on what could be decoded.
-func (w *audit) compareDecision(r *kafka.Record) string {
+func (w *audit) compareDecision(ctx context.Context, r *kafka.Record) (string, error) {
 	d, s := &w.entry.Decision, &w.other
 	in := &w.Spec.Input
 	w.rows.Reset(len(in.OwnText), len(in.OwnNumber))
 	i := w.rows.Add(schemas.Place{Partition: d.Partition, Offset: r.Offset, Prev: d.Prev, Timestamp: r.Timestamp})
-	reason := w.decoder.Decode(&w.rows, i, r.Value)
+	reason, err := w.reader.read(ctx, &w.rows, i, r.Value)
+	if err != nil {
+		return "", fmt.Errorf("decode record %d of partition %d: %w", r.Offset, d.Partition, err)
+	}
 	w.rows.Decision(i, s)
+	return w.sameDecision(d, s, reason), nil
+}
+
+// sameDecision says in what a decision d differs from what the source says, s,
+// which was decoded for that reason or none.
+func (w *audit) sameDecision(d, s *schemas.Decision, reason schemas.Reason) string {
+	in := &w.Spec.Input
 	f := func(what string, recorded, source any) string {
 		return fmt.Sprintf("%s: recorded %v, the source says %v", what, recorded, source)
 	}

@@ -66,6 +66,7 @@
 //	topic_gone         a topic does not exist
 //	too_large          the ledger's max.message.bytes does not hold a decision
 //	state_full         the state takes more memory than --state-max
+//	schema_registry    a partition waits for a schema that the registry does not give
 //	error              anything else, in words in the log and in /readyz
 //
 // # Files
@@ -74,7 +75,7 @@
 //	restore, silence              where its state comes from; standing by
 //	snapshot, save                snapshots: the file; made beside the stream
 //	own, source, phase            ownership of a shard, and the topics beneath it
-//	fetch, merge, work            from partitions to the input of a step
+//	fetch, format, merge, work    from partitions to the input of a step
 //	step, output, state, fold     the step; the state and what moves it
 //	publish, follow, deadletter   into the ledger, and what follows from it
 //	why                           the reasons in alerts

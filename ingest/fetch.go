@@ -25,7 +25,7 @@ type fetcher struct {
 	position int64    // of the next fetch
 	previous int64    // offset of the last data record
 	maxTime  int64    // the largest event time so far
-	decoder  *decode.Decoder
+	rows     rowReader
 	own      [2]int // widths of the spec's own fields
 	free     chan *chunk
 	out      chan<- *chunk
@@ -83,15 +83,17 @@ func (f *fetcher) fetch(ctx context.Context, c *chunk) error {
 	if err != nil {
 		return err
 	}
-	return f.decode(&answer, c)
+	return f.decode(ctx, &answer, c)
 }
 
 // decode reads the records of an answer into c.
-func (f *fetcher) decode(answer *kafka.FetchAnswer, c *chunk) error {
+func (f *fetcher) decode(ctx context.Context, answer *kafka.FetchAnswer, c *chunk) error {
 	f.reader.Reset(answer, f.position)
 	for f.reader.Next() {
 		r := f.reader.Record()
-		f.add(c, r.Offset, r.Timestamp, r.Value)
+		if err := f.add(ctx, c, r.Offset, r.Timestamp, r.Value); err != nil {
+			return err
+		}
 	}
 	if err := f.reader.Err(); err != nil {
 		return err
@@ -105,20 +107,48 @@ func (f *fetcher) decode(answer *kafka.FetchAnswer, c *chunk) error {
 	return nil
 }
 
-// add decodes one record into c.
-func (f *fetcher) add(c *chunk, offset, timestamp int64, value []byte) {
+// add decodes one record into c. Only the context's end is an error.
+func (f *fetcher) add(ctx context.Context, c *chunk, offset, timestamp int64, value []byte) error {
 	place := schemas.Place{Partition: f.cursor.partition, Offset: offset, Prev: f.previous, Timestamp: timestamp}
 	f.previous = offset
 	if f.cursor.class != Transactions {
 		f.addOther(c, place, value)
-		return
+		return nil
 	}
 	i := c.rows.Add(place)
-	f.decoder.Decode(&c.rows, i, value)
+	if err := f.row(ctx, &c.rows, i, value); err != nil {
+		return err
+	}
 	if moves(c.rows.Verdict[i]) {
 		f.maxTime = max(f.maxTime, c.rows.Tx[i].Time)
 	}
 	c.keys, c.last = append(c.keys, f.maxTime), append(c.last, offset)
+	return nil
+}
+
+// row decodes a record into a row. While the schema registry is away the record
+// waits, and its partition with it: what cannot be read now is not for that what
+// cannot be read. It waits as one that has records, so that no partition drifts
+// away from it that is not live.
+func (f *fetcher) row(ctx context.Context, rows *schemas.Batch, i int, value []byte) error {
+	for attempt := 0; ; attempt++ {
+		_, err := f.rows.read(ctx, rows, i, value)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err == nil && attempt > 0:
+			f.node.calm()
+			return nil
+		case err == nil:
+			return nil
+		}
+		f.cursor.asked.Store(0)
+		f.node.Metrics.Retries.Inc()
+		f.node.alarm("source is held", err)
+		if err := f.node.pause(ctx, attempt); err != nil {
+			return err
+		}
+	}
 }
 
 // addOther keeps a label or a rate for parse: its texts alias the arena, which
@@ -191,8 +221,8 @@ func (o *owner) fetchers() []*fetcher {
 			o.merge.cursors = append(o.merge.cursors, c)
 			f := &fetcher{
 				node: o.node, cursor: c, topic: topic, position: p.Offset + 1, previous: p.Offset, maxTime: p.MaxTime,
-				decoder: decode.New(o.state.Spec, decode.Options{Tokens: o.node.Tokens}),
-				own:     [2]int{len(in.OwnText), len(in.OwnNumber)}, free: make(chan *chunk, 2),
+				rows: newRowReader(o.state.Spec, o.node.Tokens, o.node.Wire),
+				own:  [2]int{len(in.OwnText), len(in.OwnNumber)}, free: make(chan *chunk, 2),
 			}
 			if o.view != nil {
 				c.start, f.id = o.view.ends[class][p.Partition], o.view.topics[class].ID

@@ -102,7 +102,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		SnapWrite:   histogram("weir_snapshot_seconds", "From the begin of a snapshot's bytes to its file.", prometheus.ExponentialBuckets(1e-3, 2, 18)),
 		SnapBytes:   gauge("weir_snapshot_bytes", "Size of the newest snapshot's file."),
 		SnapErrors:  counter("weir_snapshot_errors_total", "Snapshots that could not be written."),
-		Retries:     counter("weir_retries_total", "Requests to Kafka that were tried again."),
+		Retries:     counter("weir_retries_total", "Requests to Kafka or to the schema registry that were tried again."),
 		Corrections: counter("weir_corrections_total", "Rebuilds because another writer's batch was taken first."),
 		Halted:      gauges("weir_halted", "1 while the scorer refuses to go on.", "reason"),
 		Owner:       gauge("weir_owner", "1 while this node decides."),

@@ -12,6 +12,7 @@ import (
 	"github.com/weir-risk/weir/features"
 	"github.com/weir-risk/weir/features/spec"
 	"github.com/weir-risk/weir/ingest/decode"
+	"github.com/weir-risk/weir/ingest/decode/wireformat"
 	"github.com/weir-risk/weir/ingest/kafka"
 	"github.com/weir-risk/weir/schemas"
 	"github.com/weir-risk/weir/scoring"
@@ -26,9 +27,12 @@ type Config struct {
 	// changes what is decided.
 	StateMax int64
 	Tokens   *decode.Tokens // nil where the spec has no secret field
-	Topics   schemas.Topics
-	Group    string // consumer group; its members share the shards out
-	Tenant   string
+	// Wire holds the schemas of transactions in a registry's wire format; nil: they
+	// are JSON. It changes what a record is read from, and no decision's content.
+	Wire   *wireformat.Schemas
+	Topics schemas.Topics
+	Group  string // consumer group; its members share the shards out
+	Tenant string
 
 	// SnapshotDir is where snapshots are kept; empty keeps none.
 	SnapshotDir string
@@ -268,6 +272,7 @@ var haltReasons = []struct {
 	{"topic_gone", kafka.ErrUnknownTopic},
 	{"too_large", kafka.ErrTooLarge},
 	{"state_full", ErrStateFull},
+	{"schema_registry", wireformat.ErrRegistry},
 }
 
 // session is one membership: restore, stand by, own.

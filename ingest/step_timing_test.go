@@ -170,7 +170,7 @@ func setBase(set []byte, base int64) {
 func (l *line) step(t testing.TB) []byte {
 	f, c := l.fetcher, l.chunk
 	c.reset(f.own[0], f.own[1])
-	if err := f.decode(&l.answer, c); err != nil {
+	if err := f.decode(context.Background(), &l.answer, c); err != nil {
 		t.Fatal(err)
 	}
 	l.owner.merge.arrived <- c

@@ -119,6 +119,14 @@ func (d *Decoder) Decode(b *schemas.Batch, i int, value []byte) schemas.Reason {
 	return d.end(c)
 }
 
+// Refuse makes row i of b that of a record which is refused before it is JSON.
+func (d *Decoder) Refuse(b *schemas.Batch, i int, r schemas.Reason) schemas.Reason {
+	d.begin(b, i)
+	d.end(passed)
+	b.Verdict[i] = schemas.Verdict{Outcome: schemas.Rejected, Reason: r}
+	return r
+}
+
 // Stopped says in words what the last record was refused for; empty where it was
 // not.
 func (d *Decoder) Stopped() string { return checks[d.why].text }

@@ -1,4 +1,4 @@
-package wire
+package wireformat
 
 import (
 	"context"
@@ -75,18 +75,22 @@ func (s *Schemas) Check(ctx context.Context) error {
 		return registryError(err)
 	}
 	if !slices.Contains(types, s.kind()) {
-		return fmt.Errorf("schema registry: it has no schemas of %s, only %v", s.o.Format, types)
+		return fmt.Errorf("%w: it has no schemas of %s, only of %v", ErrRegistry, s.o.Format, types)
 	}
 	return nil
 }
+
+// ErrRegistry is wrapped by the errors of a registry that gave no answer, or one
+// that says nothing of a schema.
+var ErrRegistry = errors.New("schema registry")
 
 // registryError says what the registry answered, which its client's errors do not.
 func registryError(err error) error {
 	var answer *sr.ResponseError
 	if errors.As(err, &answer) {
-		return fmt.Errorf("schema registry: %s: status %d: %w", answer.URL, answer.StatusCode, err)
+		return fmt.Errorf("%w: %s: status %d: %w", ErrRegistry, answer.URL, answer.StatusCode, err)
 	}
-	return fmt.Errorf("schema registry: %w", err)
+	return fmt.Errorf("%w: %w", ErrRegistry, err)
 }
 
 func (s *Schemas) kind() sr.SchemaType {

@@ -1,4 +1,4 @@
-// Package wire turns records in the wire format of a schema registry, Avro or
+// Package wireformat turns records in the wire format of a schema registry, Avro or
 // Protobuf, into JSON text for the decoder.
 //
 // A [Schemas] gets schemas from a registry by their id; a [Reader] compiles each
@@ -75,4 +75,4 @@
 //	avro, avro_schema      records of Avro; their schemas compiled
 //	message, proto_schema  likewise of Protobuf
 //	text                   JSON text
-package wire
+package wireformat

@@ -1,4 +1,4 @@
-package wire
+package wireformat
 
 import "github.com/weir-risk/weir/features/spec"
 
