@@ -105,13 +105,9 @@ func reversible(s *spec.Spec) bool {
 // isLabelled says whether entity i has aggregates of labels.
 func isLabelled(s *spec.Spec, i int) bool {
 	for k := range s.Aggregates {
-		if a := &s.Aggregates[k]; a.Entity == i && readsLabels(a.Fn) {
+		if a := &s.Aggregates[k]; a.Entity == i && a.Fn.ReadsLabels() {
 			return true
 		}
 	}
 	return false
-}
-
-func readsLabels(fn spec.AggFn) bool {
-	return fn == spec.FraudCount || fn == spec.FraudRate || fn == spec.FraudRun
 }

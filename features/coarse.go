@@ -174,7 +174,7 @@ func (n *entity) merge(e *Engine, from, to uint32, at uint64) (last int64) {
 func (n *entity) rebuild(t int64) {
 	k := n.k
 	start, end := n.span()
-	n.at = t
+	n.at, n.h[headDue] = t, 0
 	if k.colUndo > 0 {
 		next, prev := int64(neverUndone), int64(0)
 		for pos := start; pos != end; pos++ {
@@ -199,7 +199,7 @@ func (n *entity) rebuild(t int64) {
 			}
 		}
 		n.setBounds(win, start, start)
-		n.forward(win, start, start, end)
+		n.forward(win, end)
 	}
 }
 
@@ -255,12 +255,16 @@ func (n *entity) removeBucket(win *window, row []uint64, pos uint32, where int) 
 	}
 }
 
-// inBucket returns a sum of a bucket's tally.
+// inBucket returns the first word of a sum of a bucket's tally.
 func (n *entity) inBucket(where int, row []uint64, want sum) uint64 {
+	return n.wordsOf(where, row, want)[0]
+}
+
+func (n *entity) wordsOf(where int, row []uint64, want sum) []uint64 {
 	t := n.k.tally(where)
 	for i := range t.sums {
 		if t.sums[i].same(want) {
-			return n.bucketOf(row)[t.bucket+t.sums[i].rel]
+			return n.bucketOf(row)[t.bucket+t.sums[i].rel:]
 		}
 	}
 	panic("BUG: a bucket lacks a sum")
@@ -276,11 +280,11 @@ func (n *entity) bucketLatest(e *emitter, row []uint64) uint64 {
 	return n.inBucket(e.where, row, sum{op: sumLatest, col: e.col})
 }
 
-// bucketRun returns how many frauds end a bucket, and whether what came before
-// it goes on the run.
-func (n *entity) bucketRun(where int, row []uint64) (frauds uint64, more bool) {
-	w := n.inBucket(where, row, sum{op: sumRun})
-	return w & runMask, genuine(w) == 0
+// bucketRun returns how many frauds end a bucket, the time + 1 of the first of
+// them, and whether what came before it goes on the run.
+func (n *entity) bucketRun(where int, row []uint64) (frauds, first uint64, more bool) {
+	w := n.wordsOf(where, row, sum{op: sumRun})
+	return w[0] & runMask, w[1], genuine(w[0]) == 0
 }
 
 // searchBucket betters the extreme in best by a bucket's.

@@ -65,7 +65,7 @@
 //
 //	engine, row        the API and the way of a row
 //	check, plan, order what a spec compiles to
-//	program, eval      expressions
+//	compile, program   expressions
 //	key                hashes
 //	part, ring, seek   memory, events in order, windows that move
 //	plain              windows of a count and a sum, moved fast

@@ -36,6 +36,46 @@ func makeEmitter(s *spec.Spec, k *kind, a *spec.Aggregate) emitter {
 	return e
 }
 
+// word says whether the aggregate is one word of the head and plus, whatever
+// the current event is, and where.
+func (e *emitter) word() (at int, plus int64, ok bool) {
+	switch {
+	case e.fn == spec.Count && e.count.base == 0 && !(e.self && e.where >= 0):
+		if e.self {
+			plus = 1
+		}
+		return e.count.at, plus, true
+	case e.fn == spec.FraudCount && e.fraud.base == 0:
+		return e.fraud.at, 0, true
+	case e.fn == spec.Distinct && !e.self:
+		return e.dist.at, 0, true
+	}
+	return 0, 0, false
+}
+
+// headWord is an aggregate that is one word of the head, as most are.
+type headWord struct {
+	at, dst int32 // in the head, and of the registers
+	feature int32 // that it is too, -1 for none
+	plus    int64
+}
+
+// read computes words of the current row, whose entity's windows are at the
+// row's time.
+func (n *entity) read(words []headWord, values []float64, x []float32) {
+	for i := range words {
+		w := &words[i]
+		v := math.NaN()
+		if n.present {
+			v = float64(int64(n.h[w.at]) + w.plus)
+		}
+		values[w.dst] = v
+		if w.feature >= 0 {
+			x[w.feature] = float32(v)
+		}
+	}
+}
+
 // ref returns where a sum of a group is; the zero sumRef where it has none.
 func (k *kind) ref(w int, g *group, want sum) sumRef {
 	i := slices.IndexFunc(g.sums, want.same)
@@ -101,6 +141,8 @@ func (n *entity) emit(e *emitter, bits uint64) float64 {
 		return n.fraudRate(e, self)
 	case spec.FraudRun:
 		return n.fraudRun(e)
+	case spec.FraudRunAge:
+		return n.fraudRunAge(e)
 	}
 	panic("BUG: an aggregate function without a way to compute it")
 }

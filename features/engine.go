@@ -48,11 +48,9 @@ type Engine struct {
 	index index
 
 	// What the spec compiled to.
-	emitters []emitter
-	nodes    []node // what the vector and the predicates need, in order
-
-	features    []program
-	predicates  []program
+	words       [][]headWord // by entity, the aggregates that are one word of its head
+	vector      program      // the other aggregates, the features and the predicates
+	predicates  program      // those alone, of a vector that is there
 	rules       []program
 	fromVector  bool // a predicate reads features
 	amountUnits float64
@@ -65,9 +63,8 @@ type Engine struct {
 
 	// Scratch of a row.
 	views  []entity
-	found  entity // the home entity that a label or reversal is at
-	values []float64
-	stack  []float64
+	found  entity    // the home entity that a label or reversal is at
+	values []float64 // registers; see compile.go
 	text   []byte
 	one    [1]byte
 	// Scratch of a chunk, chunkRows rows of each.
@@ -128,41 +125,8 @@ func (e *Engine) fieldIndex(f spec.FieldRef) int {
 	return len(e.fields) - 1
 }
 
-// compile makes the programs and the order in which a row is computed.
-func (e *Engine) compile() {
-	s, depth := e.spec, 1
-	one := func(x *spec.Expr) program {
-		p, d := compile(s, nil, x)
-		depth = max(depth, d)
-		return p
-	}
-	for i := range s.Features {
-		e.features = append(e.features, one(s.Features[i].Expr))
-	}
-	for i := range s.Predicates {
-		e.predicates = append(e.predicates, one(s.Predicates[i].Cond))
-		e.fromVector = e.fromVector || namesFeature(s.Predicates[i].Cond)
-	}
-	for i := range s.Fallback {
-		e.rules = append(e.rules, one(s.Fallback[i].Cond))
-	}
-	for i := range s.Aggregates {
-		a := &s.Aggregates[i]
-		e.emitters = append(e.emitters, makeEmitter(s, e.kinds[a.Entity], a))
-	}
-	for _, k := range e.kinds {
-		for i := range k.texts {
-			k.texts[i].field = e.fieldIndex(k.texts[i].ref)
-		}
-	}
-	// Check has found the order to exist.
-	e.nodes, _ = orderOf(s)
-	e.values = make([]float64, len(s.Aggregates))
-	e.stack = make([]float64, 0, depth)
-}
-
 // Width returns the number of features of a row.
-func (e *Engine) Width() int { return len(e.features) }
+func (e *Engine) Width() int { return len(e.spec.Features) }
 
 // Counters returns what was counted so far.
 func (e *Engine) Counters() Counters { return e.counters }
@@ -187,19 +151,6 @@ func (e *Engine) Bytes() int64 {
 		}
 	}
 	return n
-}
-
-// Reset forgets all state and counters, and keeps the memory.
-func (e *Engine) Reset() {
-	e.index.clear()
-	e.dead = e.dead[:0]
-	e.counters = Counters{}
-	e.image = nil
-	for _, k := range e.kinds {
-		for i := range k.parts {
-			k.parts[i].clear()
-		}
-	}
 }
 
 // Step takes, row after row, every row of b whose outcome is Scored on entry.

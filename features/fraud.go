@@ -1,10 +1,15 @@
 package features
 
-import "github.com/weir-risk/weir/schemas"
+import (
+	"math"
 
-// Labels: fraud_count, fraud_rate, fraud_run. A run keeps in one word how many
-// events it ends (32 bits), how many events of the window are known to be
-// genuine (31 bits), and whether the run must be counted afresh. As long as
+	"github.com/weir-risk/weir/schemas"
+)
+
+// Labels: fraud_count, fraud_rate, fraud_run, fraud_run_age. A run keeps in one
+// word how many events it ends (32 bits), how many events of the window are known
+// to be genuine (31 bits), and whether the run must be counted afresh; in the next,
+// the time + 1 of its first event, 0 where that must be looked for. As long as
 // nothing in the window is genuine, every fraud in it belongs to the run.
 
 const (
@@ -34,6 +39,9 @@ func addRun(h, row []uint64, where int) {
 		case where == middle:
 			h[0] |= runStale
 		case where == tail, genuine(h[0]) == 0:
+			if where == head || h[0]&runMask == 0 {
+				h[1] = uint64(rowTime(row) + 1)
+			}
 			h[0] = h[0]&^runMask | (h[0]+1)&runMask
 		}
 	}
@@ -51,6 +59,9 @@ func removeRun(h, row []uint64, where int) {
 		case where == middle:
 			h[0] |= runStale
 		case where == tail, genuine(h[0]) == 0:
+			if where == head {
+				h[1] = 0
+			}
 			h[0] = h[0]&^runMask | (h[0]-1)&runMask
 		}
 	}
@@ -58,11 +69,12 @@ func removeRun(h, row []uint64, where int) {
 
 // mergeRun appends the run at src, of later events.
 func mergeRun(dst, src []uint64) {
-	run := src[0] & runMask
-	if genuine(src[0]) == 0 {
-		run += dst[0] & runMask
+	run, first := src[0]&runMask, src[1]
+	if before := dst[0] & runMask; genuine(src[0]) == 0 && before > 0 {
+		run, first = run+before, dst[1]
 	}
 	dst[0] = (genuine(dst[0])+genuine(src[0]))*runGenuine | run&runMask
+	dst[1] = first
 }
 
 // relabel changes the label of the row at pos, which queries see or not, in
@@ -122,7 +134,7 @@ func (n *entity) fraudRate(e *emitter, self bool) float64 {
 func (n *entity) fraudRun(e *emitter) float64 {
 	h := n.h[e.run.at:]
 	if h[0]&runStale != 0 {
-		h[0] = h[0]&^runStale&^runMask | n.countRun(e)
+		n.countRun(e, h)
 	}
 	run := h[0] & runMask
 	if e.run.base > 0 && genuine(h[0]) == 0 {
@@ -131,7 +143,51 @@ func (n *entity) fraudRun(e *emitter) float64 {
 	return float64(run)
 }
 
-func (n *entity) countRun(e *emitter) (run uint64) {
+// fraudRunAge returns the seconds since the first event of the run; NaN where
+// there is no run.
+func (n *entity) fraudRunAge(e *emitter) float64 {
+	if n.fraudRun(e) == 0 {
+		return math.NaN()
+	}
+	h := n.h[e.run.at:]
+	if e.run.base > 0 && genuine(h[0]) == 0 && n.h[e.run.base]&runMask > 0 {
+		return float64(n.at-int64(n.h[e.run.base+1])+1) / 1000
+	}
+	if h[1] == 0 {
+		n.findRun(e, h)
+	}
+	return float64(n.at-int64(h[1])+1) / 1000
+}
+
+// findRun looks for the first event of a run whose first one has left.
+func (n *entity) findRun(e *emitter, h []uint64) {
+	if genuine(h[0]) > 0 {
+		n.countRun(e, h)
+		return
+	}
+	// Every fraud of the window is of the run.
+	win := &n.k.windows[e.window]
+	grp := &win.groups[e.group]
+	for pos, hi := n.bounds(win); pos != hi; pos++ {
+		row := n.rowAt(pos)
+		switch {
+		case !n.visible(row) || !n.matches(grp, row):
+		case row[0]&bucketBit != 0:
+			if frauds, first, _ := n.bucketRun(grp.where, row); frauds > 0 {
+				h[1] = first
+				return
+			}
+		case labelOf(row) == schemas.LabelFraud:
+			h[1] = uint64(rowTime(row) + 1)
+			return
+		}
+	}
+}
+
+// countRun counts a run afresh, and finds its first event.
+func (n *entity) countRun(e *emitter, h []uint64) {
+	run := uint64(0)
+	defer func() { h[0] = h[0]&^runStale&^runMask | run }()
 	win := &n.k.windows[e.window]
 	grp := &win.groups[e.group]
 	lo, hi := n.bounds(win)
@@ -141,19 +197,20 @@ func (n *entity) countRun(e *emitter) (run uint64) {
 			continue
 		}
 		if row[0]&bucketBit != 0 {
-			frauds, more := n.bucketRun(grp.where, row)
-			run += frauds
+			frauds, first, more := n.bucketRun(grp.where, row)
+			if frauds > 0 {
+				run, h[1] = run+frauds, first
+			}
 			if !more {
-				break
+				return
 			}
 			continue
 		}
 		switch labelOf(row) {
 		case schemas.LabelFraud:
-			run++
+			run, h[1] = run+1, uint64(rowTime(row)+1)
 		case schemas.LabelGenuine:
-			return run
+			return
 		}
 	}
-	return run
 }

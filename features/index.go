@@ -108,13 +108,6 @@ func (x *index) remove(id, ref uint64) {
 	t.slots[i+1] = 0
 }
 
-func (x *index) clear() {
-	for i := range x.tables {
-		clear(x.tables[i].slots)
-		x.tables[i].count = 0
-	}
-}
-
 func (x *index) bytes() (n int64) {
 	for i := range x.tables {
 		n += 8 * int64(cap(x.tables[i].slots))

@@ -95,13 +95,21 @@ func (e *Engine) content(b *schemas.Batch, i int) uint64 {
 			h = mix(h^binary.LittleEndian.Uint64(text), e.key1|1)
 			text = text[8:]
 		}
-		var w uint64
-		for j, c := range text {
-			w |= uint64(c) << (8 * j)
-		}
-		h = mix(h^w, e.key0|1)
+		h = mix(h^word(text), e.key0|1)
 	}
 	return h
+}
+
+// word returns up to eight bytes as a word, the first one lowest.
+func word(text []byte) (w uint64) {
+	if cap(text) >= 8 {
+		// What follows in the arena is read along and cut off.
+		return binary.LittleEndian.Uint64(text[:8]) << (64 - 8*len(text)) >> (64 - 8*len(text))
+	}
+	for j, c := range text {
+		w |= uint64(c) << (8 * j)
+	}
+	return w
 }
 
 // mix folds the 128-bit product of two words, neither of which it lets vanish.

@@ -256,7 +256,7 @@ func (l *Loader) loadBucket(r *reader, n *entity, row []uint64) {
 // loadColumns reads a row but for its time.
 func (l *Loader) loadColumns(r *reader, n *entity, row []uint64, facts uint64) {
 	k := n.k
-	predicates := uint64(1)<<len(l.e.predicates) - 1
+	predicates := uint64(1)<<len(l.e.spec.Predicates) - 1
 	if k.colPred > 0 {
 		row[k.colPred] = r.uvarint()
 		if row[k.colPred] > predicates {

@@ -302,7 +302,7 @@ func (o *oracle) aggregate(a *spec.Aggregate) float64 {
 		in = append(in, e)
 	}
 	switch a.Fn {
-	case spec.Last, spec.SinceLast, spec.FirstSeen, spec.FraudCount, spec.FraudRun:
+	case spec.Last, spec.SinceLast, spec.FirstSeen, spec.FraudCount, spec.FraudRun, spec.FraudRunAge:
 		return o.recent(a, in)
 	}
 	if !a.Before && a.Delay == 0 && (a.Where < 0 || o.predicate(a.Where)) {
@@ -328,6 +328,16 @@ func (o *oracle) recent(a *spec.Aggregate, in []*entry) float64 {
 			}
 		}
 		return float64(n)
+	case a.Fn == spec.FraudRunAge:
+		age := math.NaN()
+		for _, e := range slices.Backward(in) {
+			if e.label == schemas.LabelFraud {
+				age = float64(now-e.x.time) / 1000
+			} else if e.label == schemas.LabelGenuine {
+				break
+			}
+		}
+		return age
 	case len(in) == 0:
 		return math.NaN()
 	}

@@ -121,7 +121,7 @@ func (o *sorter) expr(x *spec.Expr) error {
 // last and since_last look at the event before it.
 func countsItself(a *spec.Aggregate) bool {
 	switch a.Fn {
-	case spec.Last, spec.SinceLast, spec.FirstSeen, spec.FraudCount, spec.FraudRun:
+	case spec.Last, spec.SinceLast, spec.FirstSeen, spec.FraudCount, spec.FraudRun, spec.FraudRunAge:
 		// The current event has no label yet, and is never before itself.
 		return false
 	}

@@ -67,37 +67,30 @@ func (s *plainSum) remove(v uint64) {
 }
 
 // forwardPlain is forward for a plain window of an entity without buckets.
-func (n *entity) forwardPlain(win *window, lo, hi, end uint32) {
+func (n *entity) forwardPlain(win *window, end uint32) {
 	p, d, stride := win.plain, n.h[headRing], n.k.stride
 	rows, mask := n.p.rows.words[d>>6:], uint32(1)<<(d&63)-1
-	cut, was := n.at-win.delay, uint64(lo)<<32|uint64(hi)
+	lo, hi := n.bounds(win)
+	cut, due := n.at-win.delay, int64(never)
 	sum := p.load(n.h)
 	for ; hi != end; hi++ {
 		at := int(hi&mask) * stride
-		if int64(rows[at]>>timeShift) > cut {
+		if t := int64(rows[at] >> timeShift); t > cut {
+			due = t + win.delay
 			break
 		}
 		sum.add(rows[at+p.col])
 	}
-	if !win.all {
-		cut -= win.length
-		for ; lo != hi; lo++ {
-			at := int(lo&mask) * stride
-			if int64(rows[at]>>timeShift) > cut {
-				break
-			}
-			sum.remove(rows[at+p.col])
+	cut -= win.length
+	for ; lo != hi && !win.all; lo++ {
+		at := int(lo&mask) * stride
+		if t := int64(rows[at] >> timeShift); t > cut {
+			due = min(due, t+win.reach)
+			break
 		}
+		sum.remove(rows[at+p.col])
 	}
-	if now := uint64(lo)<<32 | uint64(hi); now != was {
-		p.store(n.h, sum)
-		n.h[win.at] = now
-	}
-}
-
-// enterPlain adds n.row, the newest that a plain window holds.
-func (n *entity) enterPlain(p *plain) {
-	sum := p.load(n.h)
-	sum.add(n.row[p.col])
 	p.store(n.h, sum)
+	n.setBounds(win, lo, hi)
+	n.h[win.due] = uint64(due)
 }

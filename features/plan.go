@@ -14,6 +14,7 @@ const (
 	headRing          // block of rows: offset<<6 | log2 of its rows
 	headSpan          // positions of the rows: first<<32 | one past the last
 	headCoarse        // block of buckets, see coarse.go; 0 none
+	headDue           // no row leaves the ring before this time
 	headNext          // earliest reversal after the windows' time, where reversible
 	headPrev          // latest reversal at or before the windows' time
 	headWords
@@ -28,6 +29,7 @@ const (
 	labelMask  = 3 << labelShift
 	wordBits   = 18 // predicates that the first word holds
 	timeMax    = 1 << 43
+	never      = math.MaxInt64 // after any time
 )
 
 // Values of columns.
@@ -60,12 +62,16 @@ type kind struct {
 	colLink               []int
 	hashes                []int // columns of whole words: of texts, ids, content, links
 
-	windows []window
-	tallies []tally // one for each where clause
-	head    int     // words of a head
-	bucket  int     // words of a bucket
-	blank   []uint64
-	rowsMax int // budget, a power of two
+	windows  []window
+	due      int      // where the windows' due times are in the head
+	leads    []uint64 // by window: how long after an event it may change by it
+	entrance changes  // what a row changes as it is placed: in all windows without a delay
+	entered  []int    // words of the head with the positions of windows without a delay
+	tallies  []tally  // one for each where clause
+	head     int      // words of a head
+	bucket   int      // words of a bucket
+	blank    []uint64
+	rowsMax  int // budget, a power of two
 
 	parts [Parts]part
 }
@@ -84,9 +90,12 @@ type window struct {
 	at     int   // word of the head that holds the positions, first<<32 | one past the last
 	length int64 // ms
 	delay  int64 // ms
+	reach  int64 // ms, length and delay
 	all    bool  // from the beginning
+	due    int   // word of the head: moved forward to an earlier time, it does not change
 	groups []group
-	plain  *plain // nil where it keeps more than that
+	change changes // of every group
+	plain  *plain  // nil where it keeps more than that
 }
 
 // group is the state of the events of a window that a where clause takes.
@@ -118,8 +127,8 @@ const (
 
 // stateWords and tallyWords are the sizes of each sum.
 var (
-	stateWords = [...]int{1, 1, 2, 2, 3, 1, 1, 1, 1, 0, 1, 1, 2}
-	tallyWords = [...]int{1, 1, 2, 2, 3, 1, 1, 1, 1, 1, 1, 1, 0}
+	stateWords = [...]int{1, 1, 2, 2, 3, 1, 1, 1, 2, 0, 1, 1, 2}
+	tallyWords = [...]int{1, 1, 2, 2, 3, 1, 1, 1, 2, 1, 1, 1, 0}
 )
 
 // sum is one running sum.
@@ -129,6 +138,68 @@ type sum struct {
 	col      int // column of the row, 0 none
 	at       int // in the head
 	rel      int // in the tally
+}
+
+// change is a sum and its group's where clause, laid out for a row that comes
+// or goes.
+type change struct {
+	mask          uint64
+	word, col, at int32
+	op            sumOp
+	nullable      bool
+}
+
+// changes are the sums that a row's coming and going changes: those apart that
+// take every row as it is, which are most.
+type changes struct {
+	counts []int32
+	values []change
+	others []change
+}
+
+func (x *changes) put(c change) {
+	switch {
+	case c.op == sumCount && c.mask == 0:
+		x.counts = append(x.counts, c.at)
+	case c.op == sumValue && c.mask == 0 && !c.nullable:
+		x.values = append(x.values, c)
+	default:
+		x.others = append(x.others, c)
+	}
+}
+
+// layChanges lists what a row changes as it enters or leaves each window, and
+// as it is placed.
+func (k *kind) layChanges() {
+	for w := range k.windows {
+		win := &k.windows[w]
+		for _, g := range win.groups {
+			for _, x := range g.sums {
+				c := change{mask: g.mask, word: int32(g.word), col: int32(x.col), at: int32(x.at), op: x.op, nullable: x.nullable}
+				win.change.put(c)
+				// A row has no label yet as it is placed.
+				if win.delay == 0 && x.op != sumFraud && x.op != sumRun {
+					k.entrance.put(c)
+				}
+			}
+		}
+		if win.delay == 0 {
+			k.entered = append(k.entered, win.at)
+		}
+		k.leads = append(k.leads, win.lead())
+	}
+}
+
+// lead is how long after an event the window first changes by it, other than
+// as the event is placed.
+func (win *window) lead() uint64 {
+	switch {
+	case win.delay > 0:
+		return uint64(win.delay)
+	case win.all:
+		return never / 2
+	}
+	return uint64(win.length)
 }
 
 // tally holds the sums of a where clause's events that have left their rows:
@@ -169,6 +240,7 @@ func makeKind(s *spec.Spec, i int, rowsMax int) *kind {
 	k.layRow(s)
 	k.layWindows(s)
 	k.layTallies()
+	k.layChanges()
 	k.keep = ownKeep(s, i)
 	if k.home {
 		k.keep = max(k.keep, s.DedupWindow+s.LateMax)
@@ -285,9 +357,10 @@ func (k *kind) layWindows(s *spec.Spec) {
 	if k.undoable {
 		k.head = headWords
 	}
+	k.due = k.head
+	k.head += 2 * len(k.windows)
 	for w := range k.windows {
-		k.windows[w].at = k.head
-		k.head++
+		k.windows[w].due, k.windows[w].at = k.due+w, k.due+len(k.windows)+w
 		k.hasAll = k.hasAll || k.windows[w].all
 		for g := range k.windows[w].groups {
 			grp := &k.windows[w].groups[g]
@@ -306,7 +379,7 @@ func (k *kind) find(a *spec.Aggregate) (w, g int) {
 	w = slices.IndexFunc(k.windows, func(x window) bool { return x.length == a.Window && x.delay == a.Delay })
 	if w < 0 {
 		w = len(k.windows)
-		k.windows = append(k.windows, window{length: a.Window, delay: a.Delay, all: a.Window == 0})
+		k.windows = append(k.windows, window{length: a.Window, delay: a.Delay, reach: a.Window + a.Delay, all: a.Window == 0})
 	}
 	groups := &k.windows[w].groups
 	g = slices.IndexFunc(*groups, func(x group) bool { return x.where == a.Where })
@@ -357,7 +430,7 @@ func (k *kind) needs(a *spec.Aggregate) []sum {
 		return []sum{{op: sumFraud}}
 	case spec.FraudRate:
 		return []sum{count, {op: sumFraud}}
-	case spec.FraudRun:
+	case spec.FraudRun, spec.FraudRunAge:
 		return []sum{{op: sumRun}}
 	}
 	return []sum{count}
@@ -387,7 +460,9 @@ func (k *kind) layTallies() {
 		}
 	}
 	k.blank = make([]uint64, k.head)
+	k.blank[headDue] = never
 	for w := range k.windows {
+		k.blank[k.windows[w].due] = never
 		for g := range k.windows[w].groups {
 			grp := &k.windows[w].groups[g]
 			t := k.tally(grp.where)

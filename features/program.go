@@ -7,133 +7,94 @@ import (
 	"github.com/weir-risk/weir/schemas"
 )
 
-// opTypeEq and opStatusEq compare numbers where the spec compares names; the
-// other operations are the spec's own.
+// Operations beside the spec's own, and next to them, for which the compiler
+// makes a table of jumps. Types and statuses are compared as numbers where the
+// spec compares names.
 const (
-	opTypeEq spec.Op = 128 + iota
+	opTypeEq = spec.OpMax + 1 + iota
 	opTypeNe
 	opStatusEq
 	opStatusNe
+	opCopy      // of another register
+	opPredicate // whether a is true
 )
 
-// instruction is one operation on the stack of values.
+// instruction computes one register from others.
 type instruction struct {
-	op     spec.Op
-	index  int // aggregate, feature, or number that a type or status equals
-	num    float64
-	text   string
-	field  spec.FieldRef
-	zone   *spec.Zone // nil: the field holds its name
-	zoneOf schemas.TextField
+	op      spec.Op
+	dst     int32 // register, or of a predicate its number
+	feature int32 // that is the register's value too, -1 for none
+	a, b    int32 // registers, or the feature, type or status that op asks for
+	*detail       // nil where the operation needs no more
 }
 
-// program is an expression in the order in which it is computed.
+// detail is what only some operations need.
+type detail struct {
+	text    string
+	field   spec.FieldRef
+	zone    *spec.Zone // nil: the field holds its name
+	zoneOf  schemas.TextField
+	emitter *emitter
+	view    *entity // that the emitter reads
+}
+
+// program is a list of instructions, each after those whose results it takes.
 type program []instruction
 
-var (
-	typeNames   = []string{"authorisation", "capture", "reversal", "refund", "transfer", "payout"}
-	statusNames = []string{"unknown", "approved", "declined"}
-)
-
-// compile appends the instructions of x to p and returns it and the depth of
-// the stack that it takes.
-func compile(s *spec.Spec, p program, x *spec.Expr) (program, int) {
-	depth := 1
-	for i, arg := range x.Args {
-		var d int
-		p, d = compile(s, p, arg)
-		depth = max(depth, d+i)
-	}
-	in := instruction{op: x.Op, index: x.Index, num: x.Num, text: x.Str, field: x.Field}
-	switch x.Op {
-	case spec.OpTextEq, spec.OpTextNe:
-		in = comparison(in)
-	case spec.OpHour, spec.OpWeekday, spec.OpDay:
-		in.zone, in.zoneOf = zoneOf(s, x)
-	}
-	return append(p, in), depth
-}
-
-// comparison makes of a comparison of a type's or status's name one of its
-// number.
-func comparison(in instruction) instruction {
-	names, eq, ne := typeNames, opTypeEq, opTypeNe
-	switch in.field.Kind {
-	case spec.StatusRef:
-		names, eq, ne = statusNames, opStatusEq, opStatusNe
-	case spec.OwnTextRef:
-		in.field = spec.FieldRef{Kind: spec.TextRef, Text: schemas.NumText + schemas.TextField(in.field.Index)}
-		return in
-	case spec.TextRef:
-		return in
-	}
-	in.index = -1
-	for i, name := range names {
-		if name == in.text {
-			in.index = i
-		}
-	}
-	if in.op == spec.OpTextEq {
-		in.op = eq
-	} else {
-		in.op = ne
-	}
-	return in
-}
-
-// zoneOf returns the zone of x, nil where a column names it, and that column.
-func zoneOf(s *spec.Spec, x *spec.Expr) (*spec.Zone, schemas.TextField) {
-	switch {
-	case x.Rules != nil:
-		return x.Rules, 0
-	case x.Zone == "" && x.ZoneField.Kind == spec.OwnTextRef:
-		return nil, schemas.NumText + schemas.TextField(x.ZoneField.Index)
-	case x.Zone == "" && x.ZoneField.Kind == spec.TextRef && x.ZoneField.Text != schemas.ID:
-		return nil, x.ZoneField.Text
-	}
-	return s.ZoneByName([]byte(x.Zone)), 0
-}
-
-// eval computes a program for row i of b; x holds the row's features so far,
-// e.values its aggregates.
-func (e *Engine) eval(p program, b *schemas.Batch, i int, x []float32) float64 {
-	s := e.stack[:0]
+// run computes a program for row i of b and returns the predicates that hold;
+// x holds the row's features so far, and takes those that the program computes.
+func (e *Engine) run(p program, b *schemas.Batch, i int, x []float32) (bits uint64) {
+	r := e.values
 	for j := range p {
 		in := &p[j]
+		var v float64
 		switch in.op {
-		case spec.OpConst:
-			s = append(s, in.num)
 		case spec.OpAgg:
-			s = append(s, e.values[in.index])
+			v = in.view.emit(in.emitter, bits)
+		case opPredicate:
+			bits |= holds(r[in.a]) << in.dst
+			continue
+		case opCopy:
+			v = r[in.a]
 		case spec.OpFeature:
-			s = append(s, float64(x[in.index]))
+			v = float64(x[in.a])
 		case spec.OpField:
-			s = append(s, e.field(b, i, in.field))
+			v = e.field(b, i, &in.field)
 		case spec.OpTextEq:
-			s = append(s, truth(string(b.Bytes(i, in.field.Text)) == in.text))
+			v = truth(string(b.Bytes(i, in.field.Text)) == in.text)
 		case spec.OpTextNe:
-			s = append(s, truth(string(b.Bytes(i, in.field.Text)) != in.text))
+			v = truth(string(b.Bytes(i, in.field.Text)) != in.text)
 		case opTypeEq:
-			s = append(s, truth(int(b.Tx[i].Type) == in.index))
+			v = truth(int32(b.Tx[i].Type) == in.a)
 		case opTypeNe:
-			s = append(s, truth(int(b.Tx[i].Type) != in.index))
+			v = truth(int32(b.Tx[i].Type) != in.a)
 		case opStatusEq:
-			s = append(s, truth(int(b.Tx[i].Status) == in.index))
+			v = truth(int32(b.Tx[i].Status) == in.a)
 		case opStatusNe:
-			s = append(s, truth(int(b.Tx[i].Status) != in.index))
+			v = truth(int32(b.Tx[i].Status) != in.a)
 		case spec.OpHour, spec.OpWeekday, spec.OpDay:
-			s = append(s, e.clock(in, b, i))
+			v = e.clock(in.op, in.detail, b, i)
 		case spec.OpNot:
-			s[len(s)-1] = truthOr(s[len(s)-1], s[len(s)-1] == 0)
+			v = truthOr(r[in.a], r[in.a] == 0)
 		case spec.OpLog:
-			s[len(s)-1] = logFloat(max(s[len(s)-1], 0) + 1)
+			v = logFloat(max(r[in.a], 0) + 1)
 		default:
-			a, c := s[len(s)-2], s[len(s)-1]
-			s = s[:len(s)-1]
-			s[len(s)-1] = apply(in.op, a, c)
+			v = apply(in.op, r[in.a], r[in.b])
+		}
+		r[in.dst] = v
+		if in.feature >= 0 {
+			x[in.feature] = float32(v)
 		}
 	}
-	return s[0]
+	return bits
+}
+
+// holds is 1 where a condition is true; the unknown is not.
+func holds(v float64) uint64 {
+	if v != 0 && !math.IsNaN(v) {
+		return 1
+	}
+	return 0
 }
 
 func truth(b bool) float64 {
@@ -215,7 +176,7 @@ func compare(op spec.Op, a, c float64) bool {
 }
 
 // field returns a numeric field of row i, in the units of features.
-func (e *Engine) field(b *schemas.Batch, i int, f spec.FieldRef) float64 {
+func (e *Engine) field(b *schemas.Batch, i int, f *spec.FieldRef) float64 {
 	switch f.Kind {
 	case spec.AmountRef:
 		return float64(b.Tx[i].AmountBase) / e.amountUnits
@@ -233,12 +194,12 @@ func (e *Engine) field(b *schemas.Batch, i int, f spec.FieldRef) float64 {
 
 // clock returns the hour, weekday or day of the month of row i where it
 // happened.
-func (e *Engine) clock(in *instruction, b *schemas.Batch, i int) float64 {
+func (e *Engine) clock(op spec.Op, in *detail, b *schemas.Batch, i int) float64 {
 	t, zone := b.Tx[i].Time, in.zone
 	if zone == nil {
 		zone = e.spec.ZoneByName(b.Bytes(i, in.zoneOf))
 	}
-	switch in.op {
+	switch op {
 	case spec.OpHour:
 		return float64(zone.Hour(t))
 	case spec.OpWeekday:

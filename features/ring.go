@@ -119,11 +119,16 @@ func (n *entity) resize(by int) {
 // at the newest event's time.
 func (n *entity) evict(e *Engine) {
 	k := n.k
+	if n.h[headNewest] < n.h[headDue] {
+		return
+	}
 	start, end := n.span()
 	cut, first := n.newest()-k.keep, start
+	n.h[headDue] = never
 	for start != end {
 		row := n.rowAt(start)
-		if rowTime(row) > cut {
+		if t := rowTime(row); t > cut {
+			n.h[headDue] = uint64(t + k.keep)
 			break
 		}
 		n.leave(row, start)

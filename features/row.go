@@ -1,11 +1,6 @@
 package features
 
-import (
-	"math"
-
-	"github.com/weir-risk/weir/features/spec"
-	"github.com/weir-risk/weir/schemas"
-)
+import "github.com/weir-risk/weir/schemas"
 
 // look hashes what rows from..to-1 are keyed by, looks their entities up, and
 // asks for the memory that they will need. It goes through all rows once for
@@ -56,7 +51,7 @@ func (e *Engine) look(b *schemas.Batch, from, to int) {
 				e.refs[at] = p.find(key, kd.head)
 			}
 			if e.refs[at] >= 0 {
-				kd.warm(p, e.refs[at])
+				kd.warm(p, e.refs[at], uint64(b.Tx[from+at/kinds].Time))
 			}
 		}
 	}
@@ -77,17 +72,33 @@ func (e *Engine) hashRow(b *schemas.Batch, i, c int) {
 	}
 }
 
-// warm asks for the rows at the edges of an entity's ring and windows.
-func (k *kind) warm(p *part, ref int) {
+// warm asks for the rows that an event at t moves: the one that it will be, and
+// those that leave the entity's ring and windows, with the first word of the row
+// behind each, which says when that one leaves.
+func (k *kind) warm(p *part, ref int, t uint64) {
 	h := p.heads[ref*k.head : (ref+1)*k.head]
 	d, span := h[headRing], h[headSpan]
 	rows, mask := p.rows.words[d>>6:], uint32(1)<<(d&63)-1
-	prefetch(&rows[int(uint32(span)&mask)*k.stride])
-	prefetch(&rows[int(uint32(span>>32)&mask)*k.stride])
-	for w := range k.windows {
-		lo := uint32(h[k.windows[w].at] >> 32)
-		prefetch(&rows[int(lo&mask)*k.stride])
+	next := int(uint32(span)&mask) * k.stride
+	prefetch(&rows[next])
+	prefetch(&rows[next+k.stride-1])
+	if t >= h[headDue] {
+		k.warmEdge(rows, uint32(span>>32), mask)
 	}
+	at := k.due + len(k.windows)
+	for w, due := range h[k.due:at] {
+		if t >= due {
+			k.warmEdge(rows, uint32(h[at+w]>>32), mask)
+		}
+	}
+}
+
+// warmEdge asks for the row at pos and the first word of the next.
+func (k *kind) warmEdge(rows []uint64, pos, mask uint32) {
+	at := int(pos&mask) * k.stride
+	prefetch(&rows[at])
+	prefetch(&rows[at+k.stride-1])
+	prefetch(&rows[int((pos+1)&mask)*k.stride])
 }
 
 // step takes one row.
@@ -252,45 +263,22 @@ func (e *Engine) fill(n *entity, b *schemas.Batch, i, c int, keys []uint64) {
 
 // compute fills x with the features of row i and returns its predicates.
 func (e *Engine) compute(b *schemas.Batch, i int, x []float32) (bits uint64) {
-	for _, n := range e.nodes {
-		switch n.kind {
-		case aggregateNode:
-			em := &e.emitters[n.index]
-			e.values[n.index] = e.views[em.kind].emit(em, bits)
-		case featureNode:
-			if p := e.features[n.index]; len(p) == 1 && p[0].op == spec.OpAgg {
-				x[n.index] = float32(e.values[p[0].index])
-			} else {
-				x[n.index] = float32(e.eval(p, b, i, x))
-			}
-		case predicateNode:
-			bits |= holds(e.eval(e.predicates[n.index], b, i, x)) << n.index
-		}
+	for k := range e.words {
+		e.views[k].read(e.words[k], e.values, x)
 	}
-	return bits
+	return e.run(e.vector, b, i, x)
 }
 
 // judge returns the predicates of row i, whose features are x.
 func (e *Engine) judge(b *schemas.Batch, i int, x []float32) (bits uint64) {
-	for p := range e.predicates {
-		bits |= holds(e.eval(e.predicates[p], b, i, x)) << p
-	}
-	return bits
-}
-
-// holds is 1 where a condition is true; the unknown is not.
-func holds(v float64) uint64 {
-	if v != 0 && !math.IsNaN(v) {
-		return 1
-	}
-	return 0
+	return e.run(e.predicates, b, i, x)
 }
 
 // rule returns the action of the first fallback rule that holds for row i,
 // which has just been computed.
 func (e *Engine) rule(b *schemas.Batch, i int, x []float32) schemas.Action {
 	for r := range e.rules {
-		if holds(e.eval(e.rules[r], b, i, x)) == 1 {
+		if e.run(e.rules[r], b, i, x) != 0 {
 			return e.spec.Fallback[r].Action
 		}
 	}

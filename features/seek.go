@@ -26,49 +26,57 @@ func (n *entity) seek(t int64) {
 	forward := t >= n.at
 	n.at = t
 	start, end := n.span()
-	for w := range k.windows {
-		win := &k.windows[w]
-		lo, hi := n.bounds(win)
-		if forward && win.plain != nil && n.h[headCoarse] == 0 {
-			n.forwardPlain(win, lo, hi, end)
-		} else if forward {
-			n.forward(win, lo, hi, end)
+	if !forward {
+		for w := range k.windows {
+			lo, hi := n.bounds(&k.windows[w])
+			n.backward(&k.windows[w], lo, hi, start)
+		}
+		return
+	}
+	simple := n.h[headCoarse] == 0
+	for w, due := range n.h[k.due : k.due+len(k.windows)] {
+		if uint64(t) < due { // as for most windows
+			continue
+		}
+		if win := &k.windows[w]; simple && win.plain != nil {
+			n.forwardPlain(win, end)
 		} else {
-			n.backward(win, lo, hi, start)
+			n.forward(win, end)
 		}
 	}
 }
 
-func (n *entity) forward(win *window, lo, hi, end uint32) {
-	cut := n.at - win.delay
-	was := uint64(lo)<<32 | uint64(hi)
-	for hi != end {
-		row := n.rowAt(hi)
-		if rowTime(row) > cut {
+// forward moves a window to n.at, and notes when it is due to move again.
+func (n *entity) forward(win *window, end uint32) {
+	d, stride := n.h[headRing], n.k.stride
+	rows, mask := n.p.rows.words[d>>6:], uint32(1)<<(d&63)-1
+	lo, hi := n.bounds(win)
+	cut, due := n.at-win.delay, int64(never)
+	for ; hi != end; hi++ {
+		at := int(hi&mask) * stride
+		row := rows[at : at+stride : at+stride]
+		if t := rowTime(row); t > cut {
+			due = t + win.delay
 			break
 		}
 		if n.visible(row) {
 			n.add(win, row, hi, tail)
 		}
-		hi++
 	}
-	if !win.all {
-		cut -= win.length
-		for lo != hi {
-			row := n.rowAt(lo)
-			if rowTime(row) > cut {
-				break
-			}
-			// The bounds say what a window still holds to whoever looks.
-			if n.visible(row) {
-				n.remove(win, row, lo, head)
-			}
-			lo++
+	cut -= win.length
+	for ; lo != hi && !win.all; lo++ {
+		at := int(lo&mask) * stride
+		row := rows[at : at+stride : at+stride]
+		if t := rowTime(row); t > cut {
+			due = min(due, t+win.reach)
+			break
+		}
+		if n.visible(row) {
+			n.remove(win, row, lo, head)
 		}
 	}
-	if now := uint64(lo)<<32 | uint64(hi); now != was {
-		n.h[win.at] = now
-	}
+	n.setBounds(win, lo, hi)
+	n.h[win.due] = uint64(due)
 }
 
 func (n *entity) backward(win *window, lo, hi, start uint32) {
@@ -96,28 +104,26 @@ func (n *entity) backward(win *window, lo, hi, start uint32) {
 		}
 	}
 	n.setBounds(win, lo, hi)
+	n.h[win.due] = 0 // not known
 }
 
 // enter adds the row at pos, just placed, to the windows without a delay. They
 // are at its time, so it is the newest that they hold.
 func (n *entity) enter(pos uint32) {
-	k := n.k
-	row := n.rowAt(pos)
-	for w := range k.windows {
-		win := &k.windows[w]
-		if win.delay != 0 {
-			continue
-		}
-		if win.plain != nil {
-			n.enterPlain(win.plain)
-		} else if n.visible(row) {
-			n.add(win, row, pos, tail)
-		}
-		n.h[win.at]++
-		if uint32(n.h[win.at]) == 0 {
-			n.h[win.at] -= 1 << 32 // the position wrapped: take back the carry
+	k, h := n.k, n.h
+	if row := n.rowAt(pos); n.visible(row) {
+		n.addTo(&k.entrance, row, pos, tail)
+	}
+	for _, at := range k.entered {
+		if h[at]++; uint32(h[at]) == 0 {
+			h[at] -= 1 << 32 // the position wrapped: take back the carry
 		}
 	}
+	t, dues := uint64(n.at), h[k.due:k.due+len(k.leads)]
+	for w, lead := range k.leads {
+		dues[w] = min(dues[w], t+lead)
+	}
+	h[headDue] = min(h[headDue], t+uint64(k.keep))
 }
 
 // toggle takes out of the windows what is undone between their time and t, or

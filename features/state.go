@@ -18,34 +18,45 @@ func (n *entity) add(win *window, row []uint64, pos uint32, where int) {
 		n.addBucket(win, row, pos, where)
 		return
 	}
+	n.addTo(&win.change, row, pos, where)
+}
+
+// addTo puts the visible row at pos, no bucket, into sums.
+func (n *entity) addTo(x *changes, row []uint64, pos uint32, where int) {
 	h := n.h
-	for g := range win.groups {
-		grp := &win.groups[g]
-		if row[grp.word]&grp.mask != grp.mask {
+	for _, at := range x.counts {
+		h[at]++
+	}
+	for i := range x.values {
+		c := &x.values[i]
+		addWord(h[c.at:], int64(row[c.col]))
+	}
+	for i := range x.others {
+		c := &x.others[i]
+		if row[c.word]&c.mask != c.mask {
 			continue
 		}
-		for i := range grp.sums {
-			s := &grp.sums[i]
-			v := row[s.col]
-			if s.nullable && v == absentNumber {
-				continue
-			}
-			switch s.op {
-			case sumCount, sumPresent:
-				h[s.at]++
-			case sumValue:
-				addWord(h[s.at:s.at+2], int64(v))
-			default:
-				n.addMore(s, row, pos, where)
-			}
+		v := row[c.col]
+		if c.nullable && v == absentNumber {
+			continue
+		}
+		switch c.op {
+		case sumCount, sumPresent:
+			h[c.at]++
+		case sumValue:
+			addWord(h[c.at:], int64(v))
+		case sumFraud:
+			h[c.at] += row[0] & labelMask >> labelShift >> 1
+		default:
+			n.addMore(c, row, pos, where)
 		}
 	}
 }
 
 // addMore adds a row to a sum of the rarer kinds.
-func (n *entity) addMore(s *sum, row []uint64, pos uint32, where int) {
-	h, v := n.h[s.at:], row[s.col]
-	switch s.op {
+func (n *entity) addMore(c *change, row []uint64, pos uint32, where int) {
+	h, v := n.h[c.at:], row[c.col]
+	switch c.op {
 	case sumLn:
 		addWord(h, lnFixed(int64(v)))
 	case sumSquare:
@@ -55,8 +66,6 @@ func (n *entity) addMore(s *sum, row []uint64, pos uint32, where int) {
 		addMin(h, int64(v))
 	case sumMax:
 		addMax(h, int64(v))
-	case sumFraud:
-		h[0] += row[0] & labelMask >> labelShift >> 1
 	case sumRun:
 		addRun(h, row, where)
 	case sumLast:
@@ -74,34 +83,40 @@ func (n *entity) remove(win *window, row []uint64, pos uint32, where int) {
 		n.removeBucket(win, row, pos, where)
 		return
 	}
-	h := n.h
-	for g := range win.groups {
-		grp := &win.groups[g]
-		if row[grp.word]&grp.mask != grp.mask {
+	h, x := n.h, &win.change
+	for _, at := range x.counts {
+		h[at]--
+	}
+	for i := range x.values {
+		c := &x.values[i]
+		subWord(h[c.at:], int64(row[c.col]))
+	}
+	for i := range x.others {
+		c := &x.others[i]
+		if row[c.word]&c.mask != c.mask {
 			continue
 		}
-		for i := range grp.sums {
-			s := &grp.sums[i]
-			v := row[s.col]
-			if s.nullable && v == absentNumber {
-				continue
-			}
-			switch s.op {
-			case sumCount, sumPresent:
-				h[s.at]--
-			case sumValue:
-				subWord(h[s.at:s.at+2], int64(v))
-			default:
-				n.removeMore(s, row, pos, where)
-			}
+		v := row[c.col]
+		if c.nullable && v == absentNumber {
+			continue
+		}
+		switch c.op {
+		case sumCount, sumPresent:
+			h[c.at]--
+		case sumValue:
+			subWord(h[c.at:], int64(v))
+		case sumFraud:
+			h[c.at] -= row[0] & labelMask >> labelShift >> 1
+		default:
+			n.removeMore(c, row, pos, where)
 		}
 	}
 }
 
 // removeMore takes a row out of a sum of the rarer kinds.
-func (n *entity) removeMore(s *sum, row []uint64, pos uint32, where int) {
-	h, v := n.h[s.at:], row[s.col]
-	switch s.op {
+func (n *entity) removeMore(c *change, row []uint64, pos uint32, where int) {
+	h, v := n.h[c.at:], row[c.col]
+	switch c.op {
 	case sumLn:
 		subWord(h, lnFixed(int64(v)))
 	case sumSquare:
@@ -109,8 +124,6 @@ func (n *entity) removeMore(s *sum, row []uint64, pos uint32, where int) {
 		subWords(h, q[:], len(q))
 	case sumMin, sumMax:
 		removeEdge(h, int64(v))
-	case sumFraud:
-		h[0] -= row[0] & labelMask >> labelShift >> 1
 	case sumRun:
 		removeRun(h, row, where)
 	case sumLast:

@@ -200,22 +200,6 @@ func TestBatchMayBeCutAnywhere(t *testing.T) {
 	}
 }
 
-func TestResetForgetsEverything(t *testing.T) {
-	s, events, _ := script(3, 2000)
-	e := New(s, testOptions)
-	empty := e.state()
-	feed(t, e, rand.New(rand.NewPCG(3, 3)), events)
-	full := e.state()
-	e.Reset()
-	if !bytes.Equal(e.state(), empty) || e.Entities() != 0 {
-		t.Error("something is left after Reset")
-	}
-	feed(t, e, rand.New(rand.NewPCG(3, 3)), events)
-	if !bytes.Equal(e.state(), full) {
-		t.Error("an engine that was reset is not a new one")
-	}
-}
-
 func TestCheckFailure(t *testing.T) {
 	f := func(what string, change func(s *spec.Spec)) {
 		t.Helper()

@@ -21,7 +21,8 @@ type Audit struct {
 	Spec     *spec.Spec
 	Features features.Options
 	// Tokens, if set, are the deployment's; without them the tokens of secret
-	// fields are taken as the ledger has them.
+	// fields are taken as the ledger has them, and so are those from before a
+	// change of keys.
 	Tokens *decode.Tokens
 	// Wire is as in [Config].
 	Wire *wireformat.Schemas
@@ -53,6 +54,9 @@ func VerifyLog(ctx context.Context, a Audit) (*Verifier, error) {
 	if err := w.ledger(ctx, end); err != nil {
 		return nil, err
 	}
+	if !w.ours() {
+		return nil, fmt.Errorf("verify %s: %w", a.Topics.Decisions, ErrOtherKey)
+	}
 	for class := range w.origins {
 		for _, o := range w.origins[class] {
 			// Labels and rates that were not yet taken are nobody's loss.
@@ -75,6 +79,7 @@ type audit struct {
 	done, total int64
 	origins     [numClasses][]*origin // by partition
 	reader      rowReader
+	key, given  uint64 // what tells the key of the ledger's tokens here, and that of Tokens; 0 is not known
 	rows        schemas.Batch
 	other       schemas.Decision // what the source says
 	entry       schemas.Entry
@@ -99,6 +104,9 @@ func (w *audit) open(ctx context.Context) error {
 		}
 	}
 	tokens := w.Tokens
+	if tokens != nil {
+		w.given, _ = tokens.Checks()
+	}
 	if tokens == nil && decode.NeedsTokens(w.Spec) {
 		var err error // any will do: what they give is not compared
 		if tokens, err = decode.NewTokens(decode.Key{ID: "none", Secret: make([]byte, 32)}, nil); err != nil {
@@ -179,12 +187,19 @@ const (
 	waitMax  = 250 * time.Millisecond
 )
 
+// ours reports whether the ledger's tokens are of the key that is given, where both
+// are known.
+func (w *audit) ours() bool { return w.given == 0 || w.key == 0 || w.key == w.given }
+
 // batch verifies one batch of the ledger.
 func (w *audit) batch(ctx context.Context, b *kafka.LedgerBatch) error {
 	w.progress(int64(len(b.Values)))
 	if !b.Taken {
 		w.v.Dropped()
 		return nil
+	}
+	if b.Facts.Key != 0 {
+		w.key = b.Facts.Key
 	}
 	for i, value := range b.Values {
 		if schemas.ParseEntry(value, &w.entry) != nil {
@@ -210,11 +225,7 @@ func (w *audit) trace(ctx context.Context, offset int64) error {
 		return w.match(ctx, Rates, e.Rate.Partition, e.Rate.Offset, offset)
 	case schemas.EntryGap:
 		if o := w.origin(gapClass(&e.Gap), e.Gap.Partition); o != nil {
-			// Whoever gives up what is still there loses it.
-			if err := w.drain(ctx, o, e.Gap.To+1); err != nil {
-				return err
-			}
-			o.last = max(o.last, e.Gap.To)
+			return w.giveUp(ctx, o, &e.Gap)
 		}
 	case schemas.EntryGenesis:
 		for _, p := range e.Genesis.Start {
@@ -224,6 +235,25 @@ func (w *audit) trace(ctx context.Context, offset int64) error {
 		}
 	}
 	return nil
+}
+
+// giveUp settles a gap. Whoever gives up what is still there loses it, unless it
+// cannot be read.
+func (w *audit) giveUp(ctx context.Context, o *origin, g *schemas.Gap) error {
+	if err := w.drain(ctx, o, g.From); err != nil {
+		return err
+	}
+	for {
+		r, err := o.peek(ctx, g.To+1)
+		if err != nil {
+			return err
+		}
+		if r == nil {
+			o.last = max(o.last, g.To)
+			return nil
+		}
+		w.lost(o, r)
+	}
 }
 
 func (w *audit) origin(c Class, partition int32) *origin {

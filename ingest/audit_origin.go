@@ -22,7 +22,8 @@ type origin struct {
 	last       int64 // the offset up to which every record is settled
 	reader     *kafka.Reader
 	records    *kafka.Records
-	standing   bool // records stands on a record that is not settled
+	standing   bool     // records stands on a record that is not settled
+	unread     []unread // what cannot be read, between last and where records stands
 }
 
 // peek returns the next record before limit that is not settled, nil where there
@@ -40,6 +41,9 @@ func (o *origin) peek(ctx context.Context, limit int64) (*kafka.Record, error) {
 			}
 			o.standing = false
 		}
+		if o.records != nil && o.passUnread() {
+			continue
+		}
 		if o.records != nil && o.records.Err() != nil {
 			return nil, fmt.Errorf("read %s partition %d: %w", o.topic, o.partition, o.records.Err())
 		}
@@ -53,7 +57,35 @@ func (o *origin) peek(ctx context.Context, limit int64) (*kafka.Record, error) {
 	}
 }
 
-func (o *origin) settle(offset int64) { o.last, o.standing = offset, false }
+// passUnread passes over a batch that cannot be read, and reports whether there
+// was one.
+func (o *origin) passUnread() bool {
+	u := unreadable(o.records.Err())
+	if u == nil {
+		return false
+	}
+	o.unread = append(o.unread, unread{schemas.Gap{From: u.First, To: u.Last}, u})
+	o.records.Skip()
+	return true
+}
+
+// unreadAt returns why a record cannot be read; nil where it can be, as far as is
+// known.
+func (o *origin) unreadAt(offset int64) error {
+	for i := range o.unread {
+		if u := &o.unread[i]; u.From <= offset && offset <= u.To {
+			return u.cause
+		}
+	}
+	return nil
+}
+
+// settle notes that all is settled up to an offset. The record that records stands
+// on may lie behind it.
+func (o *origin) settle(offset int64) {
+	o.last = offset
+	o.standing = o.standing && o.records.Record().Offset > offset
+}
 
 // match settles the record at an offset, which the ledger record at a ledger
 // offset was made of.
@@ -77,6 +109,8 @@ func (w *audit) match(ctx context.Context, c Class, partition int32, offset, led
 	switch {
 	case err != nil:
 		return err
+	case r == nil && o.unreadAt(offset) != nil:
+		w.v.differs(c, partition, offset, fmt.Sprintf("cannot be read any more: %v (ledger offset %d)", o.unreadAt(offset), ledger))
 	case r == nil && offset >= o.start && c == Transactions:
 		w.v.differs(c, partition, offset, fmt.Sprintf("there is no such record (ledger offset %d)", ledger))
 	case r != nil:
@@ -99,17 +133,46 @@ func (w *audit) match(ctx context.Context, c Class, partition int32, offset, led
 func (w *audit) drain(ctx context.Context, o *origin, limit int64) error {
 	for {
 		r, err := o.peek(ctx, limit)
-		if r == nil || err != nil {
+		if err != nil {
 			return err
 		}
-		if o.class == Transactions || w.readable(o.class, r) {
-			w.v.Source(o.class)
-			w.v.Report.Lost++
-			w.v.find(Finding{Kind: "lost", Topic: topicName(o.class), Partition: o.partition, Offset: r.Offset, What: "is not in the ledger"})
+		if r == nil {
+			w.drainUnread(o, limit)
+			return nil
 		}
-		w.progress(1)
-		o.settle(r.Offset)
+		w.drainUnread(o, r.Offset)
+		w.lost(o, r)
 	}
+}
+
+// lost settles a record as one that is not in the ledger.
+func (w *audit) lost(o *origin, r *kafka.Record) {
+	if o.class == Transactions || w.readable(o.class, r) {
+		w.v.Source(o.class)
+		w.v.Report.Lost++
+		w.v.find(Finding{Kind: "lost", Topic: topicName(o.class), Partition: o.partition, Offset: r.Offset, What: "is not in the ledger"})
+	}
+	w.progress(1)
+	o.settle(r.Offset)
+}
+
+// drainUnread says of every offset before limit that cannot be read, is not settled
+// and was not given up, that its record is lost.
+func (w *audit) drainUnread(o *origin, limit int64) {
+	keep := o.unread[:0]
+	for _, u := range o.unread {
+		from, to := max(u.From, o.last+1), min(u.To, limit-1)
+		if n := to - from + 1; n > 0 {
+			w.v.Report.Lost += n
+			w.v.find(Finding{Kind: "lost", Topic: topicName(o.class), Partition: o.partition, Offset: from,
+				What: fmt.Sprintf("is not in the ledger, nor is what follows it up to %d, and cannot be read: %v", to, u.cause)})
+			o.last = max(o.last, to)
+		}
+		if u.To >= limit {
+			keep = append(keep, u)
+		}
+	}
+	o.unread = keep
 }
 
 // readable reports whether a label or a rate is one that a scorer takes.
@@ -145,7 +208,19 @@ func (w *audit) compare(ctx context.Context, c Class, r *kafka.Record) (string, 
 
 func sameLabel(a, b *schemas.Label) bool {
 	return bytes.Equal(a.TxID, b.TxID) && a.Verdict == b.Verdict && bytes.Equal(a.FraudType, b.FraudType) && a.Source == b.Source &&
-		a.KnownAt == b.KnownAt && a.Version == b.Version && bytes.Equal(a.Selected, b.Selected) && a.SelectedProb == b.SelectedProb
+		a.KnownAt == b.KnownAt && a.Version == b.Version && bytes.Equal(a.Selected, b.Selected) && a.SelectedProb == b.SelectedProb && sameSubject(a, b)
+}
+
+// sameSubject compares whom two labels name besides the transaction. Earlier versions
+// passed that over: where the ledger's label, the second one, says nothing it was one
+// of theirs.
+func sameSubject(a, b *schemas.Label) bool {
+	same, said := a.Time == b.Time, b.Time != 0
+	for i := range b.Entity {
+		same = same && bytes.Equal(a.Entity[i], b.Entity[i])
+		said = said || len(b.Entity[i]) > 0
+	}
+	return same || !said
 }
 
 // compareDecision decodes the source record again. The amount in the base
@@ -156,7 +231,7 @@ func (w *audit) compareDecision(ctx context.Context, r *kafka.Record) (string, e
 	in := &w.Spec.Input
 	w.rows.Reset(len(in.OwnText), len(in.OwnNumber))
 	i := w.rows.Add(schemas.Place{Partition: d.Partition, Offset: r.Offset, Prev: d.Prev, Timestamp: r.Timestamp})
-	reason, err := w.reader.read(ctx, &w.rows, i, r.Value)
+	reason, err := w.reader.read(ctx, &w.rows, i, nil, r.Value)
 	if err != nil {
 		return "", fmt.Errorf("decode record %d of partition %d: %w", r.Offset, d.Partition, err)
 	}
@@ -185,7 +260,7 @@ func (w *audit) sameDecision(d, s *schemas.Decision, reason schemas.Reason) stri
 	}
 	// What texts hold may be anybody's business: their names are enough.
 	for t := range schemas.NumText {
-		if in.Text[t].Secret && w.Tokens == nil {
+		if in.Text[t].Secret && (w.Tokens == nil || !w.ours()) {
 			continue
 		}
 		if !bytes.Equal(d.Text[t], s.Text[t]) {

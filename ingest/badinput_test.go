@@ -196,6 +196,9 @@ func TestBadLabelsAndRates(t *testing.T) {
 		label("long", known, `,"fraud_type":"`+strings.Repeat("x", 900_000)+`"`),
 		label("unknown-2", known, `,"selected_probability":0.5`),
 		label("card", known, `,"selected_probability":"4000001234567899x"`),
+		label("chosen", known, `,"selected":"chance"`),
+		label("number", known, `,"card":"4000001234567899"`),
+		label("token", known, `,"time":"2023-12-31T00:00:00Z","merchant":"m1","card":"k1.Fb6NvWJfuLTeWmL8zP1oWw.400000.7899"`),
 	} {
 		labels.add(v, at)
 	}
@@ -205,7 +208,7 @@ func TestBadLabelsAndRates(t *testing.T) {
 	_, start := w.ends(w.topics.Labels, 0)
 	labels.send(w, w.topics.Labels, 0)
 	rates.send(w, w.topics.Rates, 0)
-	const malformed = 7
+	const malformed = 9
 	r := w.start(nil)
 	r.decided(n)
 	counted := func(r *running) float64 {
@@ -231,8 +234,8 @@ func TestBadLabelsAndRates(t *testing.T) {
 	}
 	_, ledgerEnd := w.ends(w.topics.Decisions, 0)
 	whole := w.foldAll(ledgerEnd)
-	if c := whole.Counts; c.Unknown < 2 || c.Labels != end-malformed {
-		t.Errorf("%d of %d labels are of unknown transactions, want 2 and %d from offset %d on", c.Unknown, c.Labels, end-malformed, start)
+	if c := whole.Counts; c.Unknown < 3 || c.Labels != end-malformed {
+		t.Errorf("%d of %d labels are of unknown transactions, want 3 and %d from offset %d on", c.Unknown, c.Labels, end-malformed, start)
 	}
 	r = w.start(nil)
 	w.sendAgain(5)

@@ -98,7 +98,7 @@ func TestAStopEndsThoughAlertsAreAway(t *testing.T) {
 	for _, every := range []int64{100, 1 << 40, 1 << 40} {
 		r := w.start(func(c *Config) {
 			hasty(c)
-			c.SnapshotEvery = every
+			c.SnapshotEvery, c.RowsMax = every, 50
 		})
 		r.until("is held up", func(Status) bool { return testutil.ToFloat64(r.node.Metrics.Retries) > 5 })
 		r.cancel()

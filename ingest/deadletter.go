@@ -80,10 +80,10 @@ func (d *deadLetters) add(ctx context.Context, p schemas.Place, reason schemas.R
 		d.readers[p.Partition] = kafka.NewReader(n.log, n.Topics.Transactions, p.Partition, p.Offset)
 	}
 	r, err := d.readers[p.Partition].Get(ctx, p.Offset)
-	if err != nil && !errors.Is(err, kafka.ErrOffsetOutOfRange) {
+	if err != nil && !errors.Is(err, kafka.ErrOffsetOutOfRange) && unreadable(err) == nil {
 		return fmt.Errorf("read rejected record %d of partition %d again: %w", p.Offset, p.Partition, err)
 	}
-	// Where the source no longer has it, the place and the reason remain.
+	// Where the source no longer has it, or in pieces, the place and the reason remain.
 	var key, value []byte
 	if err == nil {
 		key, value = r.Key, r.Value

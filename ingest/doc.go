@@ -55,12 +55,16 @@
 //	ledger_recreated   decisions is another topic than it was
 //	ledger_trimmed     what a start has to fold is deleted already
 //	ledger_partitions  decisions has another number of partitions
+//	ledger_corrupt     a record batch of decisions is damaged
 //	ledger_unreadable  a taken record is not of this version
 //	ledger_spec        the ledger was decided with another spec
+//	ledger_key         the ledger's tokens are of another token key
 //	source_recreated   transactions is another topic than the ledger began with
 //	source_partitions  transactions has another number of partitions than the ledger knows
 //	source_truncated   a source topic ends before what was decided
 //	source_gone        source records were deleted before they were decided: --accept-gap
+//	source_corrupt     a record batch of a source is damaged: --accept-gap
+//	source_old_format  a record batch of a source is of message format 0 or 1: --accept-gap
 //	gap_refused        --accept-gap names other records than those that are missing
 //	offset_gone        records were deleted while they were read
 //	topic_gone         a topic does not exist
@@ -69,17 +73,57 @@
 //	schema_registry    a partition waits for a schema that the registry does not give
 //	error              anything else, in words in the log and in /readyz
 //
+// # Models
+//
+// The topic models holds bundles, and slots that point at them. A node loads what
+// the slots champion and challenger point at beside its work: the slot's and the
+// bundle's signatures, the spec and its columns, every table, and the bits of the
+// self-test rows on the back end that is to serve. It swaps between two steps, and
+// the ledger says so before the first decision that it concerns. The challenger
+// scores the same vectors in the same step and does nothing else, unless its slot
+// gives it a share of the cards, by hash, for which it decides; both scores are in
+// the decision. A challenger that fails while it serves is taken out.
+//
+// For a day after a swap (Config.WatchFor) the champion before it scores on where no
+// challenger is set. Where the new one alerts on more than twice or less than half
+// of what its held-out days promised, and the one before it does not on the same
+// transactions, the owner rolls the swap back: by one record of models, signed with
+// Config.RollbackKey, that all nodes follow. Where both do, it is drift or an attack,
+// and an alarm only; so it is where there is no key. An attack that the new one alone
+// sees cannot be told from a bad champion without labels, and is rolled back.
+//
+// What is not sound is refused by its name, in the log, in
+// weir_models_refused_total{slot,reason} and by weir model ls, and what served
+// before goes on. A node that starts where the champion's slot points at such a
+// bundle goes on with the champion that the ledger names. The reasons:
+//
+//	too_large, truncated, not_a_bundle, unknown_version,   the file
+//	trailing_bytes, wrong_hash, misfiled
+//	unsigned, unknown_signer, wrong_signature              whose it is
+//	manifest, sections, no_spec, features, calibration,    what it holds
+//	rank_key, threshold, exploration, facts, background,
+//	no_self_test, profile, shape, not_finite, encoding,
+//	unbounded
+//	foreign_spec, spec_text, columns, self_test, device    whether it can serve here
+//	no_bundle, slot_signature, slot_empty, slot_form,      the topic's records
+//	slot_stale, key
+//	error                                                  anything else
+//
 // # Files
 //
 //	node                          a node's life, and why it halts
 //	restore, silence              where its state comes from; standing by
 //	snapshot, save                snapshots: the file; made beside the stream
-//	own, source, phase            ownership of a shard, and the topics beneath it
+//	own, source, phase,           ownership of a shard, and the topics beneath it
+//	unreadable
 //	fetch, format, merge, work    from partitions to the input of a step
 //	step, output, state, fold     the step; the state and what moves it
 //	publish, follow, deadletter   into the ledger, and what follows from it
 //	why                           the reasons in alerts
-//	models, watch                 bundles and slots; the swap between two steps
+//	models, watch, refuse,        bundles and slots; what is refused; the swap between
+//	serving                       two steps
+//	probation                     a new champion against the one before it; the roll-back
+//	lookout                       the last day of vectors against the champion's training
 //	verify, audit, audit_origin,  proof of a ledger, from the log or a history
 //	audit_history
 //	record, record_metrics        from the log into a history

@@ -9,7 +9,7 @@ import (
 // embedded broker and has the verifier recompute it from the ledger alone.
 func TestEveryRecordHasOneDecisionThatCanBeRecomputed(t *testing.T) {
 	w := newWorld(t, "payments", 2)
-	n := w.payments(20000, 1, 2)
+	n := w.payments(briefly(20000, 5000), 1, 2)
 	w.runUntil(n, nil)
 	v := w.verify()
 	r := &v.Report
@@ -27,6 +27,7 @@ func TestCutsAndRestartsChangeNothing(t *testing.T) {
 	var want [][]byte
 	for i, rows := range []int{4096, 7, 300} {
 		w := newWorld(t, "payments", 3)
+		w.challenge()
 		n := w.payments(4000, 2, 3)
 		set := func(c *Config) { c.RowsMax = rows }
 		if i > 0 {

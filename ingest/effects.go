@@ -137,7 +137,8 @@ const stateNearly = 0.9
 // lost: what was decided is in the ledger, and what was not waits in the source.
 var ErrStateFull = errors.New("no room for the state: give the node more memory and a larger --state-max, or a spec with shorter windows or fewer entities")
 
-// measureDue measures the state at most once in measureEvery.
+// measureDue measures the state at most once in measureEvery. It is called while
+// nothing comes too, or what a short burst left would not be known until the next.
 func (n *Node) measureDue(s *State) error {
 	now := n.Now()
 	if now.Sub(n.measured) < measureEvery {

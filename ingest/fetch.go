@@ -27,11 +27,13 @@ type fetcher struct {
 	maxTime  int64    // the largest event time so far
 	rows     rowReader
 	own      [2]int // widths of the spec's own fields
+	sources  int    // partitions of transactions
 	free     chan *chunk
 	out      chan<- *chunk
 	reader   kafka.Records
 	raw      []byte
 	idle     bool             // the last answer had no records
+	halt     func(error)      // ends the ownership once all that was handed over is decided
 	lag      prometheus.Gauge // nil where nobody looks at it
 }
 
@@ -55,6 +57,8 @@ func (f *fetcher) run(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
+		case unreadable(err) != nil:
+			return f.stop(ctx, unreadable(err))
 		case err != nil && kafka.Classify(err) != kafka.Retry:
 			return fmt.Errorf("fetch %s partition %d at %d: %w", f.topic, f.cursor.partition, f.position, err)
 		case err != nil:
@@ -80,25 +84,43 @@ func (f *fetcher) fetch(ctx context.Context, c *chunk) error {
 		MaxWait: f.node.FetchWait, MinBytes: 1, MaxBytes: f.node.FetchBytes,
 	}, f.raw)
 	f.raw = raw
+	if err == nil && f.cursor.class == Labels && len(answer.Records) > 0 {
+		c.ends, err = f.ends(ctx, c.ends)
+	}
 	if err != nil {
 		return err
 	}
 	return f.decode(ctx, &answer, c)
 }
 
-// decode reads the records of an answer into c.
+// ends appends where each partition of transactions ends, by its number: what was
+// written before labels that have been fetched lies before that.
+func (f *fetcher) ends(ctx context.Context, ends []int64) ([]int64, error) {
+	for p := range f.sources {
+		end, err := f.node.log.Readable(ctx, f.node.Topics.Transactions, int32(p))
+		if err != nil {
+			return ends[:0], err
+		}
+		ends = append(ends, end)
+	}
+	return ends, nil
+}
+
+// decode reads the records of an answer into c. What lies before a batch that
+// cannot be read is decided first: the next answer begins with that batch.
 func (f *fetcher) decode(ctx context.Context, answer *kafka.FetchAnswer, c *chunk) error {
 	f.reader.Reset(answer, f.position)
+	before := f.previous
 	for f.reader.Next() {
 		r := f.reader.Record()
-		if err := f.add(ctx, c, r.Offset, r.Timestamp, r.Value); err != nil {
+		if err := f.add(ctx, c, r); err != nil {
 			return err
 		}
 	}
-	if err := f.reader.Err(); err != nil {
+	f.position = max(f.reader.NextOffset(), f.previous+1)
+	if err := f.reader.Err(); err != nil && f.previous == before {
 		return err
 	}
-	f.position = f.reader.NextOffset()
 	if f.lag != nil {
 		f.lag.Set(float64(answer.HighWatermark - f.position))
 	}
@@ -108,21 +130,21 @@ func (f *fetcher) decode(ctx context.Context, answer *kafka.FetchAnswer, c *chun
 }
 
 // add decodes one record into c. Only the context's end is an error.
-func (f *fetcher) add(ctx context.Context, c *chunk, offset, timestamp int64, value []byte) error {
-	place := schemas.Place{Partition: f.cursor.partition, Offset: offset, Prev: f.previous, Timestamp: timestamp}
-	f.previous = offset
+func (f *fetcher) add(ctx context.Context, c *chunk, r *kafka.Record) error {
+	place := schemas.Place{Partition: f.cursor.partition, Offset: r.Offset, Prev: f.previous, Timestamp: r.Timestamp}
+	f.previous = r.Offset
 	if f.cursor.class != Transactions {
-		f.addOther(c, place, value)
+		f.addOther(c, place, r.Value)
 		return nil
 	}
 	i := c.rows.Add(place)
-	if err := f.row(ctx, &c.rows, i, value); err != nil {
+	if err := f.row(ctx, &c.rows, i, r); err != nil {
 		return err
 	}
 	if moves(c.rows.Verdict[i]) {
 		f.maxTime = max(f.maxTime, c.rows.Tx[i].Time)
 	}
-	c.keys, c.last = append(c.keys, f.maxTime), append(c.last, offset)
+	c.keys, c.last = append(c.keys, f.maxTime), append(c.last, r.Offset)
 	return nil
 }
 
@@ -130,9 +152,9 @@ func (f *fetcher) add(ctx context.Context, c *chunk, offset, timestamp int64, va
 // waits, and its partition with it: what cannot be read now is not for that what
 // cannot be read. It waits as one that has records, so that no partition drifts
 // away from it that is not live.
-func (f *fetcher) row(ctx context.Context, rows *schemas.Batch, i int, value []byte) error {
+func (f *fetcher) row(ctx context.Context, rows *schemas.Batch, i int, r *kafka.Record) error {
 	for attempt := 0; ; attempt++ {
-		_, err := f.rows.read(ctx, rows, i, value)
+		_, err := f.rows.read(ctx, rows, i, r.Key, r.Value)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -196,13 +218,30 @@ func (f *fetcher) parse(c *chunk) {
 // ledger, whose batches are bounded. Ids are shorter by far.
 const labelTextMax = 3 * decode.TextMax
 
-var errLabel = errors.New("a label that is known later than it was written, or that is too long")
+// The reasons why a label that can be read is refused.
+var (
+	errLabelAhead  = errors.New("known_at: a label that is known later than it was written")
+	errLabelLong   = errors.New("a label whose texts are too long")
+	errLabelSecret = errors.New("a secret field holds no token: a label names it by its token, as decisions do")
+)
 
 // checkLabel refuses what a label's form allows and the ledger must not hold. A
-// label that claims to be known in the future would hold up all after it.
+// label that claims to be known in the future would hold up all after it. A card
+// number where the spec keeps cards secret would be in the ledger, for good, and from
+// there in the history.
 func checkLabel(s *spec.Spec, l *schemas.Label, timestamp int64) error {
-	if timestamp >= 0 && l.KnownAt-s.FutureMax > timestamp || len(l.TxID)+len(l.FraudType)+len(l.Selected) > labelTextMax {
-		return errLabel
+	if timestamp >= 0 && l.KnownAt-s.FutureMax > timestamp {
+		return errLabelAhead
+	}
+	if l.Texts() > labelTextMax {
+		return errLabelLong
+	}
+	for i, f := range schemas.LabelEntities {
+		in := &s.Input.Text[f]
+		secret := in.Secret || f == schemas.Card && in.Path == nil // of a card that it does not read, a spec says nothing
+		if text := l.Entity[i]; len(text) > 0 && secret && !decode.IsToken(text) {
+			return fmt.Errorf("%s: %w", f, errLabelSecret)
+		}
 	}
 	return nil
 }
@@ -213,7 +252,8 @@ func (o *owner) fetchers() []*fetcher {
 	var list []*fetcher
 	o.merge = &merger{
 		skew: o.node.SkewMax.Milliseconds(), answers: o.node.AnswerWait, unmerged: o.node.Unmerged,
-		now: o.node.Now, after: o.node.After,
+		waited: func() error { return o.node.measureDue(o.state) }, // fetches without records end a wait
+		now:    o.node.Now, after: o.node.After,
 	}
 	for class, topic := range o.node.sourceTopics() {
 		for _, p := range o.state.Progress[class] {
@@ -222,7 +262,8 @@ func (o *owner) fetchers() []*fetcher {
 			f := &fetcher{
 				node: o.node, cursor: c, topic: topic, position: p.Offset + 1, previous: p.Offset, maxTime: p.MaxTime,
 				rows: newRowReader(o.state.Spec, o.node.Tokens, o.node.Wire),
-				own:  [2]int{len(in.OwnText), len(in.OwnNumber)}, free: make(chan *chunk, 2),
+				own:  [2]int{len(in.OwnText), len(in.OwnNumber)}, free: make(chan *chunk, 2), halt: o.halt,
+				sources: len(o.state.Progress[Transactions]),
 			}
 			if o.view != nil {
 				c.start, f.id = o.view.ends[class][p.Partition], o.view.topics[class].ID

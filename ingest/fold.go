@@ -13,6 +13,8 @@ type Folder struct {
 	rows  schemas.Batch
 	x     []float32 // the recorded vectors of rows
 	calls []int     // records of the last batch that call for an alert or a dead letter
+
+	lookout *lookout // takes a sample of what was decided; may be nil
 }
 
 // Fold applies one taken batch: base is the ledger offset of its first record,
@@ -32,6 +34,7 @@ func (f *Folder) Fold(s *State, facts *schemas.Facts, base int64, values [][]byt
 			if err := f.add(s, &f.entry.Decision); err != nil {
 				return fmt.Errorf("fold ledger record %d: %w", base+int64(i), err)
 			}
+			f.lookout.fold(&f.entry.Decision, base+int64(i))
 			continue
 		}
 		// The order of the ledger is the order of the fold.
@@ -84,9 +87,7 @@ func (s *State) apply(e *schemas.Entry) error {
 	case schemas.EntryRate:
 		s.applyRate(&e.Rate)
 	case schemas.EntryBundle:
-		if string(e.Bundle.Slot) == "champion" {
-			s.Champion = e.Bundle.Hash
-		}
+		s.applyBundle(&e.Bundle)
 	case schemas.EntryGap:
 		s.applyGap(&e.Gap)
 	case schemas.EntryGenesis:
@@ -95,4 +96,14 @@ func (s *State) apply(e *schemas.Entry) error {
 		return fmt.Errorf("ledger record of unknown kind %d", e.Kind)
 	}
 	return nil
+}
+
+// applyBundle folds that a slot took another bundle.
+func (s *State) applyBundle(b *schemas.BundleTaken) {
+	switch string(b.Slot) {
+	case "champion":
+		s.Champion = b.Hash
+	case "challenger":
+		s.Challenger, s.Share = b.Hash, b.Share
+	}
 }

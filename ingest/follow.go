@@ -55,8 +55,13 @@ type follower struct {
 	reasons []schemas.Reason
 }
 
+// followQueue is how many batches may wait for their alerts: those of some tens of
+// milliseconds, for as long as it takes to say why one alert was raised, so that
+// nobody who decides waits for that.
+const followQueue = 64
+
 func newFollower(n *Node, shard int32, mark int64) *follower {
-	f := &follower{node: n, shard: shard, dead: deadLetters{node: n}, why: explainers{node: n}, queue: make(chan *followUp, 4), spare: make(chan *followUp, 6)}
+	f := &follower{node: n, shard: shard, dead: deadLetters{node: n}, why: explainers{node: n}, queue: make(chan *followUp, followQueue), spare: make(chan *followUp, followQueue+2)}
 	for range cap(f.spare) {
 		f.spare <- &followUp{}
 	}
@@ -151,7 +156,7 @@ func (f *follower) publish(ctx context.Context, u *followUp) error {
 			}
 		}
 		f.key = schemas.AppendAlertID(f.key[:0], f.shard, c.offset)
-		f.json = schemas.AppendAlertJSON(f.json[:0], d, f.shard, c.offset, f.why.reasons(ctx, d))
+		f.json = schemas.AppendAlertJSON(f.json[:0], d, f.shard, c.offset, f.why.reasons(ctx, d, len(f.queue) > followQueue/2))
 		f.batch.Append(f.key, f.json, f.node.Now().UnixMilli(), nil)
 		f.alerts++
 	}

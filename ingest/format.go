@@ -24,18 +24,18 @@ func newRowReader(s *spec.Spec, tokens *decode.Tokens, w *wireformat.Schemas) ro
 	return r
 }
 
-// read decodes a record into row i of b, as [decode.Decoder.Decode] does. An error
-// says that the schema registry gave no answer; the row is then as it was.
-func (r *rowReader) read(ctx context.Context, b *schemas.Batch, i int, value []byte) (schemas.Reason, error) {
+// read decodes a record into row i of b, as [decode.Decoder.DecodeKeyed] does. An
+// error says that the schema registry gave no answer; the row is then as it was.
+func (r *rowReader) read(ctx context.Context, b *schemas.Batch, i int, key, value []byte) (schemas.Reason, error) {
 	if r.wire != nil {
 		text, reason, err := r.wire.JSON(ctx, value)
 		switch {
 		case err != nil:
 			return schemas.NoReason, err
 		case reason != schemas.NoReason:
-			return r.decoder.Refuse(b, i, reason), nil
+			return r.decoder.Refuse(b, i, key, reason), nil
 		}
 		value = text
 	}
-	return r.decoder.Decode(b, i, value), nil
+	return r.decoder.DecodeKeyed(b, i, key, value), nil
 }

@@ -2,136 +2,79 @@ package ingest
 
 import (
 	"bytes"
-	"encoding/json"
-	"fmt"
 	"log/slog"
-	"math/big"
 	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/bufbuild/protocompile"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	"github.com/twmb/avro"
 	"github.com/twmb/franz-go/pkg/sr"
 	"github.com/twmb/franz-go/pkg/sr/srfake"
-	"google.golang.org/protobuf/encoding/protojson"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/dynamicpb"
 
 	"github.com/weir-risk/weir/features/spec"
 	"github.com/weir-risk/weir/ingest/decode/decodetest"
 	"github.com/weir-risk/weir/ingest/decode/wireformat"
+	"github.com/weir-risk/weir/ingest/decode/wiretest"
 	"github.com/weir-risk/weir/schemas"
 	"github.com/weir-risk/weir/scoring"
 )
 
-// plainTexts are the fields of the simulated bank's records that are plain text.
-var plainTexts = []string{"id", "original_id", "currency", "card", "customer", "account", "counterparty", "merchant", "mcc", "terminal",
-	"country", "channel", "entry_mode", "device", "ip"}
-
-// An encoding turns records of the simulated bank into one of the registry's
-// formats, by another implementation than weir's.
-type encoding struct {
-	format wireformat.Format
-	schema string
-	encode func(t *testing.T, record []byte) []byte
-}
-
-func avroPayments() encoding {
-	var fields strings.Builder
-	for _, f := range plainTexts {
-		fmt.Fprintf(&fields, `{"name":%q,"type":["null","string"],"default":null},`, f)
-	}
-	schema := `{"type":"record","name":"Payment","namespace":"org.bank","fields":[` + fields.String() +
-		`{"name":"type","type":{"type":"enum","name":"Type","symbols":["authorisation","capture","reversal","refund","transfer","payout"]}},
-		{"name":"status","type":{"type":"enum","name":"Status","symbols":["approved","declined","unknown"]}},
-		{"name":"unread","type":{"type":"map","values":["null","double"]}},
-		{"name":"amount","type":{"type":"bytes","logicalType":"decimal","precision":20,"scale":3}},
-		{"name":"time","type":{"type":"long","logicalType":"timestamp-millis"}}]}`
-	s := avro.MustParse(schema)
-	return encoding{wireformat.Avro, schema, func(t *testing.T, record []byte) []byte {
-		var in map[string]any
-		if err := json.Unmarshal(record, &in); err != nil {
-			t.Fatal(err)
-		}
-		amount, ok := new(big.Rat).SetString(in["amount"].(string))
-		at, err := time.Parse(time.RFC3339, in["time"].(string))
-		if !ok || err != nil {
-			t.Fatalf("%s", record)
-		}
-		in["amount"], in["time"], in["unread"] = amount, at, map[string]any{"x": 1.5, "y": nil}
-		data, err := s.Encode(in)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return framed(1, nil, data)
-	}}
-}
-
-func protobufPayments(t *testing.T) encoding {
-	var b strings.Builder
-	b.WriteString("syntax = \"proto3\";\npackage bank;\nimport \"google/protobuf/timestamp.proto\";\nmessage Other { int32 x = 1; }\nmessage Payment {\n")
-	for i, f := range plainTexts {
-		fmt.Fprintf(&b, "  optional string %s = %d;\n", f, i+20)
-	}
-	b.WriteString("  enum Type { authorisation = 0; capture = 1; reversal = 2; refund = 3; transfer = 4; payout = 5; }\n" +
-		"  enum Status { unknown = 0; approved = 1; declined = 2; }\n" +
-		"  Type type = 1; Status status = 2; string amount = 3; google.protobuf.Timestamp time = 4;\n}\n")
-	c := protocompile.Compiler{Resolver: protocompile.WithStandardImports(&protocompile.SourceResolver{
-		Accessor: protocompile.SourceAccessorFromMap(map[string]string{"bank.proto": b.String()})})}
-	files, err := c.Compile(t.Context(), "bank.proto")
+// paymentsAs returns the encodings of the bank's payments.
+func paymentsAs(t *testing.T) (asAvro, asProtobuf wiretest.Encoding) {
+	t.Helper()
+	asAvro, err := wiretest.Avro()
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := files[0].Messages().ByName("Payment")
-	return encoding{wireformat.Protobuf, b.String(), func(t *testing.T, record []byte) []byte {
-		m := dynamicpb.NewMessage(d)
-		if err := protojson.Unmarshal(record, m); err != nil {
-			t.Fatalf("%v: %s", err, record)
-		}
-		data, err := proto.Marshal(m)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return framed(1, []int{1}, data)
-	}}
+	if asProtobuf, err = wiretest.Protobuf(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return asAvro, asProtobuf
 }
 
-// framed puts a value in the wire format, of a schema's id.
-func framed(id int, index []int, value []byte) []byte {
-	var h sr.ConfluentHeader
-	head, _ := h.AppendEncode(nil, id, index)
-	return append(head, value...)
-}
+// schemaID is what the payments' schema is registered under.
+const schemaID = 1
 
-// registry starts a schema registry that holds one schema under the id 1.
-func (w *world) registry(e encoding) (*srfake.Registry, *wireformat.Schemas) {
+// registry starts a schema registry that holds a schema, and what it refers to.
+func (w *world) registry(e wiretest.Encoding) (*srfake.Registry, *wireformat.Schemas) {
 	w.t.Helper()
 	r := srfake.New()
 	w.t.Cleanup(r.Close)
-	kind := sr.TypeAvro
-	if e.format == wireformat.Protobuf {
-		kind = sr.TypeProtobuf
+	format := wireformat.Avro
+	if e.Type == sr.TypeProtobuf {
+		format = wireformat.Protobuf
 	}
-	r.SeedSchema("transactions-value", 1, 1, sr.Schema{Schema: e.schema, Type: kind})
-	s, err := wireformat.NewSchemas(wireformat.Options{URLs: []string{r.URL()}, Format: e.format, Now: time.Now,
+	var refs []sr.SchemaReference
+	for i, ref := range e.Schema.Refers {
+		r.SeedSchema(ref.Subject, 1, schemaID+1+i, sr.Schema{Schema: ref.Text, Type: e.Type})
+		refs = append(refs, sr.SchemaReference{Name: ref.Name, Subject: ref.Subject, Version: 1})
+	}
+	r.SeedSchema("transactions-value", 1, schemaID, sr.Schema{Schema: e.Schema.Text, Type: e.Type, References: refs})
+	s, err := wireformat.NewSchemas(wireformat.Options{URLs: []string{r.URL()}, Format: format, Now: time.Now,
 		Log: slog.New(slog.NewTextHandler(w.logTo, nil))})
 	w.must(err)
 	return r, s
 }
 
+// encode writes a record of the bank's in an encoding.
+func (w *world) encode(e wiretest.Encoding, record []byte) []byte {
+	w.t.Helper()
+	value, err := e.Encode(schemaID, record)
+	w.must(err)
+	return value
+}
+
 // encoded makes a world like another one, with the same records in another format.
-func (w *world) encoded(t *testing.T, e encoding) *world {
+func (w *world) encoded(t *testing.T, e wiretest.Encoding) *world {
 	other := newWorld(t, "payments", 1)
 	other.spec, other.bundle = w.spec, w.bundle
 	for _, topic := range []struct{ from, to string }{{w.topics.Rates, other.topics.Rates}, {w.topics.Labels, other.topics.Labels}, {w.topics.Transactions, other.topics.Transactions}} {
 		var f feed
 		for _, r := range w.records(topic.from, 0) {
 			if topic.from == w.topics.Transactions {
-				r.Value = e.encode(t, r.Value)
+				r.Value = w.encode(e, r.Value)
 			}
 			f.add(r.Value, r.Timestamp)
 		}
@@ -180,17 +123,18 @@ func TestFormatsDecideTheSame(t *testing.T) {
 	if r := plain.verify().Report; r.Scored < n/2 || r.Rejected > 0 {
 		t.Fatalf("%+v", r)
 	}
-	for _, e := range []encoding{avroPayments(), protobufPayments(t)} {
+	asAvro, asProtobuf := paymentsAs(t)
+	for _, e := range []wiretest.Encoding{asAvro, asProtobuf} {
 		w := plain.encoded(t, e)
 		_, s := w.registry(e)
 		w.runUntil(n, func(c *Config) { c.Wire = s })
 		got := w.taken()
 		if len(got) != len(want) {
-			t.Fatalf("%v: %d ledger records, want %d", e.format, len(got), len(want))
+			t.Fatalf("%v: %d ledger records, want %d", e.Type, len(got), len(want))
 		}
 		for i := range want {
 			if !bytes.Equal(got[i], want[i]) {
-				t.Fatalf("%v: ledger record %d is\n%x\nwant\n%x", e.format, i, got[i], want[i])
+				t.Fatalf("%v: ledger record %d is\n%x\nwant\n%x", e.Type, i, got[i], want[i])
 			}
 		}
 		w.proved(s)
@@ -205,9 +149,9 @@ func TestBadWireRecords(t *testing.T) {
 	s, err := spec.Parse("payments", []byte(text))
 	w.must(err)
 	w.use(s)
-	e := avroPayments()
+	e, _ := paymentsAs(t)
 	_, known := w.registry(e)
-	good := e.encode(t, []byte(`{"id":"p1","type":"transfer","status":"approved","time":"2026-01-02T03:04:05Z","amount":"1.50","currency":"EUR","customer":"c1"}`))
+	good := w.encode(e, []byte(`{"id":"p1","type":"transfer","status":"approved","time":"2026-01-02T03:04:05Z","amount":"1.50","currency":"EUR","customer":"c1"}`))
 	zero := bytes.Clone(good) // of length 1, and no UTF-8
 	zero[7] = 0xff
 	var f feed
@@ -217,14 +161,14 @@ func TestBadWireRecords(t *testing.T) {
 		{Check: "empty", Reason: schemas.WireTruncated, Value: []byte{}},
 		{Check: "json", Reason: schemas.WireMagic, Value: []byte(`{"id":"p2"}`)},
 		{Check: "head only", Reason: schemas.WireTruncated, Value: good[:4]},
-		{Check: "unknown id", Reason: schemas.BadSchema, Value: framed(77, nil, good[5:])},
+		{Check: "unknown id", Reason: schemas.BadSchema, Value: wiretest.Frame(77, nil, good[5:])},
 		{Check: "cut short", Reason: schemas.WireTruncated, Value: good[:len(good)-1]},
 		{Check: "trailing", Reason: schemas.TrailingBytes, Value: append(bytes.Clone(good), 0)},
-		{Check: "branch", Reason: schemas.WireValue, Value: framed(1, nil, []byte{4})},
+		{Check: "branch", Reason: schemas.WireValue, Value: wiretest.Frame(1, nil, []byte{4})},
 		{Check: "utf-8", Reason: schemas.BadUTF8, Value: zero},
 		{Check: "oversize", Reason: schemas.Oversize, Value: append(bytes.Clone(good), make([]byte, 1<<16)...)},
-		{Check: "future", Reason: schemas.FutureTime, Value: e.encode(t, []byte(`{"id":"p3","type":"transfer","status":"approved","time":"2027-01-02T03:04:05Z","amount":"1.50","currency":"EUR","customer":"c1"}`))},
-		{Check: "precision", Reason: schemas.AmountPrecision, Value: e.encode(t, []byte(`{"id":"p4","type":"transfer","status":"approved","time":"2026-01-02T03:04:05Z","amount":"1.505","currency":"EUR","customer":"c1"}`))},
+		{Check: "future", Reason: schemas.FutureTime, Value: w.encode(e, []byte(`{"id":"p3","type":"transfer","status":"approved","time":"2027-01-02T03:04:05Z","amount":"1.50","currency":"EUR","customer":"c1"}`))},
+		{Check: "precision", Reason: schemas.AmountPrecision, Value: w.encode(e, []byte(`{"id":"p4","type":"transfer","status":"approved","time":"2026-01-02T03:04:05Z","amount":"1.505","currency":"EUR","customer":"c1"}`))},
 	} {
 		list = append(list, bad{Case: c, offset: int64(len(f.values))})
 		f.add(c.Value, arrival)
@@ -249,7 +193,7 @@ func TestBadWireRecords(t *testing.T) {
 func TestRegistryAway(t *testing.T) {
 	plain := newWorld(t, "payments", 1)
 	n := plain.payments(200, 28, 1)
-	e := avroPayments()
+	e, _ := paymentsAs(t)
 	w := plain.encoded(t, e)
 	reg, s := w.registry(e)
 	var asked atomic.Int64

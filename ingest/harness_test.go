@@ -23,9 +23,12 @@ type running struct {
 }
 
 // start runs a node until stop, or until the test ends.
-func (w *world) start(change func(*Config)) *running {
+func (w *world) start(change func(*Config)) *running { return w.run(w.node(change)) }
+
+// run does as start with a node.
+func (w *world) run(n *Node) *running {
 	ctx, cancel := context.WithCancel(w.t.Context())
-	r := &running{w: w, node: w.node(change), cancel: cancel, done: make(chan error, 1)}
+	r := &running{w: w, node: n, cancel: cancel, done: make(chan error, 1)}
 	go func() { r.done <- r.node.Run(ctx) }()
 	w.t.Cleanup(r.stop)
 	return r

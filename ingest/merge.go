@@ -27,6 +27,7 @@ type chunk struct {
 	next int     // the first one not taken
 	end  int64   // the position after the fetch
 	high int64   // where the partition ended when it was fetched
+	ends []int64 // of labels: where each partition of transactions ended once they were fetched
 	free chan<- *chunk
 }
 
@@ -34,7 +35,7 @@ func (c *chunk) reset(ownText, ownNumber int) {
 	c.rows.Reset(ownText, ownNumber)
 	c.labels, c.rates, c.arena = c.labels[:0], c.rates[:0], c.arena[:0]
 	c.spans, c.places = c.spans[:0], c.places[:0]
-	c.keys, c.last, c.next = c.keys[:0], c.last[:0], 0
+	c.keys, c.last, c.next, c.ends = c.keys[:0], c.last[:0], 0, c.ends[:0]
 }
 
 // A cursor is the merger's view of one source partition.
@@ -63,6 +64,12 @@ func (c *cursor) waits(behind bool) bool {
 		return false
 	}
 	return c.end < c.start || behind && c.end < c.high
+}
+
+// owes reports whether transactions that were written before some labels have not
+// arrived; ends are those of the labels' chunk.
+func (c *cursor) owes(ends []int64) bool {
+	return len(ends) > 0 && c.class == Transactions && c.head() == nil && c.end < ends[c.partition]
 }
 
 // head returns the chunk that holds the next record, nil where none has arrived.
@@ -98,6 +105,10 @@ func (c *cursor) before(o *cursor) bool {
 // when the merger began. Of what is written later, in a stream that runs faster
 // than it is decided, only the next answer does: a partition that lags by more
 // than skew is given the time in which a broker with records answers.
+//
+// A label waits for every transaction that was written before it and comes first,
+// however slow the broker is: one that is taken before its transaction is lost.
+// Its chunk says how far the transactions have to be there.
 type merger struct {
 	cursors  []*cursor
 	arrived  chan *chunk
@@ -106,6 +117,8 @@ type merger struct {
 	skew     int64         // ms of event time beyond which a backlog is caught up in order
 	answers  time.Duration // see Config.AnswerWait
 	unmerged bool          // for the test that shows what the merge is for: take as it arrives
+
+	waited func() error // called each time that the merger has waited, unless nil
 
 	now   func() time.Time // nil where nothing is ever asked
 	after func(time.Duration) <-chan time.Time
@@ -176,16 +189,17 @@ func (m *merger) least() (first, second *cursor) {
 	return first, second
 }
 
-// mustWait reports whether a record with this key has to wait for a partition
+// mustWait reports whether the next record of a cursor has to wait for a partition
 // that has records which have not arrived, or may have; then for how long, where
 // that is known.
-func (m *merger) mustWait(key int64) (wait bool, long time.Duration) {
+func (m *merger) mustWait(first *cursor) (wait bool, long time.Duration) {
 	if m.unmerged {
 		return false, 0
 	}
+	key, ends := first.key(), first.head().ends
 	behind := m.seen-key > m.skew
 	for _, c := range m.cursors {
-		if c.waits(behind) {
+		if c.waits(behind) || c.owes(ends) {
 			return true, 0
 		}
 		if c.head() == nil && m.now != nil && max(m.seen, key)-c.last > m.skew {
@@ -212,7 +226,7 @@ func (m *merger) take(ctx context.Context, w *work) error {
 		first, second := m.least()
 		wait, long := first == nil, time.Duration(0)
 		if !wait {
-			wait, long = m.mustWait(first.key())
+			wait, long = m.mustWait(first)
 		}
 		if !wait {
 			m.run(w, first, second)
@@ -225,7 +239,11 @@ func (m *merger) take(ctx context.Context, w *work) error {
 		if long > 0 {
 			over = m.after(long)
 		}
-		if err := m.receive(ctx, true, over); err != nil {
+		err := m.receive(ctx, true, over)
+		if err == nil && m.waited != nil {
+			err = m.waited()
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -148,7 +148,7 @@ func (m *merger) drain(w *work) {
 		if first == nil {
 			return
 		}
-		if wait, _ := m.mustWait(first.key()); wait {
+		if wait, _ := m.mustWait(first); wait {
 			return
 		}
 		m.run(w, first, second)

@@ -12,6 +12,7 @@ import (
 //
 //	weir_decisions_total{outcome,reason}       durable decisions
 //	weir_alerts_total                          alerts acknowledged
+//	weir_reasons_brief_total                   those that came too fast to be compared with the whole background
 //	weir_dead_letters_total                    dead letters acknowledged
 //	weir_malformed_total{topic}                labels and rates that could not be read
 //	weir_step_seconds                          one step, decode aside
@@ -31,12 +32,24 @@ import (
 //	weir_corrections_total                     rebuilds because another writer's batch was taken first
 //	weir_halted{reason}                        1 while the scorer refuses to go on; the reasons are in doc.go
 //	weir_owner                                 1 while this node decides
-//	weir_model_info{bundle}                    1 for the bundle that decides
-//	weir_models_refused_total                  champions that were refused
+//	weir_model_info{slot,bundle}               1 for the bundle that decides, and for the challenger
+//	weir_models_refused_total{slot,reason}     bundles and slots that were refused; the reasons are in refuse.go
+//	weir_watch_alert_share{which}              while a new champion is watched: alerts by it, and by the previous
+//	                                           one, of the same transactions
+//	weir_watch_alarms_total{reason}            drift: both left the bounds; no_key: there is nothing to sign a
+//	                                           roll-back with
+//	weir_rollbacks_total                       champions that this node rolled back
+//	weir_psi{feature}                          population stability index of a feature's last day (of event time)
+//	                                           against the days that the champion was learnt from: above .25 is much
+//	weir_score_psi                             the same of what the champion scores that day
+//	weir_feature_missing_share{feature}        of that day's vectors, the share that lack the feature
+//	weir_alert_rate                            of that day's scored transactions, the share alerted on; these four are
+//	                                           of the node that decides, and not there before it has seen a day
 type Metrics struct {
 	decisions   [schemas.NumOutcomes][schemas.NumReasons]prometheus.Counter
 	byOutcome   *prometheus.CounterVec
 	Alerts      prometheus.Counter
+	Brief       prometheus.Counter // alerts with brief reasons
 	Dead        prometheus.Counter
 	Malformed   *prometheus.CounterVec
 	Step        prometheus.Histogram
@@ -57,7 +70,14 @@ type Metrics struct {
 	Halted      *prometheus.GaugeVec
 	Owner       prometheus.Gauge
 	Model       *prometheus.GaugeVec
-	Refused     prometheus.Counter
+	Refused     *prometheus.CounterVec
+	WatchShare  *prometheus.GaugeVec
+	WatchAlarms *prometheus.CounterVec
+	Rollbacks   prometheus.Counter
+	PSI         *prometheus.GaugeVec
+	ScorePSI    *prometheus.GaugeVec
+	Missing     *prometheus.GaugeVec
+	AlertRate   *prometheus.GaugeVec
 }
 
 // NewMetrics registers the metrics with r.
@@ -72,8 +92,9 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		r.MustRegister(g)
 		return g
 	}
-	gauges := func(name, help, label string) *prometheus.GaugeVec {
-		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, []string{label})
+	// One without a label is not there until it is set.
+	gauges := func(name, help string, label ...string) *prometheus.GaugeVec {
+		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, label)
 		r.MustRegister(g)
 		return g
 	}
@@ -88,6 +109,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		byOutcome:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "weir_decisions_total", Help: "Durable decisions."}, []string{"outcome", "reason"}),
 		Malformed:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "weir_malformed_total", Help: "Labels and rates that could not be read."}, []string{"topic"}),
 		Alerts:      counter("weir_alerts_total", "Alerts acknowledged."),
+		Brief:       counter("weir_reasons_brief_total", "Alerts that came too fast to be compared with the whole background."),
 		Dead:        counter("weir_dead_letters_total", "Dead letters acknowledged."),
 		Step:        histogram("weir_step_seconds", "Time of one step.", seconds),
 		Decision:    histogram("weir_decision_seconds", "From a record's Kafka timestamp to its durable decision.", seconds),
@@ -105,11 +127,18 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		Retries:     counter("weir_retries_total", "Requests to Kafka or to the schema registry that were tried again."),
 		Corrections: counter("weir_corrections_total", "Rebuilds because another writer's batch was taken first."),
 		Halted:      gauges("weir_halted", "1 while the scorer refuses to go on.", "reason"),
+		WatchShare:  gauges("weir_watch_alert_share", "While a new champion is watched: its share of alerts, and the previous one's.", "which"),
+		WatchAlarms: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "weir_watch_alarms_total", Help: "Times that alerts left their bounds after a swap, not rolled back."}, []string{"reason"}),
+		Rollbacks:   counter("weir_rollbacks_total", "Champions that this node rolled back."),
+		PSI:         gauges("weir_psi", "Population stability index of a feature's last day against the champion's training.", "feature"),
+		ScorePSI:    gauges("weir_score_psi", "Population stability index of the last day's scores against the champion's held-out ones."),
+		Missing:     gauges("weir_feature_missing_share", "Share of the last day's vectors that lack a feature.", "feature"),
+		AlertRate:   gauges("weir_alert_rate", "Share of the last day's scored transactions that were alerted on."),
 		Owner:       gauge("weir_owner", "1 while this node decides."),
-		Refused:     counter("weir_models_refused_total", "Champions that were refused."),
-		Model:       gauges("weir_model_info", "1 for the bundle that decides.", "bundle"),
+		Refused:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "weir_models_refused_total", Help: "Bundles and slots that were refused."}, []string{"slot", "reason"}),
+		Model:       prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "weir_model_info", Help: "1 for the bundle that decides, and for the challenger."}, []string{"slot", "bundle"}),
 	}
-	r.MustRegister(m.byOutcome, m.Malformed)
+	r.MustRegister(m.byOutcome, m.Malformed, m.Refused, m.Model, m.WatchAlarms)
 	return m
 }
 

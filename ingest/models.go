@@ -13,7 +13,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
+	"github.com/weir-risk/weir/features/spec"
 	"github.com/weir-risk/weir/ingest/kafka"
 	"github.com/weir-risk/weir/schemas"
 	"github.com/weir-risk/weir/scoring"
@@ -23,10 +25,15 @@ import (
 // Slot is a record of models that says which bundle is the champion or the
 // challenger: a pointer, signed by whoever may say so.
 type Slot struct {
-	Bundle    string `json:"bundle"` // SHA-256, hex
-	By        string `json:"by"`
-	Reason    string `json:"reason"`
-	Previous  string `json:"previous,omitempty"`
+	Bundle   string `json:"bundle"` // SHA-256, hex
+	By       string `json:"by"`
+	Reason   string `json:"reason"`
+	Previous string `json:"previous,omitempty"`
+	// Share is the part of the cards, by hash, whose payments a challenger decides.
+	Share float64 `json:"share,omitempty"`
+	// Time is when it was signed, Unix ms: a record that is older than the one in
+	// force is not taken, so that nobody can bring back a slot by copying its record.
+	Time      int64  `json:"time,omitempty"`
 	Signature string `json:"signature"` // Ed25519 over the lines of signed, hex
 }
 
@@ -35,28 +42,31 @@ func (s *Slot) signed(name string) []byte {
 	for _, text := range []string{name, s.Bundle, s.By, s.Reason, s.Previous} {
 		b = strconv.AppendQuote(append(b, '\n'), text)
 	}
+	if s.Share != 0 {
+		b = strconv.AppendFloat(append(b, "\nshare "...), s.Share, 'g', -1, 64)
+	}
+	if s.Time != 0 {
+		b = strconv.AppendInt(append(b, "\ntime "...), s.Time, 10)
+	}
 	return b
 }
-
-// The errors of models.
-var (
-	ErrNoBundle    = errors.New("models does not hold this bundle")
-	ErrSlotRefused = errors.New("the slot is not signed by a trusted key")
-	ErrModelsAway  = errors.New("the topic could not be read")
-)
 
 // Models follows the topic models: where its bundles are, and what its slots
 // point at. Bundles are read when they are opened, so that a long history of
 // them costs no memory. One goroutine uses it.
 type Models struct {
 	Slots   map[string]Slot // by name; only those with a good signature
-	Refused []error         // the last records that were not taken, and why
+	Refused []Refusal       // the last records that were not taken, and why
 
 	log    *kafka.Client
 	topic  string
 	trust  []ed25519.PublicKey
 	reader *kafka.Reader
 	at     map[[32]byte]int64 // the offset of each bundle
+	before map[[32]byte]int64 // one more than that of the first record of a bundle that was written again
+	slotAt map[string]int64   // and of each slot
+	unsaid []Refusal          // those of Refused that nobody was told of
+	parsed *spec.Spec         // of the bundle that was opened last: the next one's is mostly the same
 }
 
 // refusedKept bounds Models.Refused.
@@ -66,7 +76,8 @@ const refusedKept = 100
 // and slots are taken.
 func NewModels(log *kafka.Client, topics schemas.Topics, trust []ed25519.PublicKey) *Models {
 	return &Models{Slots: make(map[string]Slot), log: log, topic: topics.Models, trust: trust,
-		reader: kafka.NewReader(log, topics.Models, 0, kafka.Earliest), at: make(map[[32]byte]int64)}
+		reader: kafka.NewReader(log, topics.Models, 0, kafka.Earliest), at: make(map[[32]byte]int64),
+		before: make(map[[32]byte]int64), slotAt: make(map[string]int64)}
 }
 
 // Read reads on to where the topic ends now.
@@ -102,36 +113,66 @@ func (m *Models) next(ctx context.Context, end int64) (bool, error) {
 	return true, records.Err()
 }
 
-// add takes one record in.
+// add takes one record in. A bundle without a value is gone: compaction takes it.
 func (m *Models) add(r *kafka.Record) {
 	key := string(r.Key)
 	if name, ok := strings.CutPrefix(key, "slot/"); ok {
-		var s Slot
-		err := json.Unmarshal(r.Value, &s)
-		if err == nil && !s.trusted(name, m.trust) {
-			err = ErrSlotRefused
+		s, err := readSlot(name, r.Value, m.trust)
+		if now := m.Slots[name].Time; err == nil && s.Time < now {
+			err = fmt.Errorf("%w: signed %d ms before it", ErrSlotStale, now-s.Time)
 		}
 		if err != nil {
-			m.refuse(fmt.Errorf("slot %s at offset %d: %w", name, r.Offset, err))
+			m.refuse(name, fmt.Errorf("slot %.40q at offset %d: %w", name, r.Offset, err))
 			return
 		}
-		m.Slots[name] = s
+		m.Slots[name], m.slotAt[name] = s, r.Offset
 		return
 	}
 	name, ok := strings.CutPrefix(key, "bundle/")
 	hash, err := hex.DecodeString(name)
-	if !ok || err != nil || len(hash) != 32 {
-		m.refuse(fmt.Errorf("record %d of %s has the key %q, which is neither a bundle's nor a slot's", r.Offset, m.topic, key))
-		return
+	switch {
+	case !ok || err != nil || len(hash) != 32:
+		m.refuse("", fmt.Errorf("record %d of %s has the key %.80q: %w", r.Offset, m.topic, key, ErrModelKey))
+	case r.Value == nil:
+		delete(m.at, [32]byte(hash))
+		delete(m.before, [32]byte(hash))
+	default:
+		if first, ok := m.at[[32]byte(hash)]; ok && m.before[[32]byte(hash)] == 0 {
+			m.before[[32]byte(hash)] = first + 1
+		}
+		m.at[[32]byte(hash)] = r.Offset
 	}
-	m.at[[32]byte(hash)] = r.Offset
 }
 
-func (m *Models) refuse(err error) {
-	if len(m.Refused) == refusedKept {
-		m.Refused = append(m.Refused[:0], m.Refused[1:]...)
+// readSlot reads and checks the record of a slot.
+func readSlot(name string, value []byte, trust []ed25519.PublicKey) (s Slot, err error) {
+	if len(value) == 0 {
+		return s, ErrSlotEmpty
 	}
-	m.Refused = append(m.Refused, err)
+	if json.Unmarshal(value, &s) != nil {
+		return s, ErrSlotForm
+	}
+	if !s.trusted(name, trust) {
+		return s, ErrSlotRefused
+	}
+	hash, err := hex.DecodeString(s.Bundle)
+	if gone := s.Bundle == "" && name == challenger.String(); !gone && (err != nil || len(hash) != 32) {
+		return s, fmt.Errorf("%w: it points at %.80q", ErrSlotForm, s.Bundle)
+	}
+	if !(s.Share >= 0 && s.Share <= 1) || s.Share > 0 && name != challenger.String() {
+		return s, fmt.Errorf("%w: it gives %s a share of %g", ErrSlotForm, name, s.Share)
+	}
+	return s, nil
+}
+
+func (m *Models) refuse(slot string, err error) {
+	r := Refusal{slot, err}
+	for _, list := range []*[]Refusal{&m.Refused, &m.unsaid} {
+		if len(*list) == refusedKept {
+			*list = append((*list)[:0], (*list)[1:]...)
+		}
+		*list = append(*list, r)
+	}
 }
 
 // Bundles returns the hashes of the bundles that the topic holds, oldest first.
@@ -141,11 +182,40 @@ func (m *Models) Bundles() [][32]byte {
 	return list
 }
 
-// Champion returns the hash of the bundle that should decide; zero is none.
-func (m *Models) Champion() (hash [32]byte) {
-	// A slot's signature was checked, and it holds a hash or decides nothing.
-	_, _ = hex.Decode(hash[:], []byte(m.Slots["champion"].Bundle))
+// Hash returns the hash of the bundle that a slot points at; zero is none.
+func (m *Models) Hash(slot string) (hash [32]byte) {
+	// It was checked when the slot was taken, and is empty where there is none.
+	return parseHash(m.Slots[slot].Bundle)
+}
+
+// parseHash returns a hash that is written in hex; zero where it is none.
+func parseHash(text string) (hash [32]byte) {
+	if b, err := hex.DecodeString(text); err == nil && len(b) == len(hash) {
+		hash = [32]byte(b)
+	}
 	return hash
+}
+
+// After returns what a record that replaces the slot in force begins with: the
+// bundle before it, and a time behind that one's, even where this clock is behind the
+// one that signed it.
+func (m *Models) After(slot string) Slot {
+	now, ok := m.Slots[slot]
+	if !ok {
+		return Slot{}
+	}
+	return Slot{Previous: now.Bundle, Time: now.Time + 1}
+}
+
+// Champion returns the hash of the bundle that should decide; zero is none.
+func (m *Models) Champion() [32]byte { return m.Hash(champion.String()) }
+
+// offset returns where a bundle lies, -1 where it is not there.
+func (m *Models) offset(hash [32]byte) int64 {
+	if at, ok := m.at[hash]; ok {
+		return at
+	}
+	return -1
 }
 
 func (s *Slot) trusted(name string, trust []ed25519.PublicKey) bool {
@@ -163,23 +233,43 @@ func (s *Slot) trusted(name string, trust []ed25519.PublicKey) bool {
 
 // Open reads a bundle and makes a scorer of it. The bundle is checked as any is:
 // signature, spec, and the bits of its self-test on the back end that will serve
-// it. The error wraps ErrNoBundle where the topic does not hold it.
+// it. The error wraps ErrNoBundle where the topic does not hold it. Where a bundle was
+// written again and spoilt, the first record of it is taken while the topic holds it,
+// and the other is among m.Refused.
 func (m *Models) Open(ctx context.Context, hash, spec [32]byte) (*scoring.Bundle, scoring.Scorer, error) {
-	data, err := m.File(ctx, hash)
+	b, s, err := m.open(ctx, hash, spec, m.offset(hash))
+	first := m.before[hash] - 1
+	if err == nil || first < 0 || errors.Is(err, ErrModelsAway) {
+		return b, s, err
+	}
+	was, scorer, cause := m.open(ctx, hash, spec, first)
+	if cause != nil {
+		return b, s, err
+	}
+	m.refuse("", fmt.Errorf("bundle %.8x at offset %d, written over a sound one at %d, which is taken: %w", hash, m.at[hash], first, err))
+	return was, scorer, nil
+}
+
+// open opens the record of a bundle at an offset.
+func (m *Models) open(ctx context.Context, hash, spec [32]byte, offset int64) (*scoring.Bundle, scoring.Scorer, error) {
+	data, err := m.fileAt(ctx, hash, offset)
 	if err != nil {
 		return nil, nil, err
 	}
-	b, s, err := OpenBundle(data, spec, m.trust)
+	b, s, err := openBundle(data, spec, m.trust, &m.parsed)
 	if err == nil && b.Hash != hash {
-		err = fmt.Errorf("bundle %.8x is filed under %.8x: %w", b.Hash, hash, scoring.ErrHash)
+		err = fmt.Errorf("bundle %.8x is filed under %.8x: %w", b.Hash, hash, ErrMisfiled)
 	}
 	return b, s, err
 }
 
 // File returns a bundle's file as the topic holds it, unchecked.
 func (m *Models) File(ctx context.Context, hash [32]byte) ([]byte, error) {
-	offset, ok := m.at[hash]
-	if !ok {
+	return m.fileAt(ctx, hash, m.offset(hash))
+}
+
+func (m *Models) fileAt(ctx context.Context, hash [32]byte, offset int64) ([]byte, error) {
+	if offset < 0 {
 		return nil, fmt.Errorf("bundle %.8x: %w", hash, ErrNoBundle)
 	}
 	r, err := kafka.NewReader(m.log, m.topic, 0, offset).Get(ctx, offset)
@@ -191,11 +281,20 @@ func (m *Models) File(ctx context.Context, hash [32]byte) ([]byte, error) {
 
 // OpenBundle checks a bundle's file and makes a scorer of it.
 func OpenBundle(data []byte, spec [32]byte, trust []ed25519.PublicKey) (*scoring.Bundle, scoring.Scorer, error) {
+	return openBundle(data, spec, trust, nil)
+}
+
+// openBundle is OpenBundle; parsed, where not nil, holds the spec that was parsed
+// last.
+func openBundle(data []byte, hash [32]byte, trust []ed25519.PublicKey, parsed **spec.Spec) (*scoring.Bundle, scoring.Scorer, error) {
 	b, err := scoring.ReadBundle(data, trust)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := b.CheckSpec(spec); err != nil {
+	if err := b.CheckSpec(hash); err != nil {
+		return nil, nil, err
+	}
+	if err := checkColumns(b, parsed); err != nil {
 		return nil, nil, err
 	}
 	s, err := cpu.New(b.Model)
@@ -205,27 +304,45 @@ func OpenBundle(data []byte, spec [32]byte, trust []ed25519.PublicKey) (*scoring
 	return b, s, b.SelfTest(s)
 }
 
-// PublishBundle writes a bundle into models and then points the slot at it.
-func PublishBundle(ctx context.Context, log *kafka.Client, topics schemas.Topics, data []byte, hash [32]byte, name string, s Slot, key ed25519.PrivateKey) error {
-	s.Bundle = hex32(hash)
+// Sign signs the slot of that name.
+func (s *Slot) Sign(name string, key ed25519.PrivateKey) {
 	s.Signature = hex.EncodeToString(ed25519.Sign(key, s.signed(name)))
+}
+
+// PublishBundle writes a bundle into models and then points the slot at it. The
+// records bear the time now: a broker deletes and compacts by what they bear, and
+// a person reads there since when a model has served.
+func PublishBundle(ctx context.Context, log *kafka.Client, topics schemas.Topics, data []byte, hash [32]byte, name string, s Slot, key ed25519.PrivateKey, now time.Time) error {
+	s.Bundle = hex32(hash)
+	if err := publishModel(ctx, log, topics, "bundle/"+s.Bundle, data, now); err != nil {
+		return err
+	}
+	return PublishSlot(ctx, log, topics, name, s, key, now)
+}
+
+// PublishSlot points the slot at a bundle that models holds; an empty s.Bundle ends
+// a challenger. The slot's time is now, or s.Time where that is later: who knows the
+// slot in force sets it behind that one's, whatever the clocks say.
+func PublishSlot(ctx context.Context, log *kafka.Client, topics schemas.Topics, name string, s Slot, key ed25519.PrivateKey, now time.Time) error {
+	s.Time = max(s.Time, now.UnixMilli())
+	s.Sign(name, key)
 	pointer, err := json.Marshal(s)
 	if err != nil {
 		return fmt.Errorf("encode slot %s: %w", name, err)
 	}
-	for _, r := range []struct {
-		key   string
-		value []byte
-	}{{"bundle/" + s.Bundle, data}, {"slot/" + name, pointer}} {
-		var w kafka.BatchWriter
-		w.Append([]byte(r.key), r.value, 0, nil)
-		batch, err := w.Finish(kafka.None)
-		if err == nil {
-			_, err = log.Produce(ctx, topics.Models, 0, batch)
-		}
-		if err != nil {
-			return fmt.Errorf("publish %s: %w", r.key, err)
-		}
+	return publishModel(ctx, log, topics, "slot/"+name, pointer, now)
+}
+
+// publishModel writes one record of models.
+func publishModel(ctx context.Context, log *kafka.Client, topics schemas.Topics, key string, value []byte, now time.Time) error {
+	var w kafka.BatchWriter
+	w.Append([]byte(key), value, now.UnixMilli(), nil)
+	batch, err := w.Finish(kafka.None)
+	if err == nil {
+		_, err = log.Produce(ctx, topics.Models, 0, batch)
+	}
+	if err != nil {
+		return fmt.Errorf("publish %s: %w", key, err)
 	}
 	return nil
 }

@@ -15,7 +15,6 @@ import (
 	"github.com/weir-risk/weir/ingest/decode/wireformat"
 	"github.com/weir-risk/weir/ingest/kafka"
 	"github.com/weir-risk/weir/schemas"
-	"github.com/weir-risk/weir/scoring"
 )
 
 // Config says what a node works on. [Config.withDefaults] fills what is zero.
@@ -75,6 +74,12 @@ type Config struct {
 	// Membership says how quickly a dead owner is noticed.
 	Membership kafka.GroupOptions
 
+	// WatchFor is how long after a swap, by the slot's time, the champion before it
+	// scores on in the challenger's place, so that a bad swap can be rolled back with
+	// RollbackKey; 0 has none of it. Without a key it is an alarm only.
+	WatchFor    time.Duration
+	RollbackKey ed25519.PrivateKey
+
 	Now     func() time.Time
 	After   func(time.Duration) <-chan time.Time
 	Log     *slog.Logger
@@ -120,6 +125,9 @@ type Node struct {
 	Config
 	log *kafka.Client
 
+	// What tells the keys of tokens, see [decode.Tokens.Checks]; 0 where there are none.
+	tokenKey, previousKey uint64
+
 	ledgerID [16]byte // of the ledger's topic, as first seen; of the goroutine that owns
 
 	trust []ed25519.PublicKey // whose bundles are taken, set by Load
@@ -129,13 +137,16 @@ type Node struct {
 	entities int
 	nearly   bool
 
-	refused [32]byte // the champion that was refused last; of the goroutine that watches
+	lookout lookout             // of the goroutine that folds or owns
+	warned  bool                // of how the ledger may lose records; of the goroutine that restores
+	refused [numSlots]bundleRef // what was refused last of each slot; of the goroutine that watches
 
 	mu         sync.Mutex
+	stuck      *schemas.Gap     // what could not be read when the last ownership ended so
 	passedOver map[string]int64 // labels and rates that could not be read, by topic
-	champion   *scoring.Bundle
-	scorer     scoring.Scorer
+	served     [numSlots]serving
 	status     Status
+	due        *sentence          // a roll-back
 	decided    []schemas.Position // of the source, durable and not yet committed
 }
 
@@ -153,33 +164,11 @@ type Status struct {
 func NewNode(log *kafka.Client, c Config) *Node {
 	c = c.withDefaults()
 	c.Metrics.StateMax.Set(float64(c.StateMax))
-	return &Node{Config: c, log: log, status: Status{Reason: "starting"}}
-}
-
-// Use makes the node decide with a bundle from its next step on.
-func (n *Node) Use(b *scoring.Bundle, s scoring.Scorer) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.champion, n.scorer = b, s
-	n.Metrics.Model.Reset()
-	if b != nil {
-		n.Metrics.Model.WithLabelValues(hex32(b.Hash)).Set(1)
+	n := &Node{Config: c, log: log, status: Status{Reason: "starting"}, lookout: newLookout(c.Spec)}
+	if decode.NeedsTokens(c.Spec) {
+		n.tokenKey, n.previousKey = c.Tokens.Checks()
 	}
-}
-
-func (n *Node) bundle() (*scoring.Bundle, scoring.Scorer) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.champion, n.scorer
-}
-
-// Champion returns the hash of the bundle that decides from the next step on;
-// zero is none.
-func (n *Node) Champion() [32]byte {
-	if b, _ := n.bundle(); b != nil {
-		return b.Hash
-	}
-	return [32]byte{}
+	return n
 }
 
 // Status returns what the node says of itself now.
@@ -261,12 +250,16 @@ var haltReasons = []struct {
 	{"ledger_recreated", ErrLedgerRecreated},
 	{"ledger_trimmed", kafka.ErrTrimmed},
 	{"ledger_partitions", ErrLedgerPartitions},
+	{"ledger_corrupt", kafka.ErrLedgerCorrupt},
 	{"ledger_unreadable", ErrUnreadable},
 	{"ledger_spec", ErrOtherSpec},
+	{"ledger_key", ErrOtherKey},
 	{"source_recreated", ErrSourceRecreated},
 	{"source_partitions", ErrSourcePartitions},
 	{"source_truncated", ErrSourceTruncated},
 	{"source_gone", ErrSourceGone},
+	{"source_corrupt", ErrSourceCorrupt},
+	{"source_old_format", ErrSourceOldFormat},
 	{"gap_refused", ErrGapRefused},
 	{"offset_gone", kafka.ErrOffsetOutOfRange},
 	{"topic_gone", kafka.ErrUnknownTopic},
@@ -293,19 +286,19 @@ func (n *Node) session(ctx context.Context) error {
 		return err
 	}
 	// held ends with ErrLostShard as its cause when the group takes the shard away.
-	v, err := n.look(held)
-	if err != nil {
-		return err
-	}
-	gaps, err := v.check(f.state, n.AcceptGaps)
+	v, gaps, err := n.examine(held, f.state)
 	if err != nil {
 		return err
 	}
 	v.begin(f.state)
+	if err := n.resume(held, f.state); err != nil {
+		return err
+	}
 	n.leave(Joining)
 	n.Metrics.Owner.Set(1)
 	n.calm()
 	defer n.Metrics.Owner.Set(0)
+	defer n.blind()
 	n.Log.Info("decides", "shard", f.shard, "ledger_offset", f.state.Chain.Offset, "unsettled", len(f.pending))
 	n.set(func(s *Status) { s.Owner = true })
 	err = n.own(held, f, v, gaps)

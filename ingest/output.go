@@ -5,13 +5,14 @@ import "github.com/weir-risk/weir/schemas"
 // An output is what one step wrote: ledger records, not yet durable.
 type output struct {
 	buf    []byte
-	ends   []int   // the end in buf of each record
-	alerts []int32 // records whose action is not allow
-	dead   []int32 // records that were rejected
+	ends   []int    // the end in buf of each record
+	keys   [][]byte // of each record, nil for none; good until the step's work is reset
+	alerts []int32  // records whose action is not allow
+	dead   []int32  // records that were rejected
 }
 
 func (o *output) reset() {
-	o.buf, o.ends, o.alerts, o.dead = o.buf[:0], o.ends[:0], o.alerts[:0], o.dead[:0]
+	o.buf, o.ends, o.keys, o.alerts, o.dead = o.buf[:0], o.ends[:0], o.keys[:0], o.alerts[:0], o.dead[:0]
 }
 
 func (o *output) records() int { return len(o.ends) }
@@ -25,9 +26,9 @@ func (o *output) record(i int) []byte {
 	return o.buf[from:o.ends[i]:o.ends[i]]
 }
 
-func (o *output) end() { o.ends = append(o.ends, len(o.buf)) }
+func (o *output) end(key []byte) { o.ends, o.keys = append(o.ends, len(o.buf)), append(o.keys, key) }
 
-func (o *output) decide(d *schemas.Decision) {
+func (o *output) decide(d *schemas.Decision, key []byte) {
 	if d.Action != schemas.Allow {
 		o.alerts = append(o.alerts, int32(len(o.ends)))
 	}
@@ -35,30 +36,30 @@ func (o *output) decide(d *schemas.Decision) {
 		o.dead = append(o.dead, int32(len(o.ends)))
 	}
 	o.buf = schemas.AppendDecision(o.buf, d)
-	o.end()
+	o.end(key)
 }
 
 func (o *output) label(l *schemas.Label) {
 	o.buf = schemas.AppendLabelEntry(o.buf, l)
-	o.end()
+	o.end(nil)
 }
 
 func (o *output) rate(r *schemas.Rate) {
 	o.buf = schemas.AppendRateEntry(o.buf, r)
-	o.end()
+	o.end(nil)
 }
 
 func (o *output) bundle(b *schemas.BundleTaken) {
 	o.buf = schemas.AppendBundleEntry(o.buf, b)
-	o.end()
+	o.end(nil)
 }
 
 func (o *output) genesis(g *schemas.Genesis) {
 	o.buf = schemas.AppendGenesisEntry(o.buf, g)
-	o.end()
+	o.end(nil)
 }
 
 func (o *output) gap(g *schemas.Gap) {
 	o.buf = schemas.AppendGapEntry(o.buf, g)
-	o.end()
+	o.end(nil)
 }

@@ -28,7 +28,9 @@ type owner struct {
 	decider *Decider
 	publish *publisher
 	after   *follower
+	halt    context.CancelCauseFunc // ends the ownership once what was taken is decided
 
+	trial   probation       // of the champion
 	id      schemas.BatchID // of the last batch decided
 	decided schemas.Anchor  // where it will end, if nobody intrudes
 	unsaved int64           // ledger records since the last snapshot
@@ -67,6 +69,10 @@ func (n *Node) own(held context.Context, fold *fold, v *view, gaps []schemas.Gap
 		return err
 	}
 	pending := fold.followUps()
+	taking, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	defer context.AfterFunc(held, func() { stop(nil) })()
+	o.halt = stop
 	var g group
 	g.start(cancel, func() error { return o.after.run(ctx) })
 	g.start(cancel, func() error { return o.publish.run(ctx) })
@@ -74,11 +80,9 @@ func (n *Node) own(held context.Context, fold *fold, v *view, gaps []schemas.Gap
 	for _, f := range o.fetchers() {
 		g.start(cancel, func() error { return f.run(ctx) })
 	}
-	taking, stop := context.WithCancel(ctx)
-	defer stop()
-	defer context.AfterFunc(held, stop)()
 	err = o.run(ctx, taking, pending)
-	if ctx.Err() == nil && held.Err() != nil {
+	if ctx.Err() == nil && taking.Err() != nil {
+		err = context.Cause(taking)
 		o.settle(ctx)
 	}
 	if ctx.Err() != nil {
@@ -100,7 +104,7 @@ func (n *Node) newOwner(shard int32, s *State) (*owner, error) {
 		decided: s.Chain,
 		after:   newFollower(n, shard, min(s.AlertsMark, s.DeadMark)),
 	}
-	o.decider = &Decider{tenant: []byte(n.Tenant), engine: schemas.HashPrefix(EngineHash)}
+	o.decider = &Decider{tenant: []byte(n.Tenant), engine: schemas.HashPrefix(EngineHash), lookout: &n.lookout}
 	o.work = work{rowsMax: n.RowsMax, bytesMax: n.BytesMax, rowBytes: rowBytes(s) + len(n.Tenant)}
 	o.publish = &publisher{node: n, shard: shard, after: o.after, flying: make(chan *flight, 1), free: make(chan *flight, 2)}
 	o.publish.at.Store(&schemas.Anchor{Offset: s.Chain.Offset, Head: s.Chain.Head})
@@ -132,7 +136,7 @@ func (o *owner) bound(ctx context.Context) error {
 	}
 	// What does not compress grows by less than one part in 128.
 	room := topic - topic/128 - facts
-	texts := int(schemas.NumText) + len(o.state.Spec.Input.OwnText) + 1
+	texts := int(schemas.NumText) + len(o.state.Spec.Input.OwnText) + 2 // the card's previous token, the key
 	row := o.work.rowBytes + texts*decode.TextMax
 	if room < row {
 		return fmt.Errorf("max.message.bytes of %s is %d, and one decision may take %d: %w", n.Topics.Decisions, topic, row+facts, kafka.ErrTooLarge)
@@ -200,9 +204,18 @@ func (o *owner) run(ctx, taking context.Context, pending []*followUp) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+		o.look()
 		if err := o.save(taking); err != nil {
 			return err
 		}
+	}
+}
+
+// look takes the next turn of a look at the last day, and more of them for as long as
+// nothing has arrived to be decided: what was decided is on its way already.
+func (o *owner) look() {
+	for more := true; more; more = o.node.lookout.looking() && o.merge.idle() {
+		o.node.lookOut(&o.decider.serves[champion], o.decided.Offset)
 	}
 }
 
@@ -225,6 +238,10 @@ func (o *owner) fill(ctx context.Context, f *flight) error {
 	f.out.reset()
 	o.swap(&f.out)
 	o.decider.step(o.state, &o.work, &f.out)
+	if o.decider.failure != nil {
+		o.node.endShadow(o.decider.failed, o.decider.failure)
+	}
+	o.tryChampion()
 	o.merge.pass(o.state)
 	f.places, f.verdicts = f.places[:0], f.verdicts[:0]
 	f.places = append(f.places, o.work.rows.Place...)
@@ -238,20 +255,18 @@ func (o *owner) fill(ctx context.Context, f *flight) error {
 	return err
 }
 
-// swap takes a new bundle between two steps, and says so in the ledger.
+// swap takes what is in the slots between two steps, and says in the ledger what
+// is new.
 func (o *owner) swap(out *output) {
-	b, scorer := o.node.bundle()
-	taken := schemas.BundleTaken{Slot: []byte("champion"), Offset: -1}
-	if b != nil {
-		taken.Hash = b.Hash
-	}
-	if b == o.decider.bundle && taken.Hash == o.state.Champion {
-		return
-	}
-	o.decider.Use(b, scorer)
-	if taken.Hash != o.state.Champion {
-		o.state.Champion = taken.Hash
-		out.bundle(&taken)
+	all, s := o.node.serves(), o.state
+	for k, now := range [numSlots][32]byte{s.Champion, s.Challenger} {
+		o.decider.serves[k] = all[k]
+		hash, share := all[k].hash(), all[k].share
+		if hash != now || slot(k) == challenger && share != s.Share {
+			taken := schemas.BundleTaken{Slot: []byte(slot(k).String()), Hash: hash, Offset: all[k].offset, Share: share}
+			s.applyBundle(&taken)
+			out.bundle(&taken)
+		}
 	}
 }
 
@@ -267,7 +282,7 @@ func (o *owner) encode(f *flight) error {
 		if i == 0 {
 			headers = f.headers
 		}
-		f.batch.Append(nil, f.out.record(i), now, headers)
+		f.batch.Append(f.out.keys[i], f.out.record(i), now, headers)
 	}
 	var err error
 	f.bytes, err = f.batch.Finish(o.node.Codec)
@@ -294,7 +309,13 @@ func (o *owner) fillFacts(f *schemas.Facts, records uint32) {
 	f.DeadMark = f.AlertsMark
 	f.Anchor = *o.publish.at.Load()
 	f.Records = records
+	if f.Key = 0; o.node.tokenKey != s.TokenKey {
+		f.Key = o.node.tokenKey
+	}
 	o.decided = schemas.Anchor{Offset: o.decided.Offset + int64(records), Head: f.ID}
+	if f.Key != 0 {
+		s.TokenKey = f.Key
+	}
 	s.Chain, s.AlertsMark, s.DeadMark = o.decided, max(s.AlertsMark, f.AlertsMark), max(s.DeadMark, f.DeadMark)
 }
 

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -15,10 +16,16 @@ import (
 //	weir_history_blocks_total{stream}        blocks written
 //	weir_history_rows_total{stream}          records in them
 //	weir_history_retries_total               attempts that failed and were made again
+//	weir_live_precision{age}                 of the alerts of a day whose labels were known at an age of it, the
+//	                                         share of fraud: of the last day that is old enough
+//	weir_live_recall{age}                    of the frauds of that day, the share alerted on, by what exploration drew
+//	weir_live_calibration{age}               sum of that day's probabilities over its frauds, from the maturity age on
 type RecorderMetrics struct {
 	Position, Lag *prometheus.GaugeVec
 	Blocks, Rows  *prometheus.CounterVec
 	Retries       prometheus.Counter
+	// Live are the gauges of labels, by the quantity of the history's figures.
+	Live map[string]*prometheus.GaugeVec
 }
 
 // NewRecorderMetrics registers the metrics with r.
@@ -36,6 +43,15 @@ func NewRecorderMetrics(r prometheus.Registerer) *RecorderMetrics {
 		Rows:     counter("weir_history_rows_total", "Records written into the history."),
 		Retries:  prometheus.NewCounter(prometheus.CounterOpts{Name: "weir_history_retries_total", Help: "Attempts that failed and were made again."}),
 	}
+	m.Live = make(map[string]*prometheus.GaugeVec)
+	for _, q := range []struct{ name, help string }{
+		{"precision", "Share of fraud in a day's alerts whose labels were known at an age of it."},
+		{"recall", "Share of a day's frauds that were alerted on, by what exploration drew."},
+		{"calibration", "Sum of a day's probabilities over its frauds."},
+	} {
+		m.Live[q.name] = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "weir_live_" + q.name, Help: q.help}, []string{"age"})
+		r.MustRegister(m.Live[q.name])
+	}
 	r.MustRegister(m.Position, m.Lag, m.Blocks, m.Rows, m.Retries)
 	return m
 }
@@ -44,6 +60,31 @@ func (m *RecorderMetrics) at(s history.Stream, partition int32, position, lag in
 	p := strconv.Itoa(int(partition))
 	m.Position.WithLabelValues(string(s), p).Set(float64(position))
 	m.Lag.WithLabelValues(string(s), p).Set(float64(lag))
+}
+
+// Tell takes in the history's figures, by day: of each quantity at each age the last day
+// is told, and of its bundles the one that decided most.
+func (m *RecorderMetrics) Tell(figures []history.Figure) {
+	type day struct {
+		day    int64
+		bundle uint64
+	}
+	decided := make(map[day]float64)
+	for _, f := range figures {
+		if f.Quantity == "decisions" {
+			decided[day{f.Day, f.Bundle}] = f.Value
+		}
+	}
+	told := make(map[string]day)
+	for _, f := range figures {
+		quantity, age, _ := strings.Cut(f.Quantity, "/")
+		gauge, now := m.Live[quantity], day{f.Day, f.Bundle}
+		if before, ok := told[f.Quantity]; gauge == nil || ok && before.day == f.Day && decided[before] > decided[now] {
+			continue
+		}
+		told[f.Quantity] = now
+		gauge.WithLabelValues(age).Set(f.Value)
+	}
 }
 
 func (m *RecorderMetrics) wrote(s history.Stream, records int) {

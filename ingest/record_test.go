@@ -196,7 +196,7 @@ func (w *world) recorded(t *testing.T, s history.Store, decisions int64) {
 // from the history, without the log.
 func TestHistoryAloneIsVerified(t *testing.T) {
 	w := newWorld(t, "payments", 2)
-	n := w.payments(6000, 3, 2)
+	n := w.payments(briefly(6000, 1500), 3, 2)
 	w.runUntil(n, nil)
 	eachHistory(t, func(t *testing.T, s history.Store) {
 		r := w.record(t, s, noFault)
@@ -228,7 +228,7 @@ func TestRecorderGoesOnAfterAnyFault(t *testing.T) {
 	t.Logf("seed %d", seed)
 	eachHistory(t, func(t *testing.T, s history.Store) {
 		w := newWorld(t, "payments", 2)
-		n := w.payments(4000, 4, 2)
+		n := w.payments(briefly(4000, 1500), 4, 2)
 		random := rand.New(rand.NewPCG(seed, 0))
 		broken := errors.New("connection reset by peer")
 		faults := 0

@@ -42,7 +42,10 @@ func (n *Node) restore(ctx context.Context) (*fold, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &fold{node: n}
+	if err := n.warnOfLoss(ctx); err != nil {
+		return nil, err
+	}
+	f := &fold{node: n, folder: Folder{lookout: &n.lookout}}
 	if f.state, err = n.newestSnapshot(ctx); err != nil {
 		return nil, err
 	}
@@ -54,6 +57,9 @@ func (n *Node) restore(ctx context.Context) (*fold, error) {
 	}
 	if err == nil {
 		err = f.until(ctx, end)
+	}
+	if err == nil {
+		err = n.checkKey(f.state)
 	}
 	if err != nil {
 		f.close()
@@ -214,11 +220,7 @@ func (f *fold) followUps() []*followUp {
 // the shard, and then to the ledger's end.
 func (n *Node) standBy(ctx context.Context, f *fold, m *kafka.Member) (context.Context, error) {
 	// A standby that could not take over is not ready.
-	v, err := n.look(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := v.check(f.state, n.AcceptGaps); err != nil {
+	if _, _, err := n.examine(ctx, f.state); err != nil {
 		return nil, err
 	}
 	if err := f.tell(); err != nil {
@@ -242,7 +244,7 @@ func (n *Node) standBy(ctx context.Context, f *fold, m *kafka.Member) (context.C
 		stop()
 		silent <- err
 	}()
-	err = f.follow(follow)
+	err := f.follow(follow)
 	stop()
 	<-done
 	if silence := <-silent; silence != nil && held == nil && ctx.Err() == nil {
@@ -253,7 +255,7 @@ func (n *Node) standBy(ctx context.Context, f *fold, m *kafka.Member) (context.C
 		return nil, ctx.Err()
 	case joinErr != nil && !errors.Is(joinErr, context.Canceled):
 		return nil, fmt.Errorf("wait for the shard: %w", joinErr)
-	case err != nil && !errors.Is(err, context.Canceled):
+	case !errors.Is(err, context.Canceled):
 		return nil, fmt.Errorf("follow %s: %w", n.Topics.Decisions, err)
 	case held == nil:
 		return nil, fmt.Errorf("wait for the shard: %w", kafka.ErrLostShard)
@@ -261,6 +263,9 @@ func (n *Node) standBy(ctx context.Context, f *fold, m *kafka.Member) (context.C
 	_, end, err := n.log.Offsets(held, n.Topics.Decisions, f.shard)
 	if err == nil {
 		err = f.until(held, end)
+	}
+	if err == nil {
+		err = n.checkKey(f.state)
 	}
 	if err == nil {
 		err = f.tell()
@@ -275,14 +280,24 @@ func (f *fold) tell() error {
 	return f.node.measureDue(f.state)
 }
 
-// follow folds the ledger as it is written, until the context ends.
+// follow folds the ledger as it is written, until the context ends, which is its
+// error then.
 func (f *fold) follow(ctx context.Context) error {
 	for {
 		b, err := f.reader.Follow(ctx)
 		if err != nil {
 			return err
 		}
+		if b == nil {
+			if err := f.node.measureDue(f.state); err != nil {
+				return err
+			}
+			continue
+		}
 		if err := f.take(b); err != nil {
+			return err
+		}
+		if err := f.node.checkKey(f.state); err != nil {
 			return err
 		}
 		f.noteProgress()

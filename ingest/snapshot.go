@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/weir-risk/weir/features"
 	"github.com/weir-risk/weir/features/spec"
@@ -46,7 +47,10 @@ type snapshotHeader struct {
 	Chain        schemas.Anchor
 	Genesis      bool
 	TopicID      [16]byte
+	TokenKey     uint64 `json:",omitempty"` // of the ledger's tokens: during a change the one before
 	Champion     [32]byte
+	Challenger   [32]byte `json:",omitzero"`
+	Share        float32  `json:",omitzero"`
 	AlertsMark   int64
 	DeadMark     int64
 	Progress     [numClasses][]Progress
@@ -129,7 +133,7 @@ func syncFolder(dir string) error {
 func headerOf(s *State, keyCheck uint64) ([]byte, error) {
 	return json.Marshal(snapshotHeader{
 		Spec: hex32(s.Spec.Hash), Engine: hex32(EngineHash), KeyCheck: keyCheck,
-		Chain: s.Chain, Genesis: s.Genesis, TopicID: s.TopicID, Champion: s.Champion,
+		Chain: s.Chain, Genesis: s.Genesis, TopicID: s.TopicID, TokenKey: s.TokenKey, Champion: s.Champion, Challenger: s.Challenger, Share: s.Share,
 		AlertsMark: s.AlertsMark, DeadMark: s.DeadMark, Progress: s.Progress, Counts: s.Counts,
 		Rates: s.Rates.AppendTo(nil),
 	})
@@ -221,6 +225,26 @@ func Snapshots(dir string) ([]string, error) {
 	return names, nil
 }
 
+// oldestSnapshot returns when the oldest snapshot in dir was written, zero where
+// there is none.
+func oldestSnapshot(dir string) (time.Time, error) {
+	if dir == "" {
+		return time.Time{}, nil
+	}
+	names, err := Snapshots(dir)
+	if err != nil || len(names) == 0 {
+		return time.Time{}, err
+	}
+	info, err := os.Stat(names[len(names)-1])
+	if errors.Is(err, os.ErrNotExist) {
+		return time.Time{}, nil // another run of this folder's has just deleted it
+	}
+	if err != nil {
+		return time.Time{}, fmt.Errorf("look at a snapshot: %w", err)
+	}
+	return info.ModTime(), nil
+}
+
 // ReadSnapshot reads one snapshot. The error is ErrSnapshotDamaged or
 // ErrSnapshotForeign, wrapped, or that of the file system.
 func ReadSnapshot(name string, sp *spec.Spec, o features.Options, keyCheck uint64) (*State, error) {
@@ -261,7 +285,8 @@ func readState(r io.Reader, size int64, sp *spec.Spec, o features.Options, keyCh
 		return nil, ErrSnapshotForeign
 	}
 	s := NewState(sp, o)
-	s.Chain, s.Genesis, s.TopicID, s.Champion = h.Chain, h.Genesis, h.TopicID, h.Champion
+	s.Chain, s.Genesis, s.TopicID, s.TokenKey, s.Champion, s.Challenger = h.Chain, h.Genesis, h.TopicID, h.TokenKey, h.Champion, h.Challenger
+	s.Share = h.Share
 	s.AlertsMark, s.DeadMark, s.Progress, s.Counts = h.AlertsMark, h.DeadMark, h.Progress, h.Counts
 	if err := s.Rates.Load(h.Rates); err != nil {
 		return nil, fmt.Errorf("%w: rates: %w", ErrSnapshotDamaged, err)

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/weir-risk/weir/ingest/kafka"
@@ -19,10 +22,13 @@ var (
 	ErrSourcePartitions = errors.New("the source topic has another number of partitions than the ledger knows")
 	ErrSourceTruncated  = errors.New("the source ends before what was decided")
 	ErrSourceGone       = errors.New("source records were deleted before they were decided")
+	ErrSourceCorrupt    = errors.New("source records are damaged")
+	ErrSourceOldFormat  = errors.New("source records are of an old format")
 	ErrGapRefused       = errors.New("the gap given up by hand is not what is missing")
 	ErrLedgerRecreated  = errors.New("the ledger was deleted and made again")
 	ErrUnreadable       = errors.New("the ledger holds what this version cannot read")
 	ErrOtherSpec        = errors.New("the ledger was decided with another spec: start with that one, or begin another ledger with --topic-prefix and --transactions")
+	ErrOtherKey         = errors.New("the ledger's tokens are of another key, and with this one every card would begin anew: --token-key-file names the ledger's key; a change of keys needs --token-key-previous-file too")
 	ErrLedgerPartitions = errors.New("the ledger has another number of partitions than it began with")
 
 	// errNewPartitions ends a session, so that the next one reads them too.
@@ -34,6 +40,21 @@ type view struct {
 	topics [numClasses]kafka.Topic
 	starts [numClasses][]int64 // by partition: the first offset that is there
 	ends   [numClasses][]int64
+	unread []unread // records that are there and cannot be read, see Node.probe
+}
+
+// examine looks at the topics, and whether a state can go on from them: with the
+// gaps that it returns.
+func (n *Node) examine(ctx context.Context, s *State) (*view, []schemas.Gap, error) {
+	v, err := n.look(ctx)
+	if err == nil {
+		err = n.probe(ctx, v, s)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	gaps, err := v.check(s, n.AcceptGaps)
+	return v, gaps, err
 }
 
 // look asks the cluster.
@@ -71,7 +92,7 @@ func (v *view) check(s *State, accepted []schemas.Gap) (gaps []schemas.Gap, err 
 	for class, t := range v.topics {
 		for p := range int32(t.Partitions) {
 			missing := v.missing(s, Class(class), p)
-			gap, err := fit(missing, accepted, Class(class) == Transactions && int(p) >= known)
+			gap, err := v.fit(missing, accepted, Class(class) == Transactions && int(p) >= known)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", t.Name, err)
 			}
@@ -83,42 +104,64 @@ func (v *view) check(s *State, accepted []schemas.Gap) (gaps []schemas.Gap, err 
 	return gaps, v.checkEnds(s)
 }
 
-// missing returns what was deleted of a partition before it was taken. A ledger
-// begins with what there is, and so do labels and rates.
+// missing returns what was deleted of a partition before it was taken, or is known
+// not to be readable.
 func (v *view) missing(s *State, c Class, p int32) schemas.Gap {
-	next := s.next(c, p)
+	next := v.next(s, c, p)
 	g := schemas.Gap{Partition: p, From: next, To: max(next, v.starts[c][p]) - 1, Topic: []byte(topicName(c))}
-	if c == Transactions && !s.Genesis || c != Transactions && next == 0 {
-		g.From = g.To + 1
-	}
+	g.To = max(g.To, v.unreadAt(c, p, next).To)
 	return g
+}
+
+// next returns the offset at which a partition is to be gone on with. A ledger
+// begins with what there is, and so do labels and rates.
+func (v *view) next(s *State, c Class, p int32) int64 {
+	next := s.next(c, p)
+	if c == Transactions && !s.Genesis || c != Transactions && next == 0 {
+		next = max(next, v.starts[c][p])
+	}
+	return next
 }
 
 // fit returns the accepted gap that gives up exactly what is missing, nil where
 // nothing is. A partition that the ledger does not know yet is taken in by a
-// gap, be it empty: it says who wanted it.
-func fit(missing schemas.Gap, accepted []schemas.Gap, unknown bool) (*schemas.Gap, error) {
+// gap, be it empty: it says who wanted it. One that lies ahead is not yet due if it
+// gives up what cannot be read.
+func (v *view) fit(missing schemas.Gap, accepted []schemas.Gap, unknown bool) (*schemas.Gap, error) {
 	for i := range accepted {
 		g := &accepted[i]
 		switch {
 		case g.Partition != missing.Partition || gapClass(g) != gapClass(&missing):
 		case g.From == missing.From && g.To == missing.To && (unknown || g.To >= g.From):
 			return g, nil
+		case g.From > missing.From && v.unreadAt(gapClass(g), g.Partition, g.From).To == g.To:
 		case g.To >= missing.From:
-			return nil, fmt.Errorf("partition %d: %d to %d were given up, %d to %d are missing: %w", g.Partition, g.From, g.To, missing.From, missing.To, ErrGapRefused)
+			what := fmt.Sprintf("%d to %d are", missing.From, missing.To)
+			if missing.To < missing.From {
+				what = "nothing is"
+			}
+			return nil, fmt.Errorf("partition %d: %d to %d were given up, %s missing: %w", g.Partition, g.From, g.To, what, ErrGapRefused)
 		}
 	}
-	flag := fmt.Sprintf("--accept-gap %d:%d-%d", missing.Partition, missing.From, missing.To)
-	if len(missing.Topic) > 0 {
-		flag = fmt.Sprintf("--accept-gap %s/%d:%d-%d", missing.Topic, missing.Partition, missing.From, missing.To)
-	}
+	flag, here := gapFlag(&missing), v.unreadAt(gapClass(&missing), missing.Partition, missing.From)
 	switch {
 	case unknown:
 		return nil, fmt.Errorf("partition %d is not in the ledger; %s takes it in: %w", missing.Partition, flag, ErrSourcePartitions)
+	case missing.To >= missing.From && here.cause != nil:
+		return nil, here.error()
 	case missing.To >= missing.From:
 		return nil, fmt.Errorf("partition %d: offsets %d to %d; %s gives them up: %w", missing.Partition, missing.From, missing.To, flag, ErrSourceGone)
 	}
 	return nil, nil
+}
+
+// gapFlag returns the flag that gives up what is missing.
+func gapFlag(g *schemas.Gap) string {
+	topic := string(g.Topic)
+	if topic != "" {
+		topic += "/"
+	}
+	return fmt.Sprintf("--accept-gap %s%d:%d-%d", topic, g.Partition, g.From, g.To)
 }
 
 // checkEnds sees that no topic ends before what was taken of it.
@@ -253,6 +296,53 @@ func (n *Node) checkLedger(ctx context.Context, saved, end int64) error {
 		return fmt.Errorf("%s ends at %d where %d is next: %w", topic, stop, end, ErrTruncated)
 	case start > saved:
 		return fmt.Errorf("%s begins at %d, the newest snapshot is at %d: %w", topic, start, saved, kafka.ErrTrimmed)
+	}
+	return nil
+}
+
+// warnOfLoss says once where the ledger's topic is set to delete what a start, or a
+// proof, needs. Nothing is lost yet, so that it is no reason to halt; where records
+// are gone, checkLedger finds out.
+func (n *Node) warnOfLoss(ctx context.Context) error {
+	if n.warned {
+		return nil
+	}
+	const policy, retention = "cleanup.policy", "retention.ms"
+	topic := n.Topics.Decisions
+	set, err := n.log.Settings(ctx, topic, policy, retention)
+	if err != nil {
+		return err
+	}
+	n.warned = true
+	if strings.Contains(set[policy], "compact") {
+		n.Log.Warn("the ledger is compacted: decisions are deleted whose key comes again, and what is left can neither be folded nor proved",
+			"topic", topic, policy, set[policy], "remedy", policy+"=delete")
+	}
+	ms, err := strconv.ParseInt(set[retention], 10, 64)
+	if err != nil || ms < 0 || set[policy] == "compact" {
+		return nil // no bound, or none that this client may see
+	}
+	oldest, err := oldestSnapshot(n.SnapshotDir)
+	if err != nil {
+		return err
+	}
+	kept := time.Duration(min(ms, math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
+	switch {
+	case oldest.IsZero():
+		n.Log.Warn("the ledger is kept for a time only, and there is no snapshot that could stand for what is deleted",
+			"topic", topic, "kept", kept, "remedy", retention+"=-1")
+	case n.Now().Sub(oldest) > kept:
+		n.Log.Warn("the ledger is kept for less time than the oldest snapshot: there is no way back to that one",
+			"topic", topic, "kept", kept, "snapshot", oldest, "remedy", retention+"=-1")
+	}
+	return nil
+}
+
+// checkKey sees that the ledger's tokens are of this node's key, or of the one
+// that it changes from. A ledger of an earlier version does not say.
+func (n *Node) checkKey(s *State) error {
+	if k := s.TokenKey; k != 0 && n.tokenKey != 0 && k != n.tokenKey && k != n.previousKey {
+		return fmt.Errorf("%s at offset %d: %w", n.Topics.Decisions, s.Chain.Offset, ErrOtherKey)
 	}
 	return nil
 }

@@ -49,6 +49,7 @@ func (r *running) owns() bool { return testutil.ToFloat64(r.node.Metrics.Owner) 
 // alerts.
 func TestAStandbyTakesOver(t *testing.T) {
 	alone := newWorld(t, "payments", 2)
+	alone.challenge()
 	n := alone.payments(3000, 16, 2)
 	alone.runUntil(n, nil)
 	alone.finish(n)
@@ -56,6 +57,7 @@ func TestAStandbyTakesOver(t *testing.T) {
 	for _, cut := range []bool{false, true} {
 		t.Logf("cut off is %v", cut)
 		w := newWorldOn(t, "payments", 2, broker.Options{Session: session})
+		w.challenge()
 		w.payments(3000, 16, 2)
 		halfway := make(chan struct{})
 		var once sync.Once
@@ -163,7 +165,7 @@ func TestWhatAStandbyHoldsIsBounded(t *testing.T) {
 	w := newWorld(t, "payments", 2)
 	n := w.payments(3000, 18, 2)
 	away := w.broker.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: w.topics.Alerts, Err: kerr.NotEnoughReplicas, Count: -1})
-	const rows = 20
+	const rows = 8
 	r := w.start(func(c *Config) { hasty(c); c.RowsMax = rows })
 	r.until("is held up", func(Status) bool { return testutil.ToFloat64(r.node.Metrics.Retries) > 5 })
 	most := int64(0)
@@ -172,7 +174,7 @@ func TestWhatAStandbyHoldsIsBounded(t *testing.T) {
 		_, end := w.ends(w.topics.Decisions, 0)
 		s := f.stop(end)
 		most = max(most, s.Counts.Decisions())
-		if held := int64(len(f.fold.pending)); held > s.Counts.Alerts || s.Counts.Decisions() > 16*rows*3 {
+		if held := int64(len(f.fold.pending)); held > s.Counts.Alerts || s.Counts.Decisions() > (followQueue+12)*rows*3 {
 			t.Fatalf("%d held of %d decisions", held, s.Counts.Decisions())
 		}
 		r.stop()

@@ -40,7 +40,10 @@ type State struct {
 	Chain      schemas.Anchor // the ledger offset after the last batch, and that batch
 	Genesis    bool           // whether the ledger has begun
 	TopicID    [16]byte       // of the source topic, from the genesis batch
+	TokenKey   uint64         // tells the key of its tokens, see [schemas.Facts]; 0 is not known
 	Champion   [32]byte       // the bundle that decides; zero is none
+	Challenger [32]byte       // the bundle that scores beside it; zero is none
+	Share      float32        // of the cards that the challenger decides for
 	AlertsMark int64          // every alert of decisions up to this ledger offset is acknowledged
 	DeadMark   int64          // every dead letter likewise
 	Counts     Counts
@@ -174,6 +177,9 @@ func (s *State) applyFacts(f *schemas.Facts, base int64) {
 	s.Chain = schemas.Anchor{Offset: base + int64(f.Records), Head: f.ID}
 	if f.AlertsMark < base && f.DeadMark < base {
 		s.AlertsMark, s.DeadMark = max(s.AlertsMark, f.AlertsMark), max(s.DeadMark, f.DeadMark)
+	}
+	if f.Key != 0 {
+		s.TokenKey = f.Key
 	}
 	for _, p := range f.Labels {
 		at := s.At(Labels, p.Partition)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/weir-risk/weir/features"
+	"github.com/weir-risk/weir/ingest/broker"
 	"github.com/weir-risk/weir/schemas"
 )
 
@@ -26,6 +28,7 @@ func TestStateIsAFunctionOfTheLedger(t *testing.T) {
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 1))
 	w := newWorld(t, "payments", 2)
+	w.challenge()
 	n := w.payments(int(6000*provable(1, 20)), seed, 2)
 	w.repeat(r, 200)
 	n += 200
@@ -171,6 +174,15 @@ func provable[T any](small, large T) T {
 	return small
 }
 
+// briefly is a number, and a smaller one where tests are to be short: under the race
+// detector everything takes ten times as long.
+func briefly(n, short int) int {
+	if testing.Short() {
+		return short
+	}
+	return n
+}
+
 // TestALedgerBegunInTheMiddleOfItsSource begins where retention has left the
 // source, which is no gap.
 func TestALedgerBegunInTheMiddleOfItsSource(t *testing.T) {
@@ -248,6 +260,25 @@ func TestANearlyFullStateIsSaid(t *testing.T) {
 		if errors.Is(err, ErrStateFull) != c.full || strings.Contains(log.String(), "level=WARN msg=\"state is nearly") != c.said {
 			t.Errorf("%d: a state of %v of its bound: %v, and the log says %q", i, c.share, err, &log)
 		}
+	}
+}
+
+// TestTheStateIsMeasuredInSilence sends a burst that is over before the state is due
+// to be measured again, and then nothing: owner and standby say how large it is.
+func TestTheStateIsMeasuredInSilence(t *testing.T) {
+	w := newWorldOn(t, "payments", 2, broker.Options{Session: session})
+	owner := w.start(nil)
+	owner.until("owns", func(s Status) bool { return s.Owner })
+	standby := w.join(nil, func(*Config) {})
+	standby.until("stands by", func(s Status) bool { return s.Ready })
+	total := w.payments(200, 11, 2)
+	for name, r := range map[string]*running{"owner": owner, "standby": standby} {
+		r.decided(total)
+		_, end := w.ends(w.topics.Decisions, 0)
+		want := float64(w.foldAll(end).Engine.Entities())
+		entities := func() float64 { return testutil.ToFloat64(r.node.Metrics.Entities) }
+		w.until(func() string { return fmt.Sprintf("the %s says %v entities, want %v", name, entities(), want) },
+			func() bool { return entities() == want && testutil.ToFloat64(r.node.Metrics.StateBytes) > 0 })
 	}
 }
 

@@ -5,31 +5,35 @@ import (
 	"github.com/weir-risk/weir/scoring"
 )
 
-// A Decider turns work into decisions. It holds the bundle that decides and
-// the scratch that a step takes; one goroutine uses it.
+// A Decider turns work into decisions. It holds the bundle that decides, the one
+// that challenges it, and the scratch that a step takes; one goroutine uses it.
 type Decider struct {
-	bundle *scoring.Bundle // nil: the fallback rules decide
-	scorer scoring.Scorer
+	serves [numSlots]serving // without a champion the fallback rules decide
 	tenant []byte
 	engine uint64 // prefix of the engine's hash
 
+	lookout  *lookout // takes a sample of what is decided; may be nil
 	view     schemas.Batch
 	x        []float32 // vectors, row-major
-	scores   []float32
+	scores   [numSlots][]float32
 	fallback []schemas.Action
 	decision schemas.Decision
+	failure  error   // why the last step ended the shadow; nil: it did not
+	failed   serving // the challenger that failed
 }
 
 // Use makes the decider decide with a bundle from the next step on; scorer
 // must hold that bundle's model.
-func (d *Decider) Use(b *scoring.Bundle, s scoring.Scorer) { d.bundle, d.scorer = b, s }
+func (d *Decider) Use(b *scoring.Bundle, s scoring.Scorer) {
+	d.serves[champion] = serving{bundle: b, scorer: s, offset: -1}
+}
 
 // step is weir's core: the same records in the same order give the same
 // decisions, byte for byte, however they are cut into steps. The records of w
 // are decoded and in merge order.
 //
 //	fold    labels, rates and transactions, in that order, computing vectors
-//	score   all vectors at once
+//	score   all vectors at once, by the champion and by the challenger
 //	decide  threshold, rank, action
 //	write   one ledger record for each
 //
@@ -82,25 +86,42 @@ func (s *State) convert(b *schemas.Batch) {
 	}
 }
 
-// score fills d.scores and reports whether a model did. Rows that are barred
+// score fills d.scores and reports whether the champion did. Rows that are barred
 // from scoring are scored with the rest and their scores never looked at: one
 // dense call costs less than picking rows.
 func (d *Decider) score(w *work) bool {
 	n := w.rows.Len()
-	d.scores = grow(d.scores, n)
-	if d.scorer == nil {
-		return false
-	}
+	d.failure = nil
 	if n == 0 {
-		return true
+		return d.serves[champion].scorer != nil
 	}
 	x := scoring.Matrix{Data: d.x, Rows: n, Cols: len(d.x) / n}
-	return d.scorer.Score(x, d.scores) == nil
+	if d.serves[challenger].scorer != nil {
+		d.failure = d.scoreBy(challenger, x)
+	}
+	return d.serves[champion].scorer != nil && d.scoreBy(champion, x) == nil
+}
+
+func (d *Decider) scoreBy(k slot, x scoring.Matrix) error {
+	d.scores[k] = grow(d.scores[k], x.Rows)
+	return d.serves[k].scorer.Score(x, d.scores[k])
+}
+
+// endShadow ends the shadow of a challenger that failed, before anything of the
+// step is written: who recomputes the ledger could not make it fail again.
+func (d *Decider) endShadow(s *State, out *output) {
+	d.failed, d.serves[challenger] = d.serves[challenger], serving{}
+	gone := schemas.BundleTaken{Slot: []byte(challenger.String()), Offset: -1}
+	s.applyBundle(&gone)
+	out.bundle(&gone)
 }
 
 // write decides row by row and appends the step's ledger records to out.
 func (d *Decider) write(s *State, w *work, scored bool, out *output) {
 	width := s.Engine.Width()
+	if d.failure != nil {
+		d.endShadow(s, out)
+	}
 	for _, r := range w.order {
 		for i := r.from; i < r.to; i++ {
 			switch r.class {
@@ -113,7 +134,8 @@ func (d *Decider) write(s *State, w *work, scored bool, out *output) {
 				s.take(d.decision.Place, d.decision.Verdict, d.decision.Tx.Time)
 				s.Counts.count(d.decision.Verdict, d.decision.Action)
 				w.rows.Verdict[i] = d.decision.Verdict
-				out.decide(&d.decision)
+				d.lookout.add(&d.decision)
+				out.decide(&d.decision, w.rows.KeyBytes(i))
 			}
 		}
 	}
@@ -125,10 +147,11 @@ func (d *Decider) rule(s *State, w *work, i, width int, scored bool) {
 	w.rows.Decision(i, x)
 	x.Tenant, x.Spec, x.Engine = d.tenant, schemas.HashPrefix(s.Spec.Hash), d.engine
 	x.Features, x.Score, x.Prob, x.Threshold, x.Rank, x.ReviewProb, x.Bundle = nil, 0, 0, 0, 0, 0, 0
+	x.Challenger, x.ChallengerScore = 0, 0
 	switch x.Outcome {
 	case schemas.Scored:
 		x.Features = d.x[i*width : (i+1)*width]
-		d.judge(x, d.scores[i], d.fallback[i], scored)
+		d.judge(x, i, scored)
 	case schemas.Unscored:
 		// Whatever could not be scored is looked at by a person, save a type
 		// that the bank said to fold only.
@@ -147,23 +170,43 @@ func (d *Decider) rule(s *State, w *work, i, width int, scored bool) {
 	}
 }
 
-// judge decides a transaction that has a vector: by the model, or where none
-// could score it by the fallback rules.
-func (d *Decider) judge(x *schemas.Decision, score float32, fallback schemas.Action, scored bool) {
+// judge decides a transaction that has a vector, row i: by the champion, by the
+// challenger where it has the card, or where the champion could not score by the
+// fallback rules. The score of the one that does not decide is written beside.
+func (d *Decider) judge(x *schemas.Decision, i int, scored bool) {
+	k, beside := champion, challenger
+	if c := &d.serves[challenger]; scored && c.share > 0 && c.bundle.Takes(c.share, whose(x)) {
+		k, beside = challenger, champion
+	}
+	if b := d.serves[beside].bundle; b != nil {
+		x.Challenger, x.ChallengerScore = b.Prefix(), d.scores[beside][i]
+	}
 	if !scored {
 		x.Outcome, x.Reason = schemas.Degraded, schemas.NoModel
-		if d.scorer != nil {
+		if d.serves[champion].scorer != nil {
 			x.Reason = schemas.ModelFailed
 		}
-		x.Action = fallback
+		x.Action = d.fallback[i]
 		return
 	}
-	r := d.bundle.Decide(score, x.Tx.AmountBase, x.Text[schemas.ID])
+	b, score := d.serves[k].bundle, d.scores[k][i]
+	r := b.Decide(score, x.Tx.AmountBase, x.Text[schemas.ID])
 	x.Score, x.Prob, x.Rank, x.Threshold = score, r.Prob, r.Rank, r.Threshold
-	x.Action, x.ReviewProb, x.Bundle = r.Action, r.ReviewProb, d.bundle.Prefix()
+	x.Action, x.ReviewProb, x.Bundle = r.Action, r.ReviewProb, b.Prefix()
 	if r.Explored {
 		x.Flags |= schemas.Explored
 	}
+}
+
+// whose returns by what payments are shared out between champion and challenger: the
+// card, or the first of what else tells who pays.
+func whose(x *schemas.Decision) []byte {
+	for _, f := range [...]schemas.TextField{schemas.Card, schemas.Customer, schemas.Account} {
+		if len(x.Text[f]) > 0 {
+			return x.Text[f]
+		}
+	}
+	return x.Text[schemas.ID]
 }
 
 // grow returns s with length n, its contents undefined.

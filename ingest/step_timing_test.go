@@ -40,6 +40,7 @@ type customersSource struct {
 	gap                  time.Duration
 	form                 string // of a record: its number, time, customer, terminal and amount
 	layout               string // of the time
+	key                  func(r *rand.Rand) []byte
 	id                   int
 	now                  time.Time
 	text                 []byte
@@ -56,13 +57,13 @@ func (s *customersSource) append(b *kafka.BatchWriter) {
 	s.id++
 	s.now = s.now.Add(s.gap)
 	s.text = fmt.Appendf(s.text[:0], s.form, s.id, s.now.Format(s.layout), s.r.IntN(s.customers), s.r.IntN(s.terminals), s.r.IntN(200))
-	b.Append(nil, s.text, s.now.UnixMilli(), nil)
+	b.Append(s.key(s.r), s.text, s.now.UnixMilli(), nil)
 }
 
 // newSource returns a stream for a spec of so many customers.
 func newSource(name string, customers int, gap time.Duration) *customersSource {
 	s := &customersSource{r: rand.New(rand.NewPCG(1, 1)), customers: customers, terminals: 2 * customers, gap: gap,
-		form: paymentsForm, layout: time.RFC3339, now: time.Date(2018, 4, 1, 0, 0, 0, 0, time.UTC)}
+		form: paymentsForm, layout: time.RFC3339, key: func(*rand.Rand) []byte { return nil }, now: time.Date(2018, 4, 1, 0, 0, 0, 0, time.UTC)}
 	if name == "handbook" {
 		s.form, s.layout = handbookForm, time.DateTime
 	}
@@ -177,6 +178,7 @@ func (l *line) step(t testing.TB) []byte {
 	if err := l.owner.fill(context.Background(), &l.flight); err != nil {
 		t.Fatal(err)
 	}
+	l.owner.look()
 	l.chunk = <-f.free
 	l.owner.node.published(&l.flight)
 	return l.flight.bytes
@@ -220,7 +222,13 @@ func TestStepDoesNotAllocate(t *testing.T) {
 		t.Skip("the race detector allocates")
 	}
 	for _, name := range []string{"handbook", "payments"} {
-		l := newLine(t, name, newSource(name, 20, time.Hour), 16)
+		s := newSource(name, 20, time.Hour)
+		keys := [][]byte{[]byte("C7"), []byte("4000000000000007"), []byte("another"), nil}
+		s.key = func(r *rand.Rand) []byte { return keys[r.IntN(len(keys))] }
+		l := newLine(t, name, s, 16)
+		rival := trainer.RandomModel(2, len(l.owner.state.Spec.Features), 24, 8, 1)
+		b := &scoring.Bundle{Model: rival, Hash: [32]byte{1}, Policy: scoring.Policy{Review: 0.999}}
+		l.owner.node.serve(challenger, serving{bundle: b, scorer: w32(t, rival), share: .5})
 		const rows = 256
 		for range 400 {
 			l.prepare(t, rows)

@@ -50,7 +50,7 @@ type Report struct {
 	Labels        int64 `json:"labels"`
 	Batches       int64 `json:"batches"`
 	Dropped       int64 `json:"dropped"` // batches that the reader drops: resent, or of a loser
-	// First are the first findings, at most maxFindings.
+	// First are the first findings, at most maxFindings; empty, and no null, for none.
 	First []Finding `json:"findings"`
 }
 
@@ -83,7 +83,7 @@ type Verifier struct {
 // scorer that holds its model by the bundle's hash.
 func NewVerifier(s *spec.Spec, o features.Options, shard int32,
 	bundles func(hash [32]byte) (*scoring.Bundle, scoring.Scorer, error)) *Verifier {
-	v := &Verifier{state: NewState(s, o), bundles: bundles, shard: shard}
+	v := &Verifier{Report: Report{First: []Finding{}}, state: NewState(s, o), bundles: bundles, shard: shard}
 	v.decider.engine = schemas.HashPrefix(EngineHash)
 	v.reset()
 	return v
@@ -151,20 +151,21 @@ func (v *Verifier) record(offset int64, value []byte) error {
 	return nil
 }
 
+// use takes the bundle that a slot took.
 func (v *Verifier) use(offset int64, b *schemas.BundleTaken) error {
-	if string(b.Slot) != "champion" {
-		return nil
+	v.state.applyBundle(b)
+	s := serving{share: b.Share}
+	if b.Hash != [32]byte{} {
+		var err error
+		if s.bundle, s.scorer, err = v.bundles(b.Hash); err != nil {
+			return fmt.Errorf("bundle %.8x taken at ledger offset %d: %w", b.Hash, offset, err)
+		}
 	}
-	v.state.Champion = b.Hash
-	if b.Hash == [32]byte{} {
-		v.decider.Use(nil, nil)
-		return nil
+	for k := range numSlots {
+		if k.String() == string(b.Slot) {
+			v.decider.serves[k] = s
+		}
 	}
-	bundle, scorer, err := v.bundles(b.Hash)
-	if err != nil {
-		return fmt.Errorf("bundle %.8x taken at ledger offset %d: %w", b.Hash, offset, err)
-	}
-	v.decider.Use(bundle, scorer)
 	return nil
 }
 
@@ -188,11 +189,11 @@ func (v *Verifier) decided(offset int64, value []byte) {
 	// recomputed without one.
 	if d.Outcome == schemas.Degraded && d.Reason == schemas.ModelFailed {
 		v.flush()
-		defer func(b *scoring.Bundle, s scoring.Scorer) {
+		defer func(s serving) {
 			v.flush()
-			v.decider.Use(b, s)
-		}(v.decider.bundle, v.decider.scorer)
-		v.decider.scorer = failed{}
+			v.decider.serves[champion] = s
+		}(v.decider.serves[champion])
+		v.decider.serves[champion].scorer = failed{}
 	}
 	v.decider.tenant = append(v.decider.tenant[:0], d.Tenant...)
 	if d.Outcome != schemas.Rejected {
@@ -296,7 +297,8 @@ func difference(s *spec.Spec, a, b *schemas.Decision) string {
 	for _, p := range []struct {
 		name string
 		a, b float32
-	}{{"score", a.Score, b.Score}, {"probability", a.Prob, b.Prob}, {"rank", a.Rank, b.Rank}, {"threshold", a.Threshold, b.Threshold}, {"review probability", a.ReviewProb, b.ReviewProb}} {
+	}{{"score", a.Score, b.Score}, {"probability", a.Prob, b.Prob}, {"rank", a.Rank, b.Rank}, {"threshold", a.Threshold, b.Threshold}, {"review probability", a.ReviewProb, b.ReviewProb},
+		{"challenger's score", a.ChallengerScore, b.ChallengerScore}} {
 		if math.Float32bits(p.a) != math.Float32bits(p.b) {
 			return f(p.name, p.a, p.b)
 		}
@@ -306,6 +308,8 @@ func difference(s *spec.Spec, a, b *schemas.Decision) string {
 		return f("action", a.Action, b.Action)
 	case a.Bundle != b.Bundle:
 		return f("bundle", fmt.Sprintf("%016x", a.Bundle), fmt.Sprintf("%016x", b.Bundle))
+	case a.Challenger != b.Challenger:
+		return f("challenger", fmt.Sprintf("%016x", a.Challenger), fmt.Sprintf("%016x", b.Challenger))
 	case a.Spec != b.Spec || a.Engine != b.Engine:
 		return f("spec and engine", fmt.Sprintf("%016x %016x", a.Spec, a.Engine), fmt.Sprintf("%016x %016x", b.Spec, b.Engine))
 	case a.Tx != b.Tx:

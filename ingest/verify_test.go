@@ -85,6 +85,13 @@ var forgeries = []forgery{
 	{"a bit of a rank", func(f *forger) { f.decision(func(d *schemas.Decision) { d.Rank = flip(d.Rank) }) }, "different", "source partition P offset O: rank"},
 	{"a bit of a threshold", func(f *forger) { f.decision(func(d *schemas.Decision) { d.Threshold = flip(d.Threshold) }) }, "different", "source partition P offset O: threshold"},
 	{"a bit of a bundle's hash", func(f *forger) { f.decision(func(d *schemas.Decision) { d.Bundle ^= 1 }) }, "different", "source partition P offset O: bundle"},
+	{"a bit of a challenger's hash", func(f *forger) { f.decision(func(d *schemas.Decision) { d.Challenger ^= 1 }) }, "different", "source partition P offset O: challenger: "},
+	{"a bit of a challenger's score", func(f *forger) {
+		f.decision(func(d *schemas.Decision) { d.ChallengerScore = flip(d.ChallengerScore) })
+	}, "different", "source partition P offset O: challenger's score"},
+	{"a challenger is left out", func(f *forger) {
+		f.decision(func(d *schemas.Decision) { d.Challenger, d.ChallengerScore = 0, 0 })
+	}, "different", "source partition P offset O: challenger"},
 	{"a bit of a spec's hash", func(f *forger) { f.decision(func(d *schemas.Decision) { d.Spec ^= 1 }) }, "different", "source partition P offset O: spec"},
 	{"an outcome: unscored", func(f *forger) {
 		f.decision(func(d *schemas.Decision) {
@@ -152,7 +159,8 @@ func flip(x float32) float32 { return math.Float32frombits(math.Float32bits(x) ^
 // changed, and sees that the change is found with its place.
 func TestVerificationFindsEveryForgery(t *testing.T) {
 	w := newWorld(t, "payments", 2)
-	n := w.payments(1500, 3, 2)
+	w.challenge()
+	n := w.payments(briefly(1500, 400), 3, 2)
 	w.runUntil(n, func(c *Config) { c.RowsMax = maxFindings - 2 }) // a lost batch is found whole
 	w.verify()
 	topic := w.topics.Decisions

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
@@ -47,9 +48,10 @@ func TestAChampionIsTakenOnlyWhereItIsGood(t *testing.T) {
 	n := w.node(nil)
 	n.Use(nil, nil)
 	m := NewModels(w.log, w.topics, trust)
+	published := time.UnixMilli(1_790_000_000_123)
 	publish := func(data []byte, hash [32]byte, slot ed25519.PrivateKey) {
 		t.Helper()
-		if err := PublishBundle(t.Context(), w.log, w.topics, data, hash, "champion", Slot{By: "test", Reason: "test"}, slot); err != nil {
+		if err := PublishBundle(t.Context(), w.log, w.topics, data, hash, "champion", Slot{By: "test", Reason: "test"}, slot, published); err != nil {
 			t.Fatal(err)
 		}
 		if err := n.Load(t.Context(), m); err != nil {
@@ -58,7 +60,7 @@ func TestAChampionIsTakenOnlyWhereItIsGood(t *testing.T) {
 	}
 	serves := func(want *scoring.Bundle) {
 		t.Helper()
-		got, _ := n.bundle()
+		got := n.serves()[champion].bundle
 		switch {
 		case want == nil && got != nil:
 			t.Fatalf("serves %x, want none", got.Hash)
@@ -91,8 +93,8 @@ func TestAChampionIsTakenOnlyWhereItIsGood(t *testing.T) {
 	broken[len(broken)/2] ^= 1
 	publish(broken, third.Hash, key)
 	serves(first)
-	if got := testutil.ToFloat64(n.Metrics.Refused); got != 2 {
-		t.Fatalf("%v bundles refused, want 2", got)
+	if got := testutil.CollectAndCount(n.Metrics.Refused); got != 3 {
+		t.Fatalf("%v kinds of refusals, want a slot's, a stranger's and a broken one", got)
 	}
 	// The slot points at another bundle than it is filed under.
 	data, fourth := w.sealed(4, key)
@@ -101,6 +103,11 @@ func TestAChampionIsTakenOnlyWhereItIsGood(t *testing.T) {
 
 	publish(data, fourth.Hash, key)
 	serves(fourth)
+	for _, r := range w.records(w.topics.Models, 0) {
+		if r.Timestamp != published.UnixMilli() {
+			t.Errorf("%s bears the time %d, want %d", r.Key, r.Timestamp, published.UnixMilli())
+		}
+	}
 }
 
 // TestASwapIsInTheLedger runs a node over one half of the stream with one
@@ -112,7 +119,7 @@ func TestASwapIsInTheLedger(t *testing.T) {
 	n := w.payments(2000, 1, 1)
 	for i, upto := range []int64{n / 2, n} {
 		data, b := w.sealed(uint64(i), key)
-		if err := PublishBundle(t.Context(), w.log, w.topics, data, b.Hash, "champion", Slot{By: "test", Reason: "test"}, key); err != nil {
+		if err := PublishBundle(t.Context(), w.log, w.topics, data, b.Hash, "champion", Slot{By: "test", Reason: "test"}, key, time.Now()); err != nil {
 			t.Fatal(err)
 		}
 		w.runNode(upto, func(c *Config) { c.RowsMax = 100 }, func(ctx context.Context, node *Node) {

@@ -14,11 +14,14 @@ import (
 // more at a glance.
 const reasonsMax = 3
 
-// explainers give the reasons of alerts: a pure function of a decision and the
-// bundle that made it, whichever decides now. The follower's goroutine uses them.
+// explainers give the reasons of alerts: a pure function of a decision, the
+// bundle that made it, whichever decides now, and how many rows it is compared
+// with. The follower's goroutine uses them.
 type explainers struct {
 	node  *Node
 	known []explainer // of the bundles that decided last, newest first
+
+	full, at float64 // alerts that may be compared in full now, and when that was said, in s
 
 	list  []schemas.AlertReason
 	words [][]byte
@@ -29,6 +32,33 @@ type explainers struct {
 // publication were decided by the champion or the one before it.
 const explainersMax = 4
 
+// Alerts are compared with all rows of the background, which takes some 15 ms
+// each, while they come no faster than a desk works through them; beyond that, as
+// in an attack, with reasonRowsFew, which takes less than one: reasons may take a
+// fifth of a processor from scoring, and no more.
+const (
+	reasonsPerSecond = 10
+	reasonsBurst     = 50
+	reasonRowsFew    = 1
+)
+
+// rows is how many rows of the background the next alert is compared with;
+// behind says that others wait for it.
+func (e *explainers) rows(behind bool) int {
+	now := float64(e.node.Now().UnixMilli()) / 1000
+	if e.at == 0 {
+		e.at, e.full = now, reasonsBurst
+	}
+	e.full = min(e.full+max(now-e.at, 0)*reasonsPerSecond, reasonsBurst) // a clock may be set back
+	e.at = now
+	if behind || e.full < 1 {
+		e.node.Metrics.Brief.Inc()
+		return reasonRowsFew
+	}
+	e.full--
+	return scoring.ReasonRows
+}
+
 // An explainer is of one bundle.
 type explainer struct {
 	bundle uint64 // prefix of its hash
@@ -37,8 +67,9 @@ type explainer struct {
 }
 
 // reasons returns why a decision calls for an alert, nil where rules decided or
-// the bundle cannot say. They are good until the next call.
-func (e *explainers) reasons(ctx context.Context, d *schemas.Decision) []schemas.AlertReason {
+// the bundle cannot say; behind says that others wait for it. They are good until
+// the next call.
+func (e *explainers) reasons(ctx context.Context, d *schemas.Decision, behind bool) []schemas.AlertReason {
 	if d.Bundle == 0 || len(d.Features) == 0 {
 		return nil
 	}
@@ -46,7 +77,7 @@ func (e *explainers) reasons(ctx context.Context, d *schemas.Decision) []schemas
 	if x.Explainer == nil {
 		return nil
 	}
-	found, err := x.Explain(d.Features, reasonsMax)
+	found, err := x.Explain(d.Features, reasonsMax, e.rows(behind))
 	if err != nil {
 		return nil // of another width: no bundle of this spec
 	}
@@ -76,10 +107,8 @@ func (e *explainers) of(ctx context.Context, bundle uint64) *explainer {
 	x := explainer{bundle: bundle}
 	b, err := e.node.lookUp(ctx, bundle)
 	if err == nil {
-		var s *cpu.Scorer
-		if s, err = cpu.New(b.Model); err == nil {
-			x.Explainer, err = scoring.NewExplainer(b, s, texts(e.node.Spec))
-		}
+		newScorer := func(m *scoring.Model) (scoring.Scorer, error) { return cpu.New(m) }
+		x.Explainer, err = scoring.NewExplainer(b, newScorer, texts(e.node.Spec))
 	}
 	if err != nil {
 		// The alert matters more than its reasons.
@@ -101,11 +130,13 @@ func texts(s *spec.Spec) []scoring.FeatureText {
 	return list
 }
 
-// lookUp finds a bundle by the prefix of its hash: the champion, or one that
+// lookUp finds a bundle by the prefix of its hash: one that serves, or one that
 // models holds.
 func (n *Node) lookUp(ctx context.Context, prefix uint64) (*scoring.Bundle, error) {
-	if b, _ := n.bundle(); b != nil && b.Prefix() == prefix {
-		return b, nil
+	for _, s := range n.serves() {
+		if s.bundle != nil && s.bundle.Prefix() == prefix {
+			return s.bundle, nil
+		}
 	}
 	m := NewModels(n.log, n.Topics, n.trust)
 	if err := m.Read(ctx); err != nil {

@@ -4,6 +4,9 @@ import (
 	"encoding/json"
 	"math"
 	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/weir-risk/weir/schemas"
 	"github.com/weir-risk/weir/scoring"
@@ -82,4 +85,35 @@ func (w *world) vectors(n int64) (x []float32) {
 		}
 	}
 	return x
+}
+
+// TestReasonsLeaveTimeToScore has alerts come at once and at a pace: those that a
+// desk can work through are explained in full, a flood is not, nor what others
+// wait for; a clock that is set back earns nothing.
+func TestReasonsLeaveTimeToScore(t *testing.T) {
+	now := time.UnixMilli(1_700_000_000_000)
+	e := explainers{node: &Node{Config: Config{Now: func() time.Time { return now }, Metrics: NewMetrics(prometheus.NewRegistry())}}}
+	full := func(alerts int, behind bool) (n int) {
+		for range alerts {
+			if e.rows(behind) == scoring.ReasonRows {
+				n++
+			}
+		}
+		return n
+	}
+	for _, c := range []struct {
+		after  time.Duration
+		alerts int
+		behind bool
+		want   int
+	}{
+		{0, 1000, false, reasonsBurst}, {time.Second, 1000, false, reasonsPerSecond},
+		{-time.Hour, 5, false, 0}, {time.Second, 5, true, 0}, {0, 1000, false, reasonsPerSecond},
+		{time.Hour, 1000, false, reasonsBurst},
+	} {
+		now = now.Add(c.after)
+		if got := full(c.alerts, c.behind); got != c.want {
+			t.Errorf("%d alerts %v later, behind %v: %d explained in full, want %d", c.alerts, c.after, c.behind, got, c.want)
+		}
+	}
 }

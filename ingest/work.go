@@ -47,7 +47,7 @@ func (w *work) add(c *chunk, i int) {
 		w.labels = append(w.labels, c.labels[i])
 		n = len(w.labels)
 		l := &c.labels[i]
-		w.bytes += labelBytes + len(l.TxID) + len(l.FraudType) + len(l.Selected)
+		w.bytes += labelBytes + l.Texts()
 	case Rates:
 		w.rates = append(w.rates, c.rates[i])
 		n = len(w.rates)
@@ -61,4 +61,4 @@ func (w *work) add(c *chunk, i int) {
 }
 
 // labelBytes bounds a label or a rate in the ledger, its texts aside.
-const labelBytes = 128
+const labelBytes = 192

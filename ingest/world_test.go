@@ -39,7 +39,9 @@ type world struct {
 	topics schemas.Topics
 	spec   *spec.Spec
 	bundle *scoring.Bundle
-	dir    string // snapshots
+	shadow *scoring.Bundle // the challenger; nil: there is none
+	dir    string          // snapshots
+	data   string          // of the broker; empty keeps it in memory
 	logTo  io.Writer
 	limit  time.Duration // of every wait; zero is patience
 	saved  *feed         // what payments sent to partition 0 of the source
@@ -61,7 +63,7 @@ func embedded(t testing.TB) {
 
 func newWorldOn(t testing.TB, specName string, partitions int, o broker.Options) *world {
 	t.Helper()
-	w := &world{t: t, prefix: "w.", addr: os.Getenv("WEIR_KAFKA"), dir: t.TempDir(), logTo: t.Output()}
+	w := &world{t: t, prefix: "w.", addr: os.Getenv("WEIR_KAFKA"), dir: t.TempDir(), data: o.Dir, logTo: t.Output()}
 	if w.addr != "" {
 		w.prefix = fmt.Sprintf("w%x.", rand.Uint64()) // others' topics are there too
 	} else {
@@ -99,10 +101,7 @@ func (w *world) use(s *spec.Spec) { w.spec, w.bundle = s, randomBundle(w.t, s) }
 // randomBundle makes a sealed bundle whose network is random.
 func randomBundle(t testing.TB, s *spec.Spec) *scoring.Bundle {
 	t.Helper()
-	names := make([]string, len(s.Features))
-	for i := range names {
-		names[i] = s.Features[i].Name
-	}
+	names := s.FeatureNames()
 	b := &scoring.Bundle{Name: "random", Spec: scoring.SpecText{Name: s.Name, Text: s.Text, Hash: s.Hash}, Features: names,
 		Model: trainer.RandomModel(1, len(names), 32, 16, 1), Policy: scoring.Policy{Review: 0.5, Block: 0.9, Explore: 0.01, ExploreKey: [16]byte{1}}, Calibration: scoring.Calibration{A: 1, B: 1}}
 	r := rand.New(rand.NewPCG(1, 1))
@@ -153,7 +152,16 @@ func (w *world) node(change func(*Config)) *Node {
 	}
 	n := NewNode(w.log, c)
 	n.Use(w.bundle, w32(w.t, w.bundle.Model))
+	if w.shadow != nil {
+		n.Shadow(w.shadow, w32(w.t, w.shadow.Model))
+	}
 	return n
+}
+
+// challenge has the world's nodes run with a challenger.
+func (w *world) challenge() {
+	w.t.Helper()
+	_, w.shadow = w.sealed(99, ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)))
 }
 
 // runUntil runs a node until so many source records are decided, then stops it
@@ -247,6 +255,7 @@ func (w *world) rate(r *schemas.Rate) {
 type feed struct {
 	values [][]byte
 	times  []int64
+	keys   [][]byte // nil: see key
 }
 
 func (f *feed) add(value []byte, at int64) {
@@ -256,7 +265,10 @@ func (f *feed) add(value []byte, at int64) {
 // key is nil, save where the topic is compacted: Kafka takes no record without a
 // key there.
 func (f *feed) key(compacted bool, i int) []byte {
-	if !compacted {
+	switch {
+	case f.keys != nil:
+		return f.keys[i]
+	case !compacted:
 		return nil
 	}
 	return fmt.Appendf(nil, "%d %x", i, f.values[i])
@@ -292,12 +304,20 @@ func (w *world) verify() *Verifier {
 
 func (w *world) audit() *Verifier {
 	w.t.Helper()
-	v, err := VerifyLog(w.t.Context(), Audit{Log: w.log, Topics: w.topics, Spec: w.spec, Tokens: w.tokens(),
+	return w.auditWith(w.tokens())
+}
+
+// auditWith verifies with these tokens; nil takes the ledger's.
+func (w *world) auditWith(tokens *decode.Tokens) *Verifier {
+	w.t.Helper()
+	v, err := VerifyLog(w.t.Context(), Audit{Log: w.log, Topics: w.topics, Spec: w.spec, Tokens: tokens,
 		Bundles: func(hash [32]byte) (*scoring.Bundle, scoring.Scorer, error) {
-			if hash != w.bundle.Hash {
-				return nil, nil, fmt.Errorf("no bundle %x", hash)
+			for _, b := range []*scoring.Bundle{w.bundle, w.shadow} {
+				if b != nil && b.Hash == hash {
+					return b, w32(w.t, b.Model), nil
+				}
 			}
-			return w.bundle, w32(w.t, w.bundle.Model), nil
+			return nil, nil, fmt.Errorf("no bundle %x", hash)
 		}})
 	if err != nil {
 		w.t.Fatal(err)

@@ -71,8 +71,9 @@ type Decision struct {
 	// Bundle, Spec and Engine are the first eight bytes, big-endian, of the
 	// SHA-256 hashes; the batch's [Facts] hold them whole. 0 is none.
 	Bundle, Spec, Engine uint64
-	// Challenger is the challenger's bundle, 0 where none; ChallengerScore its
-	// raw output.
+	// Challenger is the bundle that scored beside the one that decided, 0 where none
+	// did, and ChallengerScore its raw output. Where a challenger decides for the card
+	// it is the champion's.
 	Challenger      uint64
 	ChallengerScore float32
 }
@@ -112,11 +113,14 @@ type Rate struct {
 	Offset    int64
 }
 
-// BundleTaken says that from here on decisions are made by another bundle.
+// BundleTaken says that a slot holds another bundle from here on.
 type BundleTaken struct {
 	Slot   []byte // "champion" or "challenger"
 	Hash   [32]byte
 	Offset int64 // of the slot record in models; -1 where the bundle came from a file
+	// Share is the part of the cards whose payments the challenger decides, by hash;
+	// 0 and it decides nothing.
+	Share float32
 }
 
 // Gap says that the records FROM..TO (inclusive) of a partition are not in the
@@ -169,6 +173,10 @@ type Facts struct {
 	AlertsMark, DeadMark int64
 	Anchor               Anchor
 	Records              uint32
+	// Key tells the deployment's token key without telling it, in the batches from
+	// which on tokens are made with another key than before, the genesis batch among
+	// them; 0 says nothing.
+	Key uint64
 	// Reserved for more than one shard: positions of the other shards.
 	Shards []Position
 }

@@ -93,6 +93,10 @@ func AppendLabelEntry(dst []byte, l *Label) []byte {
 	dst = appendUint(dst, 10, uint64(l.Offset))
 	dst = appendUint(dst, 11, uint64(l.Prev+1))
 	dst = appendSint(dst, 12, l.Timestamp)
+	dst = appendSint(dst, 13, l.Time)
+	for i, text := range l.Entity {
+		dst = appendBytes(dst, 14+i, text)
+	}
 	return shut(dst, from)
 }
 
@@ -116,6 +120,7 @@ func AppendBundleEntry(dst []byte, b *BundleTaken) []byte {
 		dst = appendBytes(dst, 2, b.Hash[:])
 	}
 	dst = appendUint(dst, 3, uint64(b.Offset+1))
+	dst = appendFloat(dst, 4, b.Share)
 	return shut(dst, from)
 }
 

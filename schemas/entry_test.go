@@ -80,9 +80,13 @@ func appendRandom(dst []byte, r *rand.Rand, kind EntryKind) []byte {
 		d := randomDecision(r)
 		return AppendDecision(dst, &d)
 	case EntryLabel:
-		return AppendLabelEntry(dst, &Label{TxID: randomText(r), Verdict: LabelVerdict(r.IntN(3)), FraudType: randomText(r),
+		l := Label{TxID: randomText(r), Verdict: LabelVerdict(r.IntN(3)), FraudType: randomText(r),
 			Source: LabelSource(r.IntN(5)), KnownAt: r.Int64(), Version: r.Uint32N(LabelVersionMax), Selected: randomText(r),
-			SelectedProb: r.Float32(), Place: Place{Partition: 2, Offset: r.Int64(), Prev: r.Int64N(3) - 1, Timestamp: 5}})
+			SelectedProb: r.Float32(), Place: Place{Partition: 2, Offset: r.Int64(), Prev: r.Int64N(3) - 1, Timestamp: 5}, Time: r.Int64() - 1<<62}
+		for i := range l.Entity {
+			l.Entity[i] = randomText(r)
+		}
+		return AppendLabelEntry(dst, &l)
 	case EntryRate:
 		return AppendRateEntry(dst, &Rate{Currency: []byte("USD"), Since: r.Int64(), Num: r.Int64(), Den: r.Int64(), Partition: 1, Offset: r.Int64()})
 	case EntryBundle:
@@ -122,6 +126,9 @@ func TestEntryIsWhatTheSchemaSays(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 7))
 		kind := EntryKind(1 + seed%6)
 		buf = appendRandom(buf[:0], r, kind)
+		if kind == EntryBundle && seed%4 == 3 { // appendRandom also makes entries of before there were shares
+			buf = AppendBundleEntry(buf[:0], &BundleTaken{Slot: []byte("challenger"), Hash: [32]byte{1}, Share: r.Float32()})
+		}
 		m := dynamicpb.NewMessage(desc)
 		if err := proto.Unmarshal(buf, m); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)

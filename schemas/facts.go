@@ -25,8 +25,11 @@ type Header struct{ Key, Value []byte }
 //	l   label positions                   12 each
 //	r   rate positions                    12 each
 //	o   positions of the other shards     12 each
+//	k   check of the token key             8
+//
+// Those from s on are left out where there is nothing to say.
 var factKeys = [...][]byte{[]byte("w"), []byte("x"), []byte("n"), []byte("a"), []byte("m"), []byte("h"),
-	[]byte("s"), []byte("l"), []byte("r"), []byte("o")}
+	[]byte("s"), []byte("l"), []byte("r"), []byte("o"), []byte("k")}
 
 // AppendFacts appends the headers that hold f to dst. Their values lie in
 // scratch, which is returned grown; they are good until it is used again.
@@ -59,6 +62,10 @@ func AppendFacts(dst []Header, scratch []byte, f *Facts) ([]Header, []byte) {
 		list(ps)
 		ends[6+i] = len(scratch)
 	}
+	if f.Key != 0 {
+		scratch = be.AppendUint64(scratch, f.Key)
+	}
+	ends[10] = len(scratch)
 	for i, end := range ends {
 		if end > start || i < 6 {
 			dst = append(dst, Header{Key: factKeys[i], Value: scratch[start:end:end]})
@@ -123,6 +130,8 @@ func (f *Facts) header(key byte, v []byte) (n int) {
 		f.Rates, n = positionList(f.Rates, v)
 	case 'o':
 		f.Shards, n = positionList(f.Shards, v)
+	case 'k':
+		f.Key = be.Uint64(v)
 	}
 	return n
 }
@@ -142,6 +151,8 @@ func factSize(key byte) int {
 		return 16
 	case 'n':
 		return 4
+	case 'k':
+		return 8
 	case 'a':
 		return 24
 	case 'h':

@@ -17,7 +17,7 @@ func randomFacts(r *rand.Rand) Facts {
 	id := func() BatchID { return BatchID{r.Uint64(), r.Uint64()} }
 	return Facts{ID: id(), Extends: id(), Sources: list(), Labels: list(), Rates: list(), Shards: list(),
 		Bundle: [32]byte{1}, Spec: [32]byte{2}, Engine: [32]byte{3}, AlertsMark: -1, DeadMark: r.Int64(),
-		Anchor: Anchor{r.Int64(), id()}, Records: r.Uint32()}
+		Anchor: Anchor{r.Int64(), id()}, Records: r.Uint32(), Key: uint64(r.IntN(2)) * r.Uint64()}
 }
 
 func TestFactsSurviveTheirHeaders(t *testing.T) {

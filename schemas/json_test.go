@@ -1,9 +1,12 @@
 package schemas
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math/rand/v2"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -15,7 +18,15 @@ func TestLabelSurvivesItsJSON(t *testing.T) {
 		want := Label{TxID: []byte("tx \"é\\\n" + strings.Repeat("a", r.IntN(4))), Verdict: LabelVerdict(r.IntN(3)),
 			Source: LabelSource(r.IntN(5)), KnownAt: r.Int64N(4e12), Version: 1 + r.Uint32N(LabelVersionMax)}
 		if r.IntN(2) == 0 {
-			want.FraudType, want.Selected, want.SelectedProb = []byte("stolen"), []byte("alert"), r.Float32()
+			want.FraudType, want.Selected, want.SelectedProb = []byte("stolen"), []byte(selectedNames[r.IntN(len(selectedNames))]), r.Float32()
+		}
+		if r.IntN(2) == 0 {
+			want.Time = 1 + r.Int64N(4e12)
+		}
+		for i := range want.Entity {
+			if r.IntN(2) == 0 {
+				want.Entity[i] = fmt.Appendf(nil, "%s \"%d\"", LabelEntities[i], r.IntN(100))
+			}
 		}
 		text := AppendLabelJSON(nil, &want)
 		if !json.Valid(text) {
@@ -53,6 +64,14 @@ func TestParseLabelFailure(t *testing.T) {
 	f(`{"tx_id":5}`, "tx_id: not in its JSON form: expected a string")
 	f(`{"source":"hearsay"}`, "none of [chargeback")
 	f(`{"selected_probability":1.5}`, "from 0 to 1")
+	f(`{"selected":"chance"}`, `selected: not in its JSON form: "chance" is none of [alert exploration none]`)
+	f(`{"selected":true}`, "selected: ")
+	f(`{"selected":"Alert"}`, "none of")
+	f(`{"time":"noon"}`, "time: not in its JSON form: \"noon\" is not a time")
+	f(`{"time":1767225600000}`, "time: not in its JSON form: expected a string")
+	f(`{"card":4}`, "card: not in its JSON form: expected a string")
+	f(`{"ip":null}`, "ip: not in its JSON form: expected a string")
+	f(`{"card":"a","merchant":"b","card":"a"}`, "card comes twice")
 	f(`{"tx_id":"a","x":{}}`, "expected a string, a number or a literal")
 	f(`{"tx_id":"a"} x`, "bytes after the object")
 	f(`{"tx_id":"a`, "without an end")
@@ -60,6 +79,36 @@ func TestParseLabelFailure(t *testing.T) {
 	f("{\"tx_id\":\"\xff\"}", "broken UTF-8")
 	f(`{"tx_id" "a"}`, "expected ':'")
 	f(`{"tx_id":"a" "b":1}`, "expected '}'")
+}
+
+// TestOldLabelsAreReadable reads labels as they were written before a label said when
+// its transaction was and whose; labels.golden says what they were read as then, in
+// the form in which they would be written.
+func TestOldLabelsAreReadable(t *testing.T) {
+	text, err := os.ReadFile("testdata/labels.jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []byte
+	for line := range bytes.Lines(text) {
+		var l Label
+		if err := ParseLabel(bytes.TrimSpace(line), &l); err != nil {
+			t.Errorf("%v: %s", err, line)
+		}
+		if l.Time != 0 || len(bytes.Join(l.Entity[:], nil)) > 0 {
+			t.Errorf("%s names more than its transaction: %+v", line, l)
+		}
+		got = append(AppendLabelJSON(got, &l), '\n')
+	}
+	if *update {
+		if err := os.WriteFile("testdata/labels.golden", got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile("testdata/labels.golden")
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%v; old labels are read as\n%s\nwant\n%s", err, got, want)
+	}
 }
 
 func FuzzParseLabel(f *testing.F) {

@@ -59,6 +59,12 @@ func TestOwnRecordsAreAsPublished(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 3))
 		l := schemas.Label{TxID: []byte{'t', byte(r.Uint32())}, Verdict: schemas.LabelVerdict(r.IntN(3)), Source: schemas.LabelSource(r.IntN(5)),
 			KnownAt: r.Int64N(4e12), Version: 1 + r.Uint32N(schemas.LabelVersionMax), FraudType: []byte("stolen"), Selected: []byte("alert"), SelectedProb: r.Float32()}
+		if r.IntN(2) == 0 {
+			l.Selected, l.Time = []byte("none"), r.Int64N(4e12)
+			for i := range l.Entity {
+				l.Entity[i] = []byte("e")
+			}
+		}
 		holds(t, label, schemas.AppendLabelJSON(nil, &l))
 		d := schemas.RandomDecision(r)
 		d.Tx.Time = r.Int64N(4e12) // later years have no date of four digits
@@ -108,6 +114,17 @@ func TestWrongRecordsAreRefused(t *testing.T) {
 	f("label", `{"tx_id":"a","verdict":"maybe","source":"analyst","known_at":"2026-01-01T00:00:00Z"}`, false)
 	f("label", `{"tx_id":"a","verdict":"fraud","source":"analyst","known_at":"yesterday"}`, false)
 	f("label", `{"tx_id":"a","verdict":"fraud","source":"analyst","known_at":"2026-01-01T00:00:00Z","version":1024}`, false)
+	for more, sound := range map[string]bool{
+		`"selected":"exploration","selected_probability":0.01`: true, `"selected":""`: true, `"selected":"none"`: true, `"selected":"chance"`: false,
+		`"time":"2026-01-01T00:00:00Z"`: true, `"time":"noon"`: false, `"time":5`: false, `"card":"k1.x","ip":""`: true, `"card":5`: false, `"device":null`: false,
+	} {
+		record := `{"tx_id":"a","verdict":"fraud","source":"analyst","known_at":"2026-01-01T00:00:00Z",` + more + `}`
+		f("label", record, sound)
+		var l schemas.Label
+		if err := schemas.ParseLabel([]byte(record), &l); (err == nil) != sound {
+			t.Errorf("%s: the parser says %v", record, err)
+		}
+	}
 	f("rate", `{"currency":"USD","since":"2026-01-01T00:00:00Z","rate":"0.9132"}`, true)
 	f("rate", `{"currency":"USD","since":"2026-01-01T00:00:00Z","rate":0.9132}`, true)
 	f("rate", `{"currency":"USD","since":"2026-01-01T00:00:00Z","rate":"-1"}`, false)

@@ -2,13 +2,23 @@ package schemas
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 	"unicode/utf8"
 )
 
-// labelKeys are the keys of a label.
-var labelKeys = []string{"tx_id", "verdict", "source", "known_at", "version", "fraud_type", "selected", "selected_probability"}
+// labelKeys are the keys of a label; those of LabelEntities come last.
+var labelKeys = func() []string {
+	list := []string{"tx_id", "verdict", "source", "known_at", "version", "fraud_type", "selected", "selected_probability", "time"}
+	for _, f := range LabelEntities {
+		list = append(list, f.String())
+	}
+	return list
+}()
+
+// labelEntity is the first of the keys of LabelEntities.
+const labelEntity = 9
 
 // ParseLabel reads a label from its JSON form (label.schema.json) into l, whose
 // texts alias value. Place is left alone. Errors wrap [ErrJSON] and name the key.
@@ -44,6 +54,9 @@ func ParseLabel(value []byte, l *Label) error {
 
 // take takes the value of key i.
 func (l *Label) take(i int, v []byte, quoted bool) error {
+	if i >= labelEntity {
+		return parseText(&l.Entity[i-labelEntity], v, quoted)
+	}
 	switch labelKeys[i] {
 	case "tx_id":
 		return parseText(&l.TxID, v, quoted)
@@ -67,7 +80,12 @@ func (l *Label) take(i int, v []byte, quoted bool) error {
 		return err
 	case "fraud_type":
 		return parseText(&l.FraudType, v, quoted)
+	case "time":
+		return parseTime(&l.Time, v, quoted)
 	case "selected":
+		if len(v) > 0 && !slices.Contains(selectedNames[:], string(v)) {
+			return fmt.Errorf("%w: %.40q is none of %v", ErrJSON, string(v), selectedNames)
+		}
 		return parseText(&l.Selected, v, quoted)
 	case "selected_probability":
 		x, err := parseNumber(v, quoted)
@@ -107,6 +125,15 @@ func AppendLabelJSON(dst []byte, l *Label) []byte {
 	if len(l.Selected) > 0 {
 		dst = appendJSONText(append(dst, `,"selected":`...), l.Selected)
 		dst = appendJSONFloat(append(dst, `,"selected_probability":`...), l.SelectedProb)
+	}
+	if l.Time != 0 {
+		dst = append(appendJSONTime(append(dst, `,"time":"`...), l.Time), '"')
+	}
+	for i, text := range l.Entity {
+		if len(text) > 0 {
+			dst = append(append(append(dst, `,"`...), labelKeys[labelEntity+i]...), `":`...)
+			dst = appendJSONText(dst, text)
+		}
 	}
 	return append(dst, '}')
 }

@@ -14,6 +14,7 @@ var (
 	statusNames      = [NumStatuses]string{"unknown", "approved", "declined"}
 	verdictNames     = [NumLabelVerdicts]string{"none", "genuine", "fraud"}
 	sourceNames      = [NumLabelSources]string{"chargeback", "issuer_report", "customer_report", "analyst", "default"}
+	selectedNames    = [...]string{"alert", "exploration", "none"}
 	dispositionNames = [NumDispositionKinds]string{"claimed", "released", "noted", "escalated", "snoozed",
 		"closed_fraud", "closed_genuine", "undone"}
 	textNames = [NumText]string{"id", "original_id", "currency", "card", "customer", "account", "counterparty",

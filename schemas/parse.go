@@ -160,7 +160,13 @@ func (l *Label) field(f wireField) error {
 		l.Selected = f.b
 	case 8:
 		l.SelectedProb = f.float()
+	case 13:
+		l.Time = f.sint()
 	default:
+		if i := f.number - 14; i >= 0 && i < NumLabelEntities {
+			l.Entity[i] = f.b
+			return nil
+		}
 		l.Place.field(&f, 9)
 	}
 	return nil
@@ -195,6 +201,8 @@ func (b *BundleTaken) field(f wireField) error {
 		copy(b.Hash[:], f.b)
 	case 3:
 		b.Offset = int64(f.n) - 1
+	case 4:
+		b.Share = f.float()
 	}
 	return nil
 }

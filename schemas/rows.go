@@ -11,6 +11,7 @@ func (b *Batch) CopyRow(src *Batch, i int) {
 	}
 	b.Number = append(b.Number, src.Number[i*src.NumberWidth:(i+1)*src.NumberWidth]...)
 	b.PrevCard = append(b.PrevCard, b.copySpan(src, src.PrevCard[i]))
+	b.Key = append(b.Key, b.copySpan(src, src.Key[i]))
 }
 
 func (b *Batch) copySpan(src *Batch, s Span) Span {
@@ -27,7 +28,7 @@ func (b *Batch) Slice(dst *Batch, i, j int) {
 		Tx: b.Tx[i:j:j], Place: b.Place[i:j:j], Verdict: b.Verdict[i:j:j],
 		Text: b.Text[i*b.TextWidth : j*b.TextWidth], TextWidth: b.TextWidth,
 		Number: b.Number[i*b.NumberWidth : j*b.NumberWidth], NumberWidth: b.NumberWidth,
-		PrevCard: b.PrevCard[i:j:j], Arena: b.Arena,
+		PrevCard: b.PrevCard[i:j:j], Key: b.Key[i:j:j], Arena: b.Arena,
 	}
 }
 

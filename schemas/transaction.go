@@ -83,7 +83,10 @@ type Batch struct {
 	// PrevCard holds, during a change of the token key, the card's token under
 	// the previous key; Len 0 otherwise.
 	PrevCard []Span
-	Arena    []byte // what the spans point into
+	// Key is what a row's record has as its Kafka key in the ledger; Len 0 is none.
+	// It is for consumers that go by keys, and no part of the decision.
+	Key   []Span
+	Arena []byte // what the spans point into
 }
 
 // Place is where a record was found in the source topic.
@@ -109,7 +112,7 @@ func (b *Batch) Len() int { return len(b.Tx) }
 func (b *Batch) Reset(ownText, ownNumber int) {
 	b.TextWidth, b.NumberWidth = int(NumText)+ownText, ownNumber
 	b.Tx, b.Place, b.Verdict = b.Tx[:0], b.Place[:0], b.Verdict[:0]
-	b.Text, b.Number, b.PrevCard, b.Arena = b.Text[:0], b.Number[:0], b.PrevCard[:0], b.Arena[:0]
+	b.Text, b.Number, b.PrevCard, b.Key, b.Arena = b.Text[:0], b.Number[:0], b.PrevCard[:0], b.Key[:0], b.Arena[:0]
 }
 
 // Add appends one empty row and returns its index: no texts, NaN numbers,
@@ -118,7 +121,7 @@ func (b *Batch) Add(p Place) int {
 	b.Tx = append(b.Tx, Transaction{})
 	b.Place = append(b.Place, p)
 	b.Verdict = append(b.Verdict, Verdict{})
-	b.PrevCard = append(b.PrevCard, Span{})
+	b.PrevCard, b.Key = append(b.PrevCard, Span{}), append(b.Key, Span{})
 	for range b.TextWidth {
 		b.Text = append(b.Text, Span{})
 	}
@@ -131,6 +134,15 @@ func (b *Batch) Add(p Place) int {
 // Bytes returns the text of column f in row i; it aliases the arena.
 func (b *Batch) Bytes(i int, f TextField) []byte {
 	s := b.Text[i*b.TextWidth+int(f)]
+	return b.Arena[s.Off : s.Off+s.Len : s.Off+s.Len]
+}
+
+// KeyBytes returns the key of row i, nil for none; it aliases the arena.
+func (b *Batch) KeyBytes(i int) []byte {
+	s := b.Key[i]
+	if s.Len == 0 {
+		return nil
+	}
 	return b.Arena[s.Off : s.Off+s.Len : s.Off+s.Len]
 }
 

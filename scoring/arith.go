@@ -106,10 +106,49 @@ func Sigmoid(x float32) float32 {
 	return 1 / (1 + Exp(-clamp(x, -expMax, expMax)))
 }
 
+// Standardise returns the z of a value of the input's column that is not missing:
+// section 2 of the arithmetic.
+func (in *Input) Standardise(x float32) float32 {
+	if in.Log {
+		x = SignedLog(x)
+	}
+	return clamp(float32(float32(x-in.Mean)*in.Inv), in.Lo, in.Hi)
+}
+
 // SignedLog returns ln(1+|x|) with the sign of x, as [Input] uses it.
 func SignedLog(x float32) float32 {
 	const sign = 1 << 31
 	bits := math.Float32bits(x)
 	a := math.Float32frombits(bits &^ sign)
 	return math.Float32frombits(math.Float32bits(Log(a+1)) | bits&sign)
+}
+
+// Add adds the input's term for a value of its column to the sums of an encoding:
+// sections 2 and 3 of the arithmetic.
+func (in *Input) Add(x float32, acc []float32) {
+	if in.Linear() {
+		u := in.Missing
+		if x == x {
+			u = in.Standardise(x)
+		}
+		for j := range acc {
+			acc[j] = FMA(u, in.Slope[j], acc[j])
+		}
+		return
+	}
+	b, u := len(in.Edges), float32(0)
+	if x == x {
+		z := in.Standardise(x)
+		b = 0
+		for _, e := range in.Edges[1:] {
+			if e <= z {
+				b++
+			}
+		}
+		u = z - in.Edges[b]
+	}
+	prefix, slope := in.Prefix[b*len(acc):], in.Slope[b*len(acc):]
+	for j := range acc {
+		acc[j] = FMA(u, slope[j], acc[j]+prefix[j])
+	}
 }

@@ -3,12 +3,13 @@ package scoring
 // Bins is an input as a learner sees it: a linear term, and bins that each rise
 // from 0 to 1 between two edges,
 //
-//	g(z) = z*Linear + sum over b of clip((z-Edges[b]) / (Edges[b+1]-Edges[b]), 0, 1) * Weights[b]
+//	g(z) = clip(z, -Clip, Clip)*Linear + sum over b of clip((z-Edges[b]) / (Edges[b+1]-Edges[b]), 0, 1) * Weights[b]
 //
 // for each of width outputs.
 type Bins struct {
 	Linear  []float32 // width
-	Edges   []float32 // strictly ascending, in units of z
+	Clip    float32   // see above; 0 clips nothing
+	Edges   []float32 // strictly ascending, in units of z; -Clip and Clip are among them where the bins reach further
 	Weights []float32 // len(Edges)-1 rows of width; none where there are fewer than 2 edges
 	Missing []float32 // width: the value where the column is missing
 }
@@ -32,9 +33,14 @@ func (b *Bins) Table(in Input) Input {
 				sum[j] += float64(b.Weights[(k-1)*width+j])
 			}
 		}
+		at := b.clip(edge)
+		linear := b.Clip == 0 || edge < b.Clip && (s+1 == len(in.Edges) || in.Edges[s+1] > -b.Clip)
 		for j, w := range b.Linear {
-			slope := float64(w)
-			in.Prefix = append(in.Prefix, float32(sum[j]+float64(slope*float64(edge))))
+			in.Prefix = append(in.Prefix, float32(sum[j]+float64(w)*at))
+			slope := 0.0
+			if linear {
+				slope = float64(w)
+			}
 			if k := s - below; k >= 0 && k+1 < len(b.Edges) {
 				slope += float64(b.Weights[k*width+j]) / (float64(b.Edges[k+1]) - float64(b.Edges[k]))
 			}
@@ -44,4 +50,12 @@ func (b *Bins) Table(in Input) Input {
 	in.Prefix = append(in.Prefix, b.Missing...)
 	in.Slope = append(in.Slope, make([]float32, width)...)
 	return in
+}
+
+// clip returns what the linear term takes for z.
+func (b *Bins) clip(z float32) float64 {
+	if b.Clip == 0 {
+		return float64(z)
+	}
+	return float64(min(max(z, -b.Clip), b.Clip))
 }

@@ -3,6 +3,7 @@ package scoring_test
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/weir-risk/weir/scoring"
@@ -13,6 +14,9 @@ import (
 func value(b *scoring.Bins, z float64, j int) float64 {
 	width := len(b.Linear)
 	v := z * float64(b.Linear[j])
+	if c := float64(b.Clip); c > 0 {
+		v = min(max(z, -c), c) * float64(b.Linear[j])
+	}
 	for k := 0; k+1 < len(b.Edges); k++ {
 		lo, hi := float64(b.Edges[k]), float64(b.Edges[k+1])
 		v += min(max((z-lo)/(hi-lo), 0), 1) * float64(b.Weights[k*width+j])
@@ -28,6 +32,13 @@ func TestBinsBecomeATable(t *testing.T) {
 		b := &scoring.Bins{Linear: []float32{r.Float32() - .5}, Missing: []float32{r.Float32() - .5}}
 		for at := -3 + r.Float32(); r.IntN(9) > 0; at += .1 + r.Float32() {
 			b.Edges = append(b.Edges, at)
+		}
+		if n := len(b.Edges); n > 2 && r.IntN(2) == 0 {
+			// As in life, the clip is an edge, and so is its opposite where bins reach there.
+			b.Clip = float32(math.Abs(float64(b.Edges[r.IntN(n)])))
+			b.Edges = append(b.Edges, -b.Clip, b.Clip)
+			slices.Sort(b.Edges)
+			b.Edges = slices.Compact(b.Edges)
 		}
 		for range len(b.Edges) - 1 {
 			b.Weights = append(b.Weights, r.Float32()-.5)

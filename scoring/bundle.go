@@ -30,6 +30,9 @@ type Bundle struct {
 	Calibration Calibration
 	Policy      Policy
 
+	// Profile is what the training's days looked like; nil in a bundle that was made
+	// before there were profiles, under which nothing can be watched.
+	Profile *Profile
 	// Facts of the training, a JSON object, for people and reports.
 	Facts json.RawMessage
 	// Background is rows of features, row-major, that reasons compare with;
@@ -116,7 +119,7 @@ func (b *Bundle) compare(got []float32, first int) error {
 }
 
 // Validate reports the first reason why the bundle is not sound: a model error
-// or one of the errors from ErrSpec to ErrNoSelfTest. Encode and ReadBundle
+// or one of the errors from ErrSpec to ErrProfile. Encode and ReadBundle
 // call it.
 func (b *Bundle) Validate() error {
 	names := len(b.Spec.Name) <= nameBytesMax && len(b.Name) <= nameBytesMax && utf8.ValidString(b.Spec.Name+b.Name)
@@ -138,7 +141,10 @@ func (b *Bundle) Validate() error {
 	if err := b.Policy.validate(); err != nil {
 		return err
 	}
-	return b.validateRows()
+	if err := b.validateRows(); err != nil || b.Profile == nil {
+		return err
+	}
+	return b.Profile.validate(len(b.Features))
 }
 
 func (b *Bundle) validateFeatures() error {

@@ -110,7 +110,7 @@ func Sign(data []byte, key ed25519.PrivateKey) ([]byte, error) {
 
 // ReadBundle reads and checks a bundle that one of the trusted keys has signed.
 // The bundle keeps no part of data. Its errors are those from ErrTooLarge to
-// ErrNoSelfTest and, of the model, those of [Model.Validate].
+// ErrProfile and, of the model, those of [Model.Validate].
 func ReadBundle(data []byte, trust []ed25519.PublicKey) (*Bundle, error) {
 	b, err := readBundle(data, trust)
 	if err != nil {

@@ -38,6 +38,7 @@ var (
 	ErrFacts         = errors.New("training facts are not a JSON object")
 	ErrBackground    = errors.New("background rows are not sound")
 	ErrNoSelfTest    = errors.New("bundle has too few self-test rows")
+	ErrProfile       = errors.New("profile of the training's days is not sound")
 )
 
 // Why a sound bundle is refused where it is to serve.

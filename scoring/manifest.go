@@ -21,6 +21,7 @@ type manifest struct {
 	Policy      manifestPolicy  `json:"policy"`
 	Background  int             `json:"background_rows"`
 	SelfTest    int             `json:"self_test_rows"`
+	Profile     *Profile        `json:"profile,omitempty"`
 	Facts       json.RawMessage `json:"facts"`
 }
 
@@ -62,7 +63,7 @@ type manifestPolicy struct {
 // manifest returns the bundle's canonical manifest.
 func (b *Bundle) manifest() ([]byte, error) {
 	m := manifest{
-		Name: b.Name, Features: b.Features, Facts: b.Facts,
+		Name: b.Name, Features: b.Features, Profile: b.Profile, Facts: b.Facts,
 		Spec: manifestSpec{b.Spec.Name, hex.EncodeToString(b.Spec.Hash[:]), len(b.Spec.Text)},
 		Model: manifestModel{
 			Columns: b.Model.Columns, Members: b.Model.Members, Width: b.Model.Width,
@@ -111,7 +112,7 @@ func parseManifest(text []byte) (*Bundle, error) {
 		return nil, fmt.Errorf("not in canonical form: %w", ErrManifest)
 	}
 	b := &Bundle{
-		Name: m.Name, Features: m.Features, Facts: m.Facts, Spec: SpecText{Name: m.Spec.Name},
+		Name: m.Name, Features: m.Features, Profile: m.Profile, Facts: m.Facts, Spec: SpecText{Name: m.Spec.Name},
 		Calibration: Calibration{A: m.Calibration.A, B: m.Calibration.B, C: m.Calibration.C},
 		Policy:      Policy{Review: m.Policy.Review, Block: m.Policy.Block, Explore: m.Policy.Explore},
 	}

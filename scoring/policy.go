@@ -146,6 +146,17 @@ func (b *Bundle) Decide(score float32, amountBase int64, id []byte) Ruling {
 	return r
 }
 
+// Takes reports whether a bundle that decides for a share of all keys, of cards say,
+// decides for this one: by SipHash-2-4 under the first half of the bundle's hash, so
+// that another bundle gets others. A larger share takes those of a smaller one too.
+func (b *Bundle) Takes(share float32, key []byte) bool {
+	if share <= 0 || share >= 1 {
+		return share >= 1
+	}
+	h := siphash.Hash(le64(b.Hash[:8]), le64(b.Hash[8:16]), key)
+	return h < uint64(float64(share)*0x1p64)
+}
+
 // explores reports whether a transaction is among the explored.
 func (p *Policy) explores(id []byte) bool {
 	if p.Explore == 0 {

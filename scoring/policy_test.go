@@ -120,9 +120,41 @@ func TestExplorationTakesItsShare(t *testing.T) {
 	}
 }
 
+// TestARollOutTakesItsShare counts the cards that a bundle takes: its share, of any
+// size, each card for good, those of a smaller share among those of a larger, and
+// others than another bundle's.
+func TestARollOutTakesItsShare(t *testing.T) {
+	const n = 30_000
+	b, other := &scoring.Bundle{Hash: [32]byte{1}}, &scoring.Bundle{Hash: [32]byte{2}}
+	var before [n]bool
+	for _, share := range []float32{0, .001, .2, .5, .999, 1} {
+		count, both := 0, 0
+		for i := range n {
+			card := fmt.Append(nil, "card", i)
+			takes := b.Takes(share, card)
+			if before[i] && !takes {
+				t.Fatalf("%s is taken by a smaller share than %v", card, share)
+			}
+			if before[i] = takes; takes {
+				count++
+				if other.Takes(share, card) {
+					both++
+				}
+			}
+		}
+		f := float64(share)
+		if far := math.Abs(float64(count) - f*n); far > 5*math.Sqrt(f*(1-f)*n) {
+			t.Errorf("a share of %v takes %d of %d cards", share, count, n)
+		}
+		if far := math.Abs(float64(both) - f*f*n); far > 5*math.Sqrt(f*f*(1-f*f)*n) {
+			t.Errorf("a share of %v: %d of %d cards are another bundle's too", share, both, count)
+		}
+	}
+}
+
 func TestDecideDoesNotAllocate(t *testing.T) {
 	b, id := newBundle(t), []byte("0123456789abcdef")
-	if n := testing.AllocsPerRun(100, func() { b.Decide(.3, 1234, id) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { b.Decide(.3, 1234, id); b.Takes(.3, id) }); n != 0 {
 		t.Errorf("%g allocations", n)
 	}
 }

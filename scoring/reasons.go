@@ -4,14 +4,15 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"math/bits"
 	"slices"
 )
 
 // Limits of reasons.
 const (
-	ReasonRows        = 16 // background rows that a group is replaced by
+	ReasonRows        = 64 // background rows that a decision is compared with
 	ReasonFeaturesMax = 3  // features named with a group
-	ReasonGroupsMax   = 64 // groups that features may fall into
+	ReasonGroupsMax   = 8  // groups that features may fall into: 2^8 ways to mix two rows
 )
 
 // FeatureText is what reasons say of a feature: plain data of the spec.
@@ -23,8 +24,9 @@ type FeatureText struct {
 // Reason is how much one group of features moved the score of a decision.
 type Reason struct {
 	Group string
-	// Logit is by how much the score's logit falls, on average, where the
-	// group's features are another payment's: positive raised the score.
+	// Logit is the group's Shapley value of the score's log-odds: those of all
+	// groups add up to how far the decision is from the background's mean.
+	// Positive raised the score.
 	Logit float32
 	// Features are those of the group that are furthest from usual, the
 	// furthest first, ReasonFeaturesMax at most, none that is as usual.
@@ -39,32 +41,40 @@ type Unusual struct {
 }
 
 // Explainer gives the reasons of decisions that one bundle made. Its reasons
-// are a pure function of the bundle, the groups and the vector. One goroutine
-// uses it at a time.
+// are a pure function of the bundle, the groups, the vector and the number of
+// rows. One goroutine uses it at a time.
 //
-//	x, err := scoring.NewExplainer(bundle, scorer, texts) // once for each bundle
-//	reasons, err := x.Explain(decision.Features, 3)       // once for each alert
+//	x, err := scoring.NewExplainer(bundle, newScorer, texts)         // once for each bundle
+//	reasons, err := x.Explain(decision.Features, 3, scoring.ReasonRows) // once for each alert
 //	for _, r := range reasons {
 //		for _, u := range r.Features {
 //			line = words[u.Feature].Append(line[:0], u) // of NewWords(texts[u.Feature].Text)
 //		}
 //	}
 //
-// An alert costs one Score of ReasonRows rows for each group and one more,
-// some tens of microseconds on a CPU, and no allocation.
+// What a group is worth, beside any others, is the mean log-odds of the
+// background's rows where they have these groups of the decision. Its Shapley
+// value (Lundberg and Lee, "A Unified Approach to Interpreting Model
+// Predictions", 2017) is what it adds, on average over all orders in which the
+// groups may come. Nothing is sampled: with 8 groups and 64 rows that is 16,384
+// scores an alert, some 15 ms on a CPU, and no allocation.
+//
+// Half of it would be the encoding, if rows were mixed as features. But the
+// encoding is a sum over inputs, so that of a mixed row is the sum of its groups'
+// parts. These are computed once for the background and once for a decision, and
+// a model that begins behind the encoding scores the sums.
 type Explainer struct {
+	mixer
 	cols   int
-	scorer Scorer
+	whole  Scorer // of the bundle's model
 	groups []reasonGroup
-	rows   []float32 // the background rows that groups are replaced by
 	// Of each column's background: median, and mean distance from it.
 	median, spread []float32
-	// Scratch: rows to score, their scores, by how much each group moved the
-	// score, groups in falling order of it, and what is returned.
-	matrix, scores, moved []float32
-	order                 []int
-	reasons               []Reason
-	unusual               []Unusual
+	own            []float32 // scratch: the decision's score
+	moved          []float32 // and by how much each group moved it
+	order          []int
+	reasons        []Reason
+	unusual        []Unusual
 }
 
 type reasonGroup struct {
@@ -72,11 +82,12 @@ type reasonGroup struct {
 	columns []int
 }
 
-// NewExplainer returns an explainer of b, whose model s scores; texts are of
-// the bundle's features, in order. It fails with ErrBackground where the
-// bundle has no background rows, with ErrFeatures where texts are not of its
-// features or fall into more than ReasonGroupsMax groups.
-func NewExplainer(b *Bundle, s Scorer, texts []FeatureText) (*Explainer, error) {
+// NewExplainer returns an explainer of b, whose model and another one newScorer
+// makes scorers of; texts are of the bundle's features, in order. It fails with
+// ErrBackground where the bundle has no background rows, with ErrFeatures where
+// texts are not of its features or fall into more than ReasonGroupsMax groups, and
+// with the errors of newScorer and its scorers.
+func NewExplainer(b *Bundle, newScorer func(*Model) (Scorer, error), texts []FeatureText) (*Explainer, error) {
 	cols := len(b.Features)
 	if len(texts) != cols || cols == 0 {
 		return nil, fmt.Errorf("explain %d features by %d texts: %w", cols, len(texts), ErrFeatures)
@@ -85,31 +96,40 @@ func NewExplainer(b *Bundle, s Scorer, texts []FeatureText) (*Explainer, error) 
 	if n < ReasonRows {
 		return nil, fmt.Errorf("explain by %d background rows: %w", n, ErrBackground)
 	}
-	x := &Explainer{cols: cols, scorer: s, median: make([]float32, cols), spread: make([]float32, cols)}
+	x := &Explainer{cols: cols, median: make([]float32, cols), spread: make([]float32, cols), own: make([]float32, 1)}
+	of := make([]int, cols) // the group of each column
 	for f, t := range texts {
 		g := slices.IndexFunc(x.groups, func(g reasonGroup) bool { return g.name == t.Group })
 		if g < 0 {
 			g = len(x.groups)
 			x.groups = append(x.groups, reasonGroup{name: t.Group})
 		}
-		x.groups[g].columns = append(x.groups[g].columns, f)
+		x.groups[g].columns, of[f] = append(x.groups[g].columns, f), g
+		x.median[f], x.spread[f] = usual(b.Background, f, cols)
 	}
 	if len(x.groups) > ReasonGroupsMax {
 		return nil, fmt.Errorf("explain by %d groups: %w", len(x.groups), ErrFeatures)
 	}
+	var rows []float32
 	for i := range ReasonRows {
-		at := i * n / ReasonRows * cols
-		x.rows = append(x.rows, b.Background[at:at+cols]...)
+		at := spreadOut(i) * n / ReasonRows * cols
+		rows = append(rows, b.Background[at:at+cols]...)
 	}
-	for f := range cols {
-		x.median[f], x.spread[f] = usual(b.Background, f, cols)
+	var err error
+	if x.whole, err = newScorer(b.Model); err == nil {
+		err = x.mix(b.Model, newScorer, x.whole, rows, of, len(x.groups))
 	}
-	rows := len(x.groups)*ReasonRows + 1
-	x.matrix, x.scores = make([]float32, rows*cols), make([]float32, rows)
+	if err != nil {
+		return nil, fmt.Errorf("explain by %d background rows: %w", n, err)
+	}
 	x.moved, x.order = make([]float32, len(x.groups)), make([]int, len(x.groups))
 	x.unusual = make([]Unusual, 0, cols) // each column at most once: it never moves
 	return x, nil
 }
+
+// spreadOut is a permutation of the numbers below ReasonRows of which every first
+// few are spread out: their bits, turned round.
+func spreadOut(i int) int { return int(bits.Reverse64(uint64(i)) / (1 << 63 / (ReasonRows / 2))) }
 
 // usual returns the median of a column and the mean distance from it, of the
 // rows that have it; NaN, 0 where most have none.
@@ -134,28 +154,21 @@ func usual(rows []float32, f, cols int) (median, spread float32) {
 
 // Explain returns the top groups that moved the score of row most, in falling
 // order of how much, either way; of equals the one that comes first in the
-// spec. They are good until the next call. Its error is the scorer's, or ErrMatrix where row has not one number
-// for each feature.
-func (x *Explainer) Explain(row []float32, top int) ([]Reason, error) {
+// spec. They are good until the next call. It compares row with the first rows of
+// the background, which are spread over all of it, 1 to ReasonRows: where there is
+// no time, few say in an instant about the same. Its error is the scorer's, or
+// ErrMatrix where row has not one number for each feature.
+func (x *Explainer) Explain(row []float32, top, rows int) ([]Reason, error) {
 	if len(row) != x.cols {
 		return nil, fmt.Errorf("explain %d of %d features: %w", len(row), x.cols, ErrMatrix)
 	}
-	copy(x.matrix, row)
-	at := x.cols
-	for g := range x.groups {
-		for i := range ReasonRows {
-			to := x.matrix[at : at+x.cols]
-			copy(to, row)
-			for _, f := range x.groups[g].columns {
-				to[f] = x.rows[i*x.cols+f]
-			}
-			at += x.cols
-		}
+	err := x.whole.Score(Matrix{Data: row, Rows: 1, Cols: x.cols}, x.own)
+	if err == nil {
+		err = x.shares(row, logit(x.own[0]), min(max(rows, 1), ReasonRows), x.moved)
 	}
-	if err := x.scorer.Score(Matrix{Data: x.matrix, Rows: len(x.scores), Cols: x.cols}, x.scores); err != nil {
-		return nil, fmt.Errorf("score %d rows for reasons: %w", len(x.scores), err)
+	if err != nil {
+		return nil, fmt.Errorf("score rows for reasons: %w", err)
 	}
-	x.move()
 	for g := range x.order {
 		x.order[g] = g
 	}
@@ -167,18 +180,6 @@ func (x *Explainer) Explain(row []float32, top int) ([]Reason, error) {
 		x.reasons = append(x.reasons, Reason{Group: x.groups[g].name, Logit: x.moved[g], Features: x.strange(row, x.groups[g].columns)})
 	}
 	return x.reasons, nil
-}
-
-// move fills in by how much each group moved the logit, of the scores.
-func (x *Explainer) move() {
-	own := logit(x.scores[0])
-	for g := range x.moved {
-		sum := float32(0)
-		for _, p := range x.scores[1+g*ReasonRows : 1+(g+1)*ReasonRows] {
-			sum += float32(own - logit(p))
-		}
-		x.moved[g] = sum / ReasonRows
-	}
 }
 
 // far is how far from usual a column's value is, in units of how far apart the
@@ -216,7 +217,7 @@ func (x *Explainer) strange(row []float32, columns []int) []Unusual {
 // logit returns ln(p/(1-p)) of a score, clamped as calibration clamps it.
 func logit(p float32) float32 {
 	p = clamp(p, 0x1p-100, 1-0x1p-24)
-	return Log(p) - Log(1-p)
+	return Log(p / (1 - p))
 }
 
 // distance is |a-b|.

@@ -5,7 +5,11 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strconv"
 	"testing"
+	"time"
 
 	"github.com/weir-risk/weir/scoring"
 	"github.com/weir-risk/weir/scoring/cpu"
@@ -33,13 +37,11 @@ var additiveTexts = []scoring.FeatureText{
 	{Group: "customer", Text: "a"}, {Group: "card", Text: "b"}, {Group: "customer", Text: "c"}, {Group: "rest", Text: "d"},
 }
 
+func newScorer(m *scoring.Model) (scoring.Scorer, error) { return cpu.New(m) }
+
 func explainer(t testing.TB, b *scoring.Bundle, texts []scoring.FeatureText) *scoring.Explainer {
 	t.Helper()
-	s, err := cpu.New(b.Model)
-	if err != nil {
-		t.Fatal(err)
-	}
-	x, err := scoring.NewExplainer(b, s, texts)
+	x, err := scoring.NewExplainer(b, newScorer, texts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,36 +50,133 @@ func explainer(t testing.TB, b *scoring.Bundle, texts []scoring.FeatureText) *sc
 
 func TestExplainTellsWhatMovedTheScore(t *testing.T) {
 	b := additive(t)
-	got, err := explainer(t, b, additiveTexts).Explain([]float32{1, 3, 4, 7}, 2)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var meanA, meanB float64
-	for i := range scoring.ReasonRows {
-		meanA += float64(b.Background[i*64/scoring.ReasonRows*4]) / scoring.ReasonRows
-		meanB += float64(b.Background[i*64/scoring.ReasonRows*4+1]) / scoring.ReasonRows
-	}
-	want := []float64{2*(1-meanA) + .5*4, -(3 - meanB)}
-	if len(got) != 2 || got[0].Group != "customer" || got[1].Group != "card" {
-		t.Fatalf("reasons are %+v, want customer and card", got)
-	}
-	for i := range got {
-		// The score's float32 keeps this much of a logit of 3.
-		if math.Abs(float64(got[i].Logit)-want[i]) > 1e-4 {
-			t.Errorf("%s moved the logit by %g, want %g", got[i].Group, got[i].Logit, want[i])
+	x := explainer(t, b, additiveTexts)
+	for _, rows := range []int{scoring.ReasonRows, 1} {
+		got, err := x.Explain([]float32{1, 3, 4, 7}, 2, rows)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	if f := got[0].Features; len(f) != 2 || f[0].Feature != 0 || f[1].Feature != 2 || f[1].Usual == f[1].Usual {
-		t.Errorf("unusual of the customer: %+v, want a, then c, which is usually missing", f)
+		var meanA, meanB float64
+		for i := range rows {
+			meanA += float64(b.Background[i*4]) / float64(rows)
+			meanB += float64(b.Background[i*4+1]) / float64(rows)
+		}
+		want := []float64{2*(1-meanA) + .5*4, -(3 - meanB)}
+		if len(got) != 2 || got[0].Group != "customer" || got[1].Group != "card" {
+			t.Fatalf("reasons are %+v, want customer and card", got)
+		}
+		for i := range got {
+			// The score's float32 keeps this much of a logit of 3.
+			if math.Abs(float64(got[i].Logit)-want[i]) > 1e-4 {
+				t.Errorf("%d rows: %s moved the logit by %g, want %g", rows, got[i].Group, got[i].Logit, want[i])
+			}
+		}
+		if f := got[0].Features; len(f) != 2 || f[0].Feature != 0 || f[1].Feature != 2 || f[1].Usual == f[1].Usual {
+			t.Errorf("unusual of the customer: %+v, want a, then c, which is usually missing", f)
+		}
 	}
 }
 
+// TestReasonsAreShapleyValues compares them with the definition: over every order
+// of the groups, by how much each moves the mean log-odds of rows mixed feature by
+// feature.
+func TestReasonsAreShapleyValues(t *testing.T) {
+	const seed, cols, groups = 11, 12, 4
+	r := rand.New(rand.NewPCG(seed, 0))
+	for _, hidden := range [][]int{nil, {16}, {24, 8}} {
+		b, texts := random(r, cols, groups, hidden)
+		x := explainer(t, b, texts)
+		s, err := cpu.New(b.Model)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// What the sets of groups are worth, that of all being all bits.
+		worth := func(row []float32) (list [1 << groups]float64) {
+			mixed, out := make([]float32, cols), make([]float32, 1)
+			for set := range list {
+				for i := range scoring.ReasonRows {
+					copy(mixed, b.Background[i*cols:])
+					for c := range cols {
+						if set>>(c%groups)&1 == 1 {
+							mixed[c] = row[c]
+						}
+					}
+					if err := s.Score(scoring.Matrix{Data: mixed, Rows: 1, Cols: cols}, out); err != nil {
+						t.Fatal(err)
+					}
+					p := float64(out[0])
+					list[set] += math.Log(p/(1-p)) / scoring.ReasonRows
+				}
+			}
+			return list
+		}
+		rows := scoringtest.Rows(r, 5, cols)
+		for i := range rows.Rows {
+			row := rows.Data[i*cols : (i+1)*cols]
+			copy(row, b.Background[:cols/2]) // some of it the same
+			list := worth(row)
+			want := [groups]float64{}
+			orders(groups, func(order []int) {
+				set := 0
+				for _, g := range order {
+					want[g] += (list[set|1<<g] - list[set]) / 24
+					set |= 1 << g
+				}
+			})
+			got, err := x.Explain(row, groups, scoring.ReasonRows)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sum := 0.
+			for _, g := range got {
+				sum += float64(g.Logit)
+				n, _ := strconv.Atoi(g.Group)
+				if math.Abs(float64(g.Logit)-want[n]) > 1e-4 {
+					t.Errorf("seed %d hidden %v row %d: group %d is %g, want %g", seed, hidden, i, n, g.Logit, want[n])
+				}
+			}
+			if off := sum - (list[1<<groups-1] - list[0]); math.Abs(off) > 1e-4 {
+				t.Errorf("seed %d hidden %v row %d: groups add up to %g, %g off", seed, hidden, i, sum, off)
+			}
+		}
+	}
+}
+
+// orders calls f with every order of n numbers.
+func orders(n int, f func([]int)) {
+	var next func([]int)
+	next = func(order []int) {
+		if len(order) == n {
+			f(order)
+		}
+		for g := range n {
+			if !slices.Contains(order, g) {
+				next(append(order[:len(order):len(order)], g))
+			}
+		}
+	}
+	next(nil)
+}
+
+// random is a bundle of a network that nobody trained, column c being of group
+// c%groups.
+func random(r *rand.Rand, cols, groups int, hidden []int) (*scoring.Bundle, []scoring.FeatureText) {
+	b := &scoring.Bundle{Model: scoringtest.Model(r, scoringtest.Shape{Columns: cols, Hidden: hidden, Members: 3, Tables: 3, Log: 2, Scale: 1})}
+	var texts []scoring.FeatureText
+	for c := range cols {
+		b.Features = append(b.Features, fmt.Sprint(c))
+		texts = append(texts, scoring.FeatureText{Group: fmt.Sprint(c % groups)})
+	}
+	b.Background = scoringtest.Rows(r, scoring.ReasonRows, cols).Data
+	return b, texts
+}
+
 func TestExplainNamesNothingThatIsAsUsual(t *testing.T) {
-	got, err := explainer(t, additive(t), additiveTexts).Explain([]float32{1, 3, 4, 7}, 9)
+	got, err := explainer(t, additive(t), additiveTexts).Explain([]float32{1, 3, 4, 7}, 9, scoring.ReasonRows)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(got) != 3 || got[2].Group != "rest" || got[2].Logit != 0 || len(got[2].Features) != 0 {
+	if len(got) != 3 || got[2].Group != "rest" || math.Abs(float64(got[2].Logit)) > 1e-6 || len(got[2].Features) != 0 {
 		t.Errorf("got %+v, want the rest last, with nothing to say", got)
 	}
 }
@@ -85,33 +184,23 @@ func TestExplainNamesNothingThatIsAsUsual(t *testing.T) {
 // TestReasonsAreAPureFunction holds them to the same bits by every back end and
 // whatever was explained before.
 func TestReasonsAreAPureFunction(t *testing.T) {
-	const seed = 4
+	const seed, few = 4, 8 // rows of the background: the reference scorer is slow
 	r := rand.New(rand.NewPCG(seed, 0))
-	b := &scoring.Bundle{Model: scoringtest.Model(r, scoringtest.Shape{Columns: 12, Hidden: []int{16, 8}, Members: 3, Tables: 3, Log: 2, Scale: 1})}
-	var texts []scoring.FeatureText
-	for c := range 12 {
-		b.Features = append(b.Features, fmt.Sprint(c))
-		texts = append(texts, scoring.FeatureText{Group: fmt.Sprint(c % 5)})
-	}
-	b.Background = scoringtest.Rows(r, 70, 12).Data
-	pure, err := cpu.NewPureGo(b.Model)
-	if err != nil {
-		t.Fatal(err)
-	}
-	again, err := scoring.NewExplainer(b, pure, texts)
+	b, texts := random(r, 12, 5, []int{16, 8})
+	again, err := scoring.NewExplainer(b, func(m *scoring.Model) (scoring.Scorer, error) { return cpu.NewPureGo(m) }, texts)
 	if err != nil {
 		t.Fatal(err)
 	}
 	x := explainer(t, b, texts)
-	rows, moved := scoringtest.Rows(r, 30, 12), false
+	rows, moved := scoringtest.Rows(r, 6, 12), false
 	for i := range rows.Rows {
 		row := rows.Data[i*12 : (i+1)*12]
-		first, err := x.Explain(row, 5)
+		first, err := x.Explain(row, 5, few)
 		one := cloned(first)
 		if err != nil {
 			t.Fatal(err)
 		}
-		two, err := again.Explain(row, 5)
+		two, err := again.Explain(row, 5, few)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -131,20 +220,20 @@ func TestNewExplainerFailure(t *testing.T) {
 		t.Helper()
 		b, texts := additive(t), append([]scoring.FeatureText(nil), additiveTexts...)
 		change(b, &texts)
-		if _, err := scoring.NewExplainer(b, nil, texts); !errors.Is(err, want) {
+		if _, err := scoring.NewExplainer(b, newScorer, texts); !errors.Is(err, want) {
 			t.Errorf("got %v, want %v", err, want)
 		}
 	}
 	f(scoring.ErrBackground, func(b *scoring.Bundle, _ *[]scoring.FeatureText) { b.Background = nil })
 	f(scoring.ErrFeatures, func(_ *scoring.Bundle, texts *[]scoring.FeatureText) { *texts = (*texts)[1:] })
 	f(scoring.ErrFeatures, func(b *scoring.Bundle, texts *[]scoring.FeatureText) {
-		for c := range 70 {
+		for c := range scoring.ReasonGroupsMax {
 			b.Features = append(b.Features, fmt.Sprint(c))
 			*texts = append(*texts, scoring.FeatureText{Group: fmt.Sprint(c)})
 		}
 		b.Background = make([]float32, 64*len(b.Features))
 	})
-	if _, err := explainer(t, additive(t), additiveTexts).Explain(make([]float32, 3), 1); !errors.Is(err, scoring.ErrMatrix) {
+	if _, err := explainer(t, additive(t), additiveTexts).Explain(make([]float32, 3), 1, 1); !errors.Is(err, scoring.ErrMatrix) {
 		t.Errorf("a row of another width: got %v", err)
 	}
 }
@@ -194,15 +283,12 @@ func ExampleExplainer() {
 		{Group: "customer amount", Text: "amount / mean(amount) by customer over 30d"},
 		{Group: "transaction", Text: "hour(time)"},
 	}
-	s, err := cpu.New(m)
+	newScorer := func(m *scoring.Model) (scoring.Scorer, error) { return cpu.New(m) }
+	x, err := scoring.NewExplainer(b, newScorer, texts)
 	if err != nil {
 		panic(err)
 	}
-	x, err := scoring.NewExplainer(b, s, texts)
-	if err != nil {
-		panic(err)
-	}
-	reasons, err := x.Explain([]float32{9.2, 14}, 1)
+	reasons, err := x.Explain([]float32{9.2, 14}, 1, scoring.ReasonRows)
 	if err != nil {
 		panic(err)
 	}
@@ -214,23 +300,77 @@ func ExampleExplainer() {
 	// Output: customer amount +4.1: 9.2 times this customer's 30-day mean amount
 }
 
-func BenchmarkExplain(b *testing.B) {
+// served is a bundle of the network that the trainer fits, in the worst case: not
+// one group of a decision is as any background row has it.
+func served() (b *scoring.Bundle, texts []scoring.FeatureText, row []float32) {
+	const cols = 68
 	r := rand.New(rand.NewPCG(1, 1))
-	const cols = 75
-	bundle := &scoring.Bundle{Model: scoringtest.Model(r, scoringtest.Shape{Columns: cols, Hidden: []int{64, 64}, Members: 1, Tables: 4, Scale: 1})}
-	var texts []scoring.FeatureText
+	b = &scoring.Bundle{Model: scoringtest.Model(r, scoringtest.Shape{Columns: cols, Hidden: []int{64, 64}, Members: 8, Tables: 4, Log: 4, Scale: 1})}
 	for c := range cols {
-		bundle.Features = append(bundle.Features, fmt.Sprint(c))
+		b.Features = append(b.Features, fmt.Sprint(c))
 		texts = append(texts, scoring.FeatureText{Group: fmt.Sprint(c % 8)})
 	}
-	bundle.Background = scoringtest.Rows(r, 256, cols).Data
-	x := explainer(b, bundle, texts)
-	row := bundle.Background[:cols]
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := x.Explain(row, 3); err != nil {
-			b.Fatal(err)
-		}
+	b.Background = scoringtest.Rows(r, 256, cols).Data
+	return b, texts, scoringtest.Rows(r, 1, cols).Data
+}
+
+func BenchmarkExplain(b *testing.B) {
+	for _, rows := range []int{1, scoring.ReasonRows} {
+		b.Run(fmt.Sprintf("features=68/groups=8/members=8/rows=%d", rows), func(b *testing.B) {
+			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+			bundle, texts, row := served()
+			x := explainer(b, bundle, texts)
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := x.Explain(row, 3, rows); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "alerts/s")
+		})
+	}
+}
+
+// BenchmarkScoreBesideReasons times a step's scoring alone, and while alerts are
+// explained as fast as one goroutine can. It needs two cores that are free.
+func BenchmarkScoreBesideReasons(b *testing.B) {
+	for _, explaining := range []bool{false, true} {
+		b.Run(fmt.Sprintf("rows=32/explaining=%t", explaining), func(b *testing.B) {
+			bundle, texts, row := served()
+			s, err := cpu.New(bundle.Model)
+			if err != nil {
+				b.Fatal(err)
+			}
+			x, stop, done := explainer(b, bundle, texts), make(chan struct{}), make(chan error, 1)
+			go func() {
+				err := error(nil)
+				for running := explaining; running && err == nil; {
+					select {
+					case <-stop:
+						running = false
+					default:
+						_, err = x.Explain(row, 3, scoring.ReasonRows)
+					}
+				}
+				done <- err
+			}()
+			m, out := scoring.Matrix{Data: bundle.Background, Rows: 32, Cols: 68}, make([]float32, 32)
+			var took []time.Duration
+			for b.Loop() {
+				from := time.Now()
+				if err := s.Score(m, out); err != nil {
+					b.Fatal(err)
+				}
+				took = append(took, time.Since(from))
+			}
+			close(stop)
+			if err := <-done; err != nil {
+				b.Fatal(err)
+			}
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Nanoseconds()), "p50-ns")
+			b.ReportMetric(float64(took[len(took)*99/100].Nanoseconds()), "p99-ns")
+		})
 	}
 }
 
@@ -249,7 +389,7 @@ func TestExplainDoesNotAllocate(t *testing.T) {
 	w := scoring.NewWords("amount / mean(amount) by customer over 30d")
 	line := make([]byte, 0, 1024)
 	if n := testing.AllocsPerRun(100, func() {
-		reasons, err := x.Explain(row, 3)
+		reasons, err := x.Explain(row, 3, 2)
 		if err != nil || len(reasons) == 0 {
 			t.Fatal("no reasons", err)
 		}

@@ -19,6 +19,7 @@ var nouns = map[string]string{
 	"std": "standard deviation of %s", "min": "smallest %s", "max": "largest %s", "distinct": "number of different %s",
 	"last": "last %s", "first_seen": "seconds since the first payment", "since_last": "seconds since the last payment",
 	"fraud_count": "number of known frauds", "fraud_rate": "share of known fraud", "fraud_run": "run of known frauds",
+	"fraud_run_age": "seconds since the first of a run of known frauds",
 }
 
 // Words says unusual values of one feature as an analyst reads them.

@@ -18,8 +18,8 @@ func (r *Result) Bundle(name string, spec scoring.SpecText) (*scoring.Bundle, er
 		return nil, fmt.Errorf("write facts of bundle: %w", err)
 	}
 	b := &scoring.Bundle{
-		Name: name, Spec: spec, Features: r.Names, Model: r.Logistic.Model(),
-		Calibration: r.Calibration, Policy: r.Policy, Facts: facts,
+		Name: name, Spec: spec, Features: r.Names, Model: r.Model(),
+		Calibration: r.Calibration, Policy: r.Policy, Profile: r.profile, Facts: facts,
 	}
 	if len(r.background) >= scoring.BackgroundRowsMin*len(r.Names) {
 		b.Background = r.background

@@ -1,6 +1,7 @@
 package trainer
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 )
@@ -77,26 +78,51 @@ func (d *Dataset) Sort() {
 	if slices.IsSorted(d.Time) {
 		return
 	}
+	d.sort(func(a, b int) int { return cmp.Compare(d.Time[a], d.Time[b]) })
+}
+
+// sort puts the rows in the order of compare, which is given two of them; equal
+// ones stay in theirs. It does so in place: rows may be most of the memory.
+func (d *Dataset) sort(compare func(a, b int) int) {
 	order := make([]int, d.Rows())
 	for i := range order {
 		order[i] = i
 	}
-	slices.SortStableFunc(order, func(a, b int) int {
-		switch {
-		case d.Time[a] < d.Time[b]:
-			return -1
-		case d.Time[a] > d.Time[b]:
-			return 1
+	if slices.IsSortedFunc(order, compare) {
+		return
+	}
+	slices.SortStableFunc(order, compare)
+	for i, from := range order {
+		// What was there before i went where a row was fetched from.
+		for from < i {
+			from = order[from]
 		}
-		return 0
-	})
-	*d = *d.pick(order)
+		d.swap(i, from)
+	}
+}
+
+func (d *Dataset) swap(i, j int) {
+	a, b := d.Row(i), d.Row(j)
+	for k := range a {
+		a[k], b[k] = b[k], a[k]
+	}
+	d.Y[i], d.Y[j] = d.Y[j], d.Y[i]
+	d.Weight[i], d.Weight[j] = d.Weight[j], d.Weight[i]
+	d.Time[i], d.Time[j] = d.Time[j], d.Time[i]
+	d.AmountBase[i], d.AmountBase[j] = d.AmountBase[j], d.AmountBase[i]
+	d.Card[i], d.Card[j] = d.Card[j], d.Card[i]
+}
+
+// grow makes room for n more rows, so that adding them copies nothing.
+func (d *Dataset) grow(n int) {
+	d.X, d.Y, d.Weight = slices.Grow(d.X, n*len(d.Names)), slices.Grow(d.Y, n), slices.Grow(d.Weight, n)
+	d.Time, d.AmountBase, d.Card = slices.Grow(d.Time, n), slices.Grow(d.AmountBase, n), slices.Grow(d.Card, n)
 }
 
 // pick returns a copy of the rows of a list.
 func (d *Dataset) pick(rows []int) *Dataset {
 	p := NewDataset(d.Names)
-	p.X = slices.Grow(p.X, len(rows)*len(d.Names))
+	p.grow(len(rows))
 	for _, i := range rows {
 		p.AddCard(d.Row(i), d.Y[i] != 0, d.Time[i], d.AmountBase[i], d.Card[i])
 		p.Weight[len(p.Weight)-1] = d.Weight[i]

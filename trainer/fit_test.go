@@ -95,7 +95,7 @@ func TestCalibrationUndoesWeights(t *testing.T) {
 	if e := r.Held.Expected; math.Abs(e-1) > 0.12 {
 		t.Errorf("expected %.3f times the frauds seen", e)
 	}
-	if c := r.Calibration; c.Kind != scoring.Platt || c.C > -2 {
+	if c := r.Calibration; c.Kind != scoring.Beta || c.C > -2 {
 		t.Errorf("calibration %+v", c)
 	}
 }
@@ -255,6 +255,11 @@ func TestFitReportsProgressAndSummary(t *testing.T) {
 		t.Errorf("%d calls, the last of %d of %d iterations", calls, last, r.Facts.Iterations)
 	}
 	text := r.Summary()
+	for line := range strings.Lines(text) {
+		if len(strings.TrimSuffix(line, "\n")) > 80 {
+			t.Errorf("%d columns: %s", len(line)-1, line)
+		}
+	}
 	for _, want := range []string{"14000 transactions", "average precision 0.", "card precision", "of frauds", "log"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
@@ -266,7 +271,7 @@ func TestGapIsLeftOut(t *testing.T) {
 	d, _ := knownWorld(8, 30_000) // a row a minute: 20.8 days
 	o := plain()
 	o.Gap = 24 * time.Hour
-	fit, calibrate, held, err := cut(d, &o)
+	fit, calibrate, held, err := Cut(d, &o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -347,5 +352,46 @@ func TestHeldOutMetricsAreWhatTheBundleDecides(t *testing.T) {
 			math.Abs(m.MoneyRecall-caught/money) > near || hits == 0 {
 			t.Errorf("key %d: %+v, counted %g reviewed, %g of %g frauds, %g of %g", key, m, reviewed, hits, frauds, caught, money)
 		}
+	}
+}
+
+// A network goes through calibration, operating point and bundle as a regression
+// does, and finds more where there is more to find.
+func TestFitNetwork(t *testing.T) {
+	d, _ := hills(11, 30_000)
+	o := plain()
+	o.Logs = true
+	line, err := Fit(d, o, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	network := DefaultNetwork()
+	network.Epochs = 6
+	o.Network = &network
+	r, err := Fit(d, o, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, than := r.Held.AveragePrecision, line.Held.AveragePrecision; got < 1.5*than {
+		t.Errorf("average precision %.3f, of a regression %.3f", got, than)
+	}
+	if e := r.Held.Expected; math.Abs(e-1) > 0.2 {
+		t.Errorf("expected %.3f times the frauds seen", e)
+	}
+	text := []byte("spec test\n")
+	b, err := r.Bundle("network", scoring.SpecText{Name: "test", Text: text, Hash: sha256.Sum256(text)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, private, _ := ed25519.GenerateKey(nil)
+	if _, read, err := Seal(b, private); err != nil || !strings.Contains(string(read.Facts), `"network"`) {
+		t.Errorf("sealed: %v", err)
+	}
+	if s := r.Summary(); !strings.Contains(s, "8 networks of 64 64 over 3 of 4 features") {
+		t.Errorf("summary:\n%s", s)
+	}
+	o.Network = &NetworkOptions{Widths: []int{63}}
+	if _, err := Fit(d, o, nil); err == nil || !strings.Contains(err.Error(), "Widths cannot be [63]") {
+		t.Errorf("a width of 63: %v", err)
 	}
 }

@@ -121,10 +121,7 @@ func (l *Logistic) design(d *Dataset) []float32 {
 				if v != v {
 					continue
 				}
-				if in.Log {
-					v = scoring.SignedLog(v)
-				}
-				out[t] = min(max(float32(float32(v-in.Mean)*in.Inv), in.Lo), in.Hi)
+				out[t] = in.Standardise(v)
 			}
 		}
 	})
@@ -243,16 +240,21 @@ func (o *objective) sumFour(i int, w []float64, bias float64, g []float64) (loss
 	return (la + lb) + (lc + ld)
 }
 
-// row returns the loss of row i and its slope at a logit: ln(1 + exp(z)) and
-// sigmoid(z), z being the logit of what the row is not.
+// row returns the weighted loss of row i and its slope at a logit.
 func (o *objective) row(i int, z float64) (loss, slope float64) {
-	weight, sign := o.weight[i], 1.0
-	if o.y[i] != 0 {
+	loss, slope = logLoss(z, o.y[i] != 0)
+	return o.weight[i] * loss, o.weight[i] * slope
+}
+
+// logLoss returns the loss of a logit and its slope: ln(1 + exp(z)) and sigmoid(z),
+// z being the logit of what the row is not.
+func logLoss(z float64, fraud bool) (loss, slope float64) {
+	sign := 1.0
+	if fraud {
 		z, sign = -z, -1
 	}
 	e := math.Exp(-math.Abs(z))
-	loss = weight * (max(z, 0) + math.Log1p(e))
-	slope = sign * weight / (1 + e)
+	loss, slope = max(z, 0)+math.Log1p(e), sign/(1+e)
 	if z < 0 {
 		slope *= e
 	}

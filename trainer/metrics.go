@@ -24,9 +24,12 @@ func ranking(scores []float32) []int32 {
 
 // AUC is the area under the ROC curve: the chance that a fraud scores higher
 // than a genuine row, half where they are equal. NaN where either is lacking.
-func AUC(scores []float32, y []uint8) float64 {
+func AUC(scores []float32, y []uint8) float64 { return auc(scores, y, nil) }
+
+// auc is AUC of rows that stand for as many as their weights say; nil is 1 each.
+func auc(scores []float32, y []uint8, weight []float32) float64 {
 	var area, hits, misses float64
-	eachTie(scores, y, func(hit, miss float64) {
+	eachTie(scores, y, weight, func(hit, miss float64) {
 		area += miss * (hits + hit/2)
 		hits, misses = hits+hit, misses+miss
 	})
@@ -38,53 +41,34 @@ func AUC(scores []float32, y []uint8) float64 {
 // falling, of precision there times the recall that it adds. NaN where there is
 // no fraud.
 func AveragePrecision(scores []float32, y []uint8) float64 {
+	return averagePrecision(scores, y, nil)
+}
+
+func averagePrecision(scores []float32, y []uint8, weight []float32) float64 {
 	var area, hits, rows float64
-	eachTie(scores, y, func(hit, miss float64) {
+	eachTie(scores, y, weight, func(hit, miss float64) {
 		hits, rows = hits+hit, rows+hit+miss
 		area += hit * hits / rows
 	})
 	return area / hits
 }
 
-// eachTie calls f for each distinct score, falling, with the numbers of frauds
-// and genuine rows that have it.
-func eachTie(scores []float32, y []uint8, f func(hit, miss float64)) {
+// eachTie calls f for each distinct score, falling, with the weights of the
+// frauds and the genuine rows that have it.
+func eachTie(scores []float32, y []uint8, weight []float32, f func(hit, miss float64)) {
 	order := ranking(scores)
 	for i := 0; i < len(order); {
-		j, hit := i, 0
+		j, sum := i, [2]float64{}
 		for ; j < len(order) && scores[order[j]] == scores[order[i]]; j++ {
-			hit += int(y[order[j]])
+			w := 1.0
+			if weight != nil {
+				w = float64(weight[order[j]])
+			}
+			sum[y[order[j]]] += w
 		}
-		f(float64(hit), float64(j-i-hit))
+		f(sum[1], sum[0])
 		i = j
 	}
-}
-
-// PrecisionAt is the share of frauds among the n rows of the highest scores, of
-// all rows where there are fewer; equal scores in their own order. NaN where
-// there are none.
-func PrecisionAt(n int, scores []float32, y []uint8) float64 {
-	order := ranking(scores)
-	n = min(n, len(order))
-	hits := 0
-	for _, i := range order[:n] {
-		hits += int(y[i])
-	}
-	return float64(hits) / float64(n)
-}
-
-// RecallAt is the share of all frauds that are among the n rows of the highest
-// scores. NaN where there are none.
-func RecallAt(n int, scores []float32, y []uint8) float64 {
-	order := ranking(scores)
-	hits, all := 0, 0
-	for k, i := range order {
-		all += int(y[i])
-		if k < n {
-			hits += int(y[i])
-		}
-	}
-	return float64(hits) / float64(all)
 }
 
 // CardPrecision is the Handbook's card precision at n: each day (of UTC) the n
@@ -92,7 +76,6 @@ func RecallAt(n int, scores []float32, y []uint8) float64 {
 // over the days; a card whose fraud was among them is left out afterwards. The
 // rows are in the order of time. NaN where no row says who paid.
 func CardPrecision(n int, d *Dataset, scores []float32) float64 {
-	const dayMs = 86_400_000
 	caught := make(map[uint64]bool)
 	sum, days := 0.0, 0
 	for i := 0; i < d.Rows(); {

@@ -11,21 +11,54 @@ import (
 // what the model does with the rows held out, and its heaviest terms.
 func (r *Result) Summary() string {
 	var s strings.Builder
+	line := func(name string, parts ...string) { fmt.Fprintf(&s, "%-13s %s\n", name, wrapped(parts)) }
+	say := fmt.Sprintf
 	f, h := &r.Facts, &r.Held
-	fmt.Fprintf(&s, "learnt from   %d transactions, %d frauds (%.2f %%), %s to %s\n",
-		f.Rows, f.Frauds, percent(f.Frauds, f.Rows), f.From, f.To)
-	fmt.Fprintf(&s, "model         logistic regression, %d terms of %d features, %d iterations\n",
-		f.Terms, len(r.Names), f.Iterations)
-	fmt.Fprintf(&s, "held out      %d transactions, %d frauds (%.2f %%), %.1f days after\n",
-		h.Rows, h.Frauds, percent(h.Frauds, h.Rows), h.Days)
-	fmt.Fprintf(&s, "ranking       ROC AUC %.3f, average precision %.3f", h.AUC, h.AveragePrecision)
-	if h.CardPrecision100 > 0 {
-		fmt.Fprintf(&s, ", card precision at 100 %.3f", h.CardPrecision100)
+	line("learnt from", say("%d transactions", f.Rows), say("%d frauds (%.2f %%)", f.Frauds, percent(f.Frauds, f.Rows)), say("%s to %s", f.From, f.To))
+	if n := r.Network; n != nil {
+		line("model", say("%d networks of %s over %d of %d features", n.members, strings.Trim(fmt.Sprint(n.widths), "[]"), f.Terms, len(r.Names)), say("%d steps", f.Iterations))
+	} else {
+		line("model", "logistic regression", say("%d terms of %d features", f.Terms, len(r.Names)), say("%d iterations", f.Iterations))
 	}
-	fmt.Fprintf(&s, "\nreview        %d (%.2f %%): %.0f %% of them fraud, %.0f %% of frauds, %.0f %% of their money\n",
-		h.Reviewed, percent(h.Reviewed, h.Rows), 100*h.Precision, 100*h.Recall, 100*h.MoneyRecall)
-	fmt.Fprintf(&s, "probability   log-loss %.5f, expected %.2f times the frauds seen\n", h.LogLoss, h.Expected)
-	fmt.Fprintf(&s, "heaviest      %s\n", strings.Join(r.heaviest(5), ", "))
+	line("held out", say("%d transactions", h.Rows), say("%d frauds (%.2f %%)", h.Frauds, percent(h.Frauds, h.Rows)), say("%.1f days after", h.Days))
+	ranking := []string{say("ROC AUC %.3f", h.AUC), say("average precision %.3f", h.AveragePrecision)}
+	if h.CardPrecision100 > 0 {
+		ranking = append(ranking, say("card precision at 100 %.3f", h.CardPrecision100))
+	}
+	line("ranking", ranking...)
+	line("review", say("%d (%.2f %%): %.0f %% of them fraud", h.Reviewed, percent(h.Reviewed, h.Rows), 100*h.Precision),
+		say("%.0f %% of frauds", 100*h.Recall), say("%.0f %% of their money", 100*h.MoneyRecall))
+	if h.CardsPerDay > 0 {
+		line("cards", say("%.1f a day: %.0f %% of them with fraud", h.CardsPerDay, 100*h.CardPrecision), say("%.0f %% of its money", 100*h.CardMoneyRecall))
+	}
+	line("probability", say("log-loss %.5f", h.LogLoss), say("expected %.2f times the frauds seen", h.Expected), say("calibration error %.4f", h.CalibrationError))
+	if r.Logistic != nil {
+		line("heaviest", r.heaviest(5)...)
+	}
+	return s.String()
+}
+
+// wrapped joins a list in lines that, behind the names of the summary, are no longer
+// than a terminal is wide, unless one of the list is.
+func wrapped(list []string) string {
+	const indent, wide = 14, 80
+	var s strings.Builder
+	at := indent
+	for i, text := range list {
+		if i+1 < len(list) {
+			text += ","
+		}
+		switch {
+		case i > 0 && at+1+len(text) > wide:
+			s.WriteString("\n" + strings.Repeat(" ", indent))
+			at = indent
+		case i > 0:
+			s.WriteByte(' ')
+			at++
+		}
+		s.WriteString(text)
+		at += len(text)
+	}
 	return s.String()
 }
 

@@ -21,10 +21,7 @@ import (
 // the share is 0.
 func benchBundle(s *spec.Spec, x []float32, alerts float64, hidden ...int) (*scoring.Bundle, error) {
 	width := len(s.Features)
-	names := make([]string, width)
-	for i := range names {
-		names[i] = s.Features[i].Name
-	}
+	names := s.FeatureNames()
 	model := trainer.RandomModel(1, append(append([]int{width}, hidden...), 1)...)
 	for c := range model.Inputs {
 		scaleInput(&model.Inputs[c], x[c:], width)

@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/weir-risk/weir/features"
+	"github.com/weir-risk/weir/features/spec"
 	"github.com/weir-risk/weir/ingest/kafka"
 	"github.com/weir-risk/weir/ingest/simulate"
 	"github.com/weir-risk/weir/schemas"
@@ -138,6 +140,41 @@ func (r *handbookRow) appendJSON(b []byte) []byte {
 // label returns what becomes known of a fraud.
 func (r *handbookRow) label() schemas.Label {
 	return schemas.Label{TxID: r.id, Verdict: schemas.LabelFraud, Source: schemas.Chargeback, KnownAt: r.time + labelDelay, Version: 1}
+}
+
+// fold computes the features of the stream in the order of time, labels, also of
+// what is genuine, before transactions of the same time: no partitions, no steps, no
+// broker. each has them row by row, and ends it with an error; x is good until the
+// next row.
+func (s *handbookStream) fold(sp *spec.Spec, each func(row int, x []float32) error) error {
+	engine := features.New(sp, features.Options{})
+	x := make([]float32, engine.Width())
+	var one schemas.Batch
+	known := 0 // rows whose label is
+	for i := range s.rows {
+		r := &s.rows[i]
+		for ; s.rows[known].time+labelDelay <= r.time; known++ {
+			l := s.rows[known].label()
+			if !s.rows[known].fraud {
+				l.Verdict, l.Source = schemas.LabelGenuine, schemas.DefaultLabel
+			}
+			engine.Label(&l)
+		}
+		one.Reset(len(sp.Input.OwnText), len(sp.Input.OwnNumber))
+		one.Add(schemas.Place{})
+		one.Tx[0] = schemas.Transaction{Time: r.time, Amount: r.amount, AmountBase: r.amount}
+		one.SetBytes(0, schemas.ID, r.id)
+		one.SetBytes(0, schemas.Customer, r.customer)
+		one.SetBytes(0, schemas.Terminal, r.term)
+		engine.Step(&one, x, nil)
+		if v := one.Verdict[0]; v.Outcome != schemas.Scored {
+			return fmt.Errorf("transaction %s is %v: %v", r.id, v.Outcome, v.Reason)
+		}
+		if err := each(i, x); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // preloadBatch is how many records a producer of the preloaded topics sends at

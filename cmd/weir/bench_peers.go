@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/weir-risk/weir/features"
 	"github.com/weir-risk/weir/features/spec"
 	"github.com/weir-risk/weir/ingest/kafka"
 	"github.com/weir-risk/weir/ingest/peer"
@@ -146,7 +145,10 @@ func (b *peersBench) prepare(e *env, folder string) (err error) {
 	if b.spec, err = loadSpec("handbook"); err != nil {
 		return err
 	}
-	x := b.fold()
+	var x []float32
+	if err := b.stream.fold(b.spec, func(_ int, row []float32) error { x = append(x, row...); return nil }); err != nil {
+		return err
+	}
 	bundle, err := benchBundle(b.spec, x, 0, 64, 64)
 	if err != nil {
 		return err
@@ -163,33 +165,6 @@ func (b *peersBench) prepare(e *env, folder string) (err error) {
 		b.rows[string(b.stream.rows[i].id)] = i
 	}
 	return scorer.Score(scoring.Matrix{Data: x, Rows: len(b.right), Cols: bundle.Model.Columns}, b.right)
-}
-
-// fold computes the features of the whole stream in the order of time, labels
-// before transactions of the same time: no partitions, no steps, no broker.
-func (b *peersBench) fold() []float32 {
-	engine := features.New(b.spec, features.Options{})
-	width := engine.Width()
-	x := make([]float32, len(b.stream.rows)*width)
-	var one schemas.Batch
-	known := 0 // rows whose label was looked at
-	for i := range b.stream.rows {
-		r := &b.stream.rows[i]
-		for ; b.stream.rows[known].time+labelDelay <= r.time; known++ {
-			if b.stream.rows[known].fraud {
-				l := b.stream.rows[known].label()
-				engine.Label(&l)
-			}
-		}
-		one.Reset(0, 0)
-		one.Add(schemas.Place{})
-		one.Tx[0] = schemas.Transaction{Time: r.time, Amount: r.amount, AmountBase: r.amount}
-		one.SetBytes(0, schemas.ID, r.id)
-		one.SetBytes(0, schemas.Customer, r.customer)
-		one.SetBytes(0, schemas.Terminal, r.term)
-		engine.Step(&one, x[i*width:(i+1)*width], nil)
-	}
-	return x
 }
 
 // once runs one service over a new broker.

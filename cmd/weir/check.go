@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net"
 	"net/url"
 	"os"
@@ -26,11 +27,13 @@ var checkCommand = &command{
 	name: "check", summary: "check spec, keys, bundle and flags before anything is started", json: true,
 	about: `It takes the flags of weir up, and says of each thing that they name whether it is
 right: what is, on stdout; every mistake at once, with its place and a remedy, on
-stderr, and the exit code is then 1. Nothing is started, made or sent.`,
+stderr, and the exit code is then 1. Nothing is started or made, and nobody is asked
+but the schema registry, where one is given.`,
 	examples: []string{
 		"weir check --spec bank.spec",
 		"weir check --spec bank.spec --bundle model.weir --trust keys.pem",
 		"weir check --kafka k1:9093,k2:9093 --kafka-tls --kafka-ca ca.pem --history clickhouse://ch:9000/weir",
+		"weir check --source-format avro --schema-registry https://sr:8081 --schema-registry-ca ca.pem",
 		"weir check --spec payments --print > bank.spec",
 	},
 	flags: func(fs *flag.FlagSet) func(context.Context, *env, []string) error {
@@ -48,7 +51,7 @@ type checking struct {
 	print bool
 }
 
-func (c *checking) run(_ context.Context, e *env, _ []string) error {
+func (c *checking) run(ctx context.Context, e *env, _ []string) error {
 	if c.print {
 		s, err := loadSpec(*c.score.spec)
 		if err != nil {
@@ -64,7 +67,11 @@ func (c *checking) run(_ context.Context, e *env, _ []string) error {
 	if c.bundle != "" {
 		f.bundle(c.bundle, trust, s)
 	}
+	if _, err := c.training(); err != nil {
+		f.wrong("training", "%v", err)
+	}
 	c.wiring(f)
+	c.registry(ctx, f)
 	return f.end()
 }
 
@@ -249,6 +256,23 @@ func (c *checking) brokers(f *findings) {
 			how += ", as " + k.security.User + " by " + k.security.Mechanism
 		}
 		f.right("kafka", "%s %s; topics %s, %s and what goes with them", k.brokers, how, k.topics().Transactions, k.topics().Decisions)
+	}
+}
+
+// registry asks the schema registry whether it lets weir in.
+func (c *checking) registry(ctx context.Context, f *findings) {
+	flags := c.score.format
+	s, err := flags.schemas(f.env, slog.New(slog.DiscardHandler))
+	if err == nil && s != nil {
+		err = s.Check(ctx)
+	}
+	switch {
+	case err != nil:
+		f.wrong("source", "%v%s", err, registryRemedy(err))
+	case s != nil && flags.user != "":
+		f.right("source", "%s, with the schemas of %s, as %s", flags.format, flags.registry, flags.user)
+	case s != nil:
+		f.right("source", "%s, with the schemas of %s", flags.format, flags.registry)
 	}
 }
 

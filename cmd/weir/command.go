@@ -26,6 +26,12 @@ const (
 // wrong.
 var errFound = errors.New("something is wrong")
 
+// exitCode ends a command with another exit code of its own, after it has said
+// itself what that means.
+type exitCode int
+
+func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
+
 // usageError is a mistake on the command line.
 type usageError struct{ text string }
 
@@ -118,11 +124,14 @@ func (c *command) run(ctx context.Context, args []string, e *env) int {
 		err = f(ctx, e, rest)
 	}
 	var usage usageError
+	var own exitCode
 	switch {
 	case err == nil:
 		return exitOK
 	case errors.Is(err, errFound):
 		return exitFailed
+	case errors.As(err, &own):
+		return int(own)
 	case errors.As(err, &usage):
 		fmt.Fprintf(e.stderr, "weir %s: %v\nweir %s --help says how it is used\n", c.name, err, c.name)
 		return exitUsage

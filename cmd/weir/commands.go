@@ -7,6 +7,7 @@ func commands() []*command {
 		simulateCommand,
 		featuresCommand,
 		trainCommand,
+		evalCommand,
 		checkCommand,
 		specCommand,
 		modelCommand,

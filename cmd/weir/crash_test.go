@@ -35,6 +35,15 @@ func sizeOf(whole, part, small int) int {
 	return small
 }
 
+// briefly is a number, and a smaller one where tests are to be short: under the race
+// detector everything takes ten times as long.
+func briefly(n, short int) int {
+	if testing.Short() {
+		return short
+	}
+	return n
+}
+
 // A crashWorld is a broker with a bank's records in it, twice under two
 // prefixes: one for the run that is killed, one for the run that is not.
 type crashWorld struct {
@@ -145,10 +154,7 @@ func (w *crashWorld) feed(topics schemas.Topics) *feed {
 func (w *crashWorld) champion(topics schemas.Topics) {
 	w.t.Helper()
 	s, _ := spec.Builtin("payments")
-	names := make([]string, len(s.Features))
-	for i := range names {
-		names[i] = s.Features[i].Name
-	}
+	names := s.FeatureNames()
 	b := &scoring.Bundle{Name: "random", Spec: scoring.SpecText{Name: s.Name, Text: s.Text, Hash: s.Hash}, Features: names,
 		Model: trainer.RandomModel(w.seed, len(names), 32, 1), Policy: scoring.Policy{Review: 0.6, Block: 0.9, Explore: 0.001, ExploreKey: [16]byte{1}}, Calibration: scoring.Calibration{A: 1, B: 1}}
 	scorer, err := cpu.New(b.Model)
@@ -171,7 +177,7 @@ func (w *crashWorld) champion(topics schemas.Topics) {
 		err = os.WriteFile(filepath.Join(w.dir, "champion.weir"), data, 0o600)
 	}
 	if err == nil {
-		err = ingest.PublishBundle(w.t.Context(), w.log, topics, data, sealed.Hash, "champion", ingest.Slot{By: "test", Reason: "test"}, key)
+		err = ingest.PublishBundle(w.t.Context(), w.log, topics, data, sealed.Hash, "champion", ingest.Slot{By: "test", Reason: "test"}, key, time.Now())
 	}
 	if err != nil {
 		w.t.Fatal(err)
@@ -444,8 +450,8 @@ func (w *crashWorld) hit(least int) {
 // the alerts to a run without kills.
 func TestKillsLoseNothingAndDoubleNothing(t *testing.T) {
 	w := newCrashWorld(t, kafkaForTest(t))
-	kills, least := sizeOf(50, 24, 10), sizeOf(3, 1, 1)
-	n := sizeOf(1_000_000, 100_000, 40_000)
+	kills, least := sizeOf(50, 24, briefly(10, 6)), sizeOf(3, 1, 1)
+	n := sizeOf(1_000_000, 100_000, briefly(40_000, 12_000))
 	w.share, w.least = int64(n/(2*kills+2)), least
 	w.snapshotEvery = w.share / 3
 	w.load(n, 4, "killed", "calm")
@@ -486,7 +492,7 @@ func TestKillsOfAllRolesLoseNothing(t *testing.T) {
 	w.command = "up"
 	kills, least := sizeOf(10, 10, 4), sizeOf(1, 0, 0) // four kills do not meet six phases
 	w.least = least
-	n := sizeOf(1_000_000, 100_000, 20_000)
+	n := sizeOf(1_000_000, 100_000, briefly(20_000, 8_000))
 	w.share = int64(n / (2*kills + 2))
 	w.snapshotEvery = w.share / 3
 	w.preload(n, "up")

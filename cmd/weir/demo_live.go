@@ -29,6 +29,29 @@ type live struct {
 	found  int64           // frauds alerted
 	alerts int64           // on live transactions
 	told   bool            // whether first was shown
+
+	lessons []lesson // those that were told
+	busy    bool     // whether a lesson is under way
+	asked   int      // days of the present after which it was asked to learn anew
+	shifted bool     // whether it was said that the fraud changes
+	shown   []found  // as of the last lines of the table, foundLines at most
+}
+
+// found are counts of the present so far.
+type found struct{ alerts, right, frauds int64 }
+
+// foundLines is over how many lines of the table the shares of alerts that were right
+// and of frauds that were found go: few enough to see a new model at work.
+const foundLines = 10
+
+// recent returns what was found within the last lines of the table.
+func (l *live) recent(now found) found {
+	if l.shown = append(l.shown, now); len(l.shown) > foundLines {
+		was := l.shown[0]
+		l.shown = slices.Delete(l.shown, 0, 1)
+		return found{now.alerts - was.alerts, now.right - was.right, now.frauds - was.frauds}
+	}
+	return now
 }
 
 // dueWindow is how many records of a partition may be on their way.
@@ -141,6 +164,9 @@ func (l *live) run(ctx context.Context) error {
 		case <-tick.C:
 		}
 		passed := time.Since(began)
+		if l.school() {
+			sent = int(passed.Seconds() * float64(d.rate))
+		}
 		if due := int(passed.Seconds() * float64(d.rate)); due > sent {
 			if !d.feed.draw(min(due-sent, d.rate)) {
 				return nil
@@ -159,6 +185,34 @@ func (l *live) run(ctx context.Context) error {
 			return l.settle(ctx)
 		}
 	}
+}
+
+// school asks for a lesson where one is due, and tells of one that has ended. Hold is
+// where one is due and the one before has not ended: the bank's time waits for it then,
+// so that on a slow machine too a lesson is of its day.
+func (l *live) school() (hold bool) {
+	d := l.demo
+	now := d.feed.bank.Now() - d.presentMs()
+	if now >= dayMs && !l.shifted {
+		l.shifted = true
+		d.env.printf("\n%s\n\n", paragraph("day 2", "the fraud changes: most attackers now talk customers into transfers, which no model has seen"))
+	}
+	select {
+	case done := <-d.lessons:
+		l.busy = false
+		l.lessons = append(l.lessons, done)
+		done.tell(d.env)
+	default:
+	}
+	if now < int64(l.asked+demoEvery)*dayMs {
+		return false
+	}
+	if !l.busy {
+		l.busy, l.asked = true, int(now/dayMs)
+		d.asks <- d.feed.bank.Now() // there is room for one
+		return false
+	}
+	return true
 }
 
 // settle waits until what was sent is decided.
@@ -185,7 +239,7 @@ const headEvery = 20
 const (
 	tableHead = "      ms to a decision  decided, the past included                        frauds\n" +
 		" tx/s  p50   p99 p99.9    scored degraded unscored dupl. rej. alerts right found\n"
-	tableRow = "%5s %4.2f %5.2f %5.2f %9s %8s %8s %5s %4s %6s %4s%% %4s%%\n"
+	tableRow = "%5s %4s %5s %5s %9s %8s %8s %5s %4s %6s %4s%% %4s%%\n"
 )
 
 // show prints one line of the table.
@@ -197,17 +251,18 @@ func (l *live) show(row int, before, now ingest.Status) {
 	}
 	took := slices.Clone(l.took)
 	l.took = l.took[:0]
-	alerts, found, frauds := l.alerts, l.found, len(l.frauds)
+	all := found{l.alerts, l.found, int64(len(l.frauds))}
 	l.mu.Unlock()
+	f := l.recent(all)
 	if row%headEvery == 0 {
 		l.demo.env.printf(tableHead)
 	}
 	slices.Sort(took)
 	o := now.Counts.Outcomes
 	l.demo.env.printf(tableRow,
-		thousands(now.Counts.Decisions()-before.Counts.Decisions()), quantile(took, .5), quantile(took, .99), quantile(took, .999),
+		thousands(now.Counts.Decisions()-before.Counts.Decisions()), msText(quantile(took, .5), 4), msText(quantile(took, .99), 5), msText(quantile(took, .999), 5),
 		thousands(o[schemas.Scored]), thousands(o[schemas.Degraded]), thousands(o[schemas.Unscored]), thousands(o[schemas.Duplicate]), thousands(o[schemas.Rejected]),
-		thousands(alerts), share(found, alerts), share(found, int64(frauds)))
+		thousands(all.alerts), share(f.right, f.alerts), share(f.right, f.frauds))
 }
 
 // quantile is the smallest value that a share q of the sorted values does not
@@ -217,6 +272,16 @@ func quantile(sorted []float64, q float64) float64 {
 		return 0
 	}
 	return sorted[min(len(sorted)-1, int(math.Ceil(q*float64(len(sorted))))-1)]
+}
+
+// msText writes milliseconds in no more than so many places, where that can be.
+func msText(v float64, places int) string {
+	for digits := 2; digits > 0; digits-- {
+		if s := fmt.Sprintf("%.*f", digits, v); len(s) <= places {
+			return s
+		}
+	}
+	return fmt.Sprintf("%.0f", v)
 }
 
 func share(part, whole int64) string {

@@ -5,52 +5,92 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 )
 
-// stopAt cancels a context once a text was written, as a person presses Ctrl-C
-// who has seen it.
+// stopAt cancels a context once a text was written so often, as a person presses
+// Ctrl-C who has seen it.
 type stopAt struct {
+	mu sync.Mutex
 	bytes.Buffer
-	text string
-	stop context.CancelFunc
+	text  string
+	times int // 0 is once
+	stop  context.CancelFunc
 }
 
 func (s *stopAt) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	n, err := s.Buffer.Write(p)
-	if strings.Contains(s.String(), s.text) {
+	if strings.Count(s.String(), s.text) >= max(s.times, 1) {
 		s.stop()
 	}
 	return n, err
 }
 
-// TestDemo runs a small demo until its first live transactions are scored, and
-// stops it as Ctrl-C does.
+// TestDemo runs a small demo until it has learnt anew, or under -short until its first
+// live transactions are scored, and stops it as Ctrl-C does.
 func TestDemo(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var stderr bytes.Buffer
-	stdout := &stopAt{text: "first live transactions scored", stop: cancel}
+	until, words, rate := "learnt anew in", []string{"metrics ", "the past ", "the lesson ", "the present ", "day 2 ", "day 9 "}, "8000"
+	if testing.Short() {
+		until, words, rate = "first live transactions scored", words[:4], "500"
+	}
+	stdout := &stopAt{text: until, stop: cancel}
 	e := &env{stdin: strings.NewReader(""), stdout: stdout, stderr: &stderr, lookup: func(string) (string, bool) { return "", false }}
-	args := []string{"demo", "--customers", "1000", "--past", "28", "--rate", "500", "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--json"}
+	args := []string{"demo", "--customers", "1000", "--past", "28", "--rate", rate, "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--json"}
 	if code := run(ctx, args, e); code != exitOK || stderr.Len() > 0 {
 		t.Fatalf("exit code %d\n%s%s", code, stdout, &stderr)
 	}
-	for _, text := range []string{"metrics ", "the past ", "the lesson ", "the present "} {
+	for _, text := range words {
 		if !strings.Contains(stdout.String(), "\n"+text) && !strings.HasPrefix(stdout.String(), text) {
 			t.Errorf("the demo does not tell of %q:\n%s", text, stdout)
 		}
 	}
-	var r stopReport
+	for line := range strings.Lines(stdout.String()) {
+		if len(strings.TrimSuffix(line, "\n")) > 80 && line[0] != '{' {
+			t.Errorf("%d columns: %s", len(line)-1, line)
+		}
+	}
+	var r demoReport
 	lastLine(t, stdout.String(), &r)
+	if !testing.Short() && (len(r.Lessons) != 1 || r.Lessons[0].Reason == "" || r.Lessons[0].Day != 9) {
+		t.Errorf("%+v", r.Lessons)
+	}
 	if r.Scored == 0 || r.Degraded == 0 || r.Rejected != 0 || r.SourceRecords != r.Scored+r.Degraded+r.Unscored+r.Duplicate {
 		t.Errorf("%+v", r)
 	}
 }
 
+// TestDemoSaysItsNameOnce has a bank whose past is too short to learn from.
+func TestDemoSaysItsNameOnce(t *testing.T) {
+	got := call(t, "demo", "--customers", "200", "--past", "21", "--listen", "127.0.0.1:0").fails(t, exitFailed, "weir demo: ", "--customers or --past")
+	if strings.Contains(got.stderr, "demo: demo:") {
+		t.Error(got.stderr)
+	}
+}
+
+// TestReportFitsATerminal keeps what up, score and demo say at their end in 80 columns.
+func TestReportFitsATerminal(t *testing.T) {
+	text := stopReport{SourceRecords: 12345678, Scored: 12345678, Degraded: 123456, Unscored: 12345, Duplicate: 12345, Rejected: 123, Alerts: 1234567}.String()
+	for line := range strings.Lines(text) {
+		if got := len(strings.TrimSuffix(line, "\n")); got > 80 {
+			t.Errorf("%d columns: %s", got, line)
+		}
+	}
+	for _, words := range []string{"12,345,678 source records decided", "12,345,678 scored", "123,456 degraded", "12,345 unscored", "123 rejected", "1,234,567 alerts"} {
+		if !strings.Contains(text, words) {
+			t.Errorf("no %q in\n%s", words, text)
+		}
+	}
+}
+
 // TestDemoFitsATerminal keeps the table in 80 columns, each number below its name.
 func TestDemoFitsATerminal(t *testing.T) {
-	row := fmt.Sprintf(tableRow, "2,000", 0.25, 12.34, 12.34, "1,000,000", "338,383", "10,064", "308", "0", "1,234", "38", "100")
+	row := fmt.Sprintf(tableRow, "2,000", msText(14.51, 4), msText(0.347, 5), msText(1234.56, 5), "1,000,000", "338,383", "10,064", "308", "0", "1,234", "38", "100")
 	for line := range strings.Lines(tableHead + row) {
 		if got := len(strings.TrimSuffix(line, "\n")); got != 80 {
 			t.Errorf("%d columns: %s", got, line)

@@ -39,12 +39,14 @@
 // that makes exactly-once without Kafka transactions. ingest/broker is kfake with a
 // data folder, for a weir with nothing else installed.
 //
-// ingest/decode turns JSON into columns, strictly; ingest is the node: restore,
-// stand by, own. ingest/history keeps what the ledger said in ClickHouse or SQLite.
+// ingest/decode turns JSON into columns, strictly, and ingest/decode/wireformat turns
+// Avro and Protobuf, by the schemas of a registry, into that JSON. ingest is the node:
+// restore, stand by, own. ingest/history keeps what the ledger said in ClickHouse or SQLite.
 // ingest/simulate is a bank to try weir on, and ingest/peer the service that a good
 // engineer writes in a day, to be measured against.
 //
-// trainer learns a model from rows and what became of them.
+// trainer learns a model from rows and what became of them, holds it against the one in
+// service, and reports.
 //
 // This package wires these: main.go, command.go and commands.go are the frame, and
 // each command has a file of its name. service.go is what the long-running ones
@@ -72,9 +74,11 @@
 //
 //	weir tail decisions      the ledger as JSON
 //	weir verify              every bit recomputed
-//	/metrics, /readyz        what a node says of itself; weir_halted names what a person has to mend
+//	weir model watch         whether days are as in training, and what the labels say
+//	/metrics, /readyz        what a node says of itself; weir_halted names what a person has to mend;
+//	                         ingest.Metrics and ingest.RecorderMetrics list them all
 //	go test ./ingest -run X  the whole program on the embedded broker, in one process
-//	make integration         the same on Apache Kafka and ClickHouse
+//	make integration         the same on Apache Kafka, ClickHouse and a schema registry
 //
 // # Non-obvious
 //
@@ -90,9 +94,17 @@
 // event time of last year is deleted while it is written. weir then halts with the
 // offsets that are gone, and goes on only when told to accept the gap.
 //
+// What a schema registry does not answer is waited for, and what it does not know is
+// rejected, for good: a decision is durable. A ledger with such a record cannot be
+// proved once the schema is there, since what was unknown then is not in the ledger.
+//
 // Ranges of a group are given out by member id, so that a standby which joins can
 // take the shard from a healthy owner. The group's balancer is weir's own: whoever
 // holds the shard keeps it.
+//
+// A group answers nobody who joins until all its members have, and waits for a
+// dead one until it is sure. The holder joins like the rest: it keeps the shard
+// for longer than that takes, or the death of a standby takes it from the living.
 //
 // Two partitions that are read side by side drift apart, and features shared
 // between them come out wrong on a replay: the merge is what makes a catch-up equal

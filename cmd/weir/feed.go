@@ -26,6 +26,7 @@ type feed struct {
 	label  simulate.Label
 	buf    []byte
 	total  int64 // transactions drawn
+	start  int64 // of the bank's first day, ms
 	told   int64 // labels drawn
 	// Truth, if set, is told of every transaction before it is sent.
 	truth func(*simulate.Transaction)
@@ -40,7 +41,7 @@ func newFeed(ctx context.Context, bank *simulate.Bank, log *kafka.Client, topics
 		return nil, err
 	}
 	f := &feed{bank: bank, log: log, topics: topics, parts: make([]kafka.BatchWriter, t.Partitions), counts: make([]int, t.Partitions), sent: make([]int64, t.Partitions),
-		now: func() int64 { return time.Now().UnixMilli() }}
+		start: bank.Now(), now: func() int64 { return time.Now().UnixMilli() }}
 	for p := range f.sent {
 		if _, f.sent[p], err = log.Offsets(ctx, topics.Transactions, int32(p)); err != nil {
 			return nil, err

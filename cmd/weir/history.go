@@ -118,6 +118,7 @@ date first. There should be one recorder a history.`,
 			}
 			defer store.Close()
 			what, r := s.record(store)
+			what.name = ""
 			at, stop, err := serveMetrics(service.listen, service.pprof, s.registry, func() (bool, any) {
 				st := r.Status()
 				return st.Ready, map[string]any{"ready": st.Ready, "reason": st.Reason, "ledger_offset": st.Position, "lag": st.Lag}
@@ -127,7 +128,7 @@ date first. There should be one recorder a history.`,
 			}
 			defer stop()
 			s.log.Info("serves metrics", "address", at)
-			if err := together(ctx, what); err != nil {
+			if err := together(ctx, what, s.watch(store, r)); err != nil {
 				return err
 			}
 			st := r.Status()

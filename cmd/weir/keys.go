@@ -24,7 +24,7 @@ type tokenFlags struct{ key, previous string }
 func addTokens(fs *flag.FlagSet) *tokenFlags {
 	t := &tokenFlags{}
 	fs.StringVar(&t.key, "token-key-file", "", "`FILE` of the key of tokens, ID:HEX; or the environment variable\nWEIR_TOKEN_KEY")
-	fs.StringVar(&t.previous, "token-key-previous-file", "", "`FILE` of the key before it, during a change of keys")
+	fs.StringVar(&t.previous, "token-key-previous-file", "", "`FILE` of the key before it, in a change of keys. A card's behaviour is kept by its token\nunder that key, and is carried over only while it is given: give it for as long as the\nbehaviour should last, since every card begins anew on the day that it is left out.\nOther secrets have tokens of the new key only, and their behaviour begins anew at once")
 	return t
 }
 

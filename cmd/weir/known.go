@@ -100,12 +100,8 @@ func (k *known) read(ctx context.Context, e *env, name string, each func(*schema
 // ms, and whether there are any.
 func fraudDelay(s *spec.Spec) (ms int64, any bool) {
 	for i := range s.Aggregates {
-		switch a := &s.Aggregates[i]; a.Fn {
-		case spec.FraudCount, spec.FraudRate, spec.FraudRun:
-			if !any || a.Delay < ms {
-				ms = a.Delay
-			}
-			any = true
+		if a := &s.Aggregates[i]; a.Fn.ReadsLabels() && (!any || a.Delay < ms) {
+			ms, any = a.Delay, true
 		}
 	}
 	return ms, any

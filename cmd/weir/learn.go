@@ -10,25 +10,39 @@ import (
 	"github.com/weir-risk/weir/trainer"
 )
 
-// ledgerRows reads the vectors that decisions were recorded with and what became
-// of them, by the labels in the ledger, into a data set. Rows younger than ripe
-// (ms) before the newest are left out: for them no label means nothing yet.
-func ledgerRows(ctx context.Context, log *kafka.Client, topics schemas.Topics, s *spec.Spec, ripe int64) (*trainer.Dataset, error) {
-	names := make([]string, len(s.Features))
-	for i := range names {
-		names[i] = s.Features[i].Name
-	}
-	l := learner{rows: trainer.NewDataset(names), at: make(map[uint64]int32), verdicts: make(map[int32]*verdicts)}
-	_, end, err := log.Offsets(ctx, topics.Decisions, 0)
+// A learner gathers from the ledger the vectors that decisions were recorded with and
+// what became of them, by the labels there. It reads on from where it was.
+type learner struct {
+	log    *kafka.Client
+	topics schemas.Topics
+	spec   *spec.Spec
+	ledger *kafka.LedgerReader
+
+	rows     *trainer.Dataset
+	ids      []uint64         // of rows: the hash of the transaction's id
+	at       map[uint64]int32 // row by id
+	verdicts map[uint64]*verdicts
+	newest   int64 // ms
+	entry    schemas.Entry
+}
+
+func newLearner(log *kafka.Client, topics schemas.Topics, s *spec.Spec) *learner {
+	return &learner{log: log, topics: topics, spec: s, ledger: kafka.NewLedgerReader(log, topics.Decisions, 0, schemas.Anchor{}),
+		rows: trainer.NewDataset(s.FeatureNames()), at: make(map[uint64]int32), verdicts: make(map[uint64]*verdicts)}
+}
+
+func (l *learner) close() { l.ledger.Close() }
+
+// read reads up to where the ledger ends now.
+func (l *learner) read(ctx context.Context) error {
+	_, end, err := l.log.Offsets(ctx, l.topics.Decisions, 0)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	r := kafka.NewLedgerReader(log, topics.Decisions, 0, schemas.Anchor{})
-	defer r.Close()
-	for r.Position() < end {
-		b, err := r.Next(ctx, end)
+	for l.ledger.Position() < end {
+		b, err := l.ledger.Next(ctx, end)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if b == nil {
 			break
@@ -38,29 +52,41 @@ func ledgerRows(ctx context.Context, log *kafka.Client, topics schemas.Topics, s
 		}
 		for _, value := range b.Values {
 			if err := schemas.ParseEntry(value, &l.entry); err != nil {
-				return nil, err
+				return err
 			}
-			l.add(s)
+			l.add()
 		}
 	}
-	for row, v := range l.verdicts {
-		if v.winner(s) == schemas.LabelFraud {
-			l.rows.Y[row] = 1
-		}
-	}
-	l.rows.Sort()
-	if n := l.rows.Rows(); n > 0 {
-		l.rows, _ = l.rows.Split(l.rows.Time[n-1] - ripe)
-	}
-	return l.rows, nil
+	return nil
 }
 
-// A learner gathers rows and what is known of them.
-type learner struct {
-	rows     *trainer.Dataset
-	at       map[uint64]int32 // row by hash of the transaction's id
-	verdicts map[int32]*verdicts
-	entry    schemas.Entry
+// known returns a copy of the rows of a time, from <= time < to, in the order of time,
+// with what is known of them.
+func (l *learner) known(from, to int64) *trainer.Dataset {
+	d := trainer.NewDataset(l.rows.Names)
+	for i, at := range l.rows.Time {
+		if at < from || at >= to {
+			continue
+		}
+		v := l.verdicts[l.ids[i]]
+		d.AddCard(l.rows.Row(i), v != nil && v.winner(l.spec) == schemas.LabelFraud, at, l.rows.AmountBase[i], l.rows.Card[i])
+	}
+	d.Sort()
+	return d
+}
+
+// forget drops rows of before a time.
+func (l *learner) forget(before int64) {
+	rows, ids := l.rows, l.ids
+	l.rows, l.ids, l.at = trainer.NewDataset(rows.Names), nil, make(map[uint64]int32)
+	for i, at := range rows.Time {
+		if at < before {
+			delete(l.verdicts, ids[i])
+			continue
+		}
+		l.at[ids[i]], l.ids = int32(len(l.ids)), append(l.ids, ids[i])
+		l.rows.AddCard(rows.Row(i), false, at, rows.AmountBase[i], rows.Card[i])
+	}
 }
 
 // verdicts are the latest versions of what each source says of a row.
@@ -79,24 +105,26 @@ func (v *verdicts) winner(s *spec.Spec) schemas.LabelVerdict {
 	return schemas.LabelNone
 }
 
-func (l *learner) add(s *spec.Spec) {
+func (l *learner) add() {
 	switch e := &l.entry; e.Kind {
 	case schemas.EntryDecision:
 		d := &e.Decision
-		if d.Outcome > schemas.Degraded || len(d.Features) != len(s.Features) {
+		if d.Outcome > schemas.Degraded || len(d.Features) != len(l.spec.Features) {
 			return
 		}
-		l.at[hashText(d.Text[schemas.ID])] = int32(l.rows.Rows())
+		id := hashText(d.Text[schemas.ID])
+		l.at[id], l.ids = int32(len(l.ids)), append(l.ids, id)
 		l.rows.AddCard(d.Features, false, d.Tx.Time, d.Tx.AmountBase, hashText(d.Text[schemas.Customer]))
+		l.newest = max(l.newest, d.Tx.Time)
 	case schemas.EntryLabel:
-		row, ok := l.at[hashText(e.Label.TxID)]
-		if !ok {
+		id := hashText(e.Label.TxID)
+		if _, ok := l.at[id]; !ok {
 			return
 		}
-		v := l.verdicts[row]
+		v := l.verdicts[id]
 		if v == nil {
 			v = &verdicts{}
-			l.verdicts[row] = v
+			l.verdicts[id] = v
 		}
 		if from := e.Label.Source; e.Label.Version > v.version[from] {
 			v.version[from], v.verdict[from] = e.Label.Version, e.Label.Verdict

@@ -16,16 +16,25 @@ import (
 	"strings"
 
 	"github.com/weir-risk/weir/features/spec"
+	"github.com/weir-risk/weir/ingest"
+	"github.com/weir-risk/weir/ingest/kafka"
 	"github.com/weir-risk/weir/scoring"
 	"github.com/weir-risk/weir/scoring/cpu"
 	"github.com/weir-risk/weir/trainer"
 )
 
 var modelCommand = &command{
-	name: "model", args: "show | verify | promote BUNDLE, or ls", summary: "look into a bundle, prove that it would serve, make it the champion", json: true,
-	about: `show prints what a bundle says of itself: spec, network, operating point, what it
+	name: "model", args: "ls | show | verify | diff | export | promote | challenge | rollback | compare | watch [BUNDLE...]",
+	summary: "look into bundles, prove that they would serve, say which one decides", json: true,
+	about: `A BUNDLE is a file; or with --kafka what the topic of models holds as champion or
+challenger, or under a hash, of which 8 digits or more will do.
+
+ls lists what the topic holds, what serves, and what is refused by which name.
+show prints what a bundle says of itself: spec, network, operating point, what it
 was learnt from and how it did on rows held out, and who signed it. It trusts nobody
-and needs no key.
+and needs no key. diff prints two side by side: features, network, operating point,
+what their trainers say, and how far their scores are apart on rows that they carry.
+export writes a bundle of the topic into the file --out.
 
 verify does what a scorer does before it takes a bundle: the signature must be of a
 trusted key, the spec's text must have the hash that the bundle names, and every back
@@ -33,42 +42,88 @@ end of this machine must give the bits of the self-test rows. The exit code is 1
 otherwise.
 
 promote publishes a bundle, signed by --key, and makes it the champion: every scorer
-that trusts the key swaps it in between two steps. ls lists what the topic of models
-holds.`,
+that trusts the key swaps it in between two steps. rollback makes the one before the
+champion the champion again. challenge makes a bundle the challenger: it scores what
+the champion scores, and decides nothing, or for a --share of the cards, the same ones
+for as long as it challenges; challenge none ends that. compare says how
+the two do: where they agree, what each would have alerted at its own operating
+point, and as far as labels have come who was right; no label means genuine from the
+age --ripe on. It reads the history, and the challengers' bundles with --kafka, or
+--bundle FILE. Where a challenger decides for cards, its rows are a pair of their own,
+in which it is the champion.
+
+watch says of each day whether it was like the days that its bundle was learnt from
+(population stability of every feature and of the score), how much was alerted, and as
+labels come how precise the alerts were, by age of the labels, how many of all frauds
+they caught, by what exploration drew, and how probabilities compare with frauds. weir
+record and weir up note the same in the history's table figures once a day is over;
+watch reads what is noted and makes the rest.`,
 	examples: []string{
 		"weir model show model.weir",
 		"weir model verify --trust weir-data/signing.key.pub model.weir",
 		"weir model verify --trust keys.pem --spec bank.spec model.weir",
-		"weir model promote --kafka 127.0.0.1:9092 --reason 'learnt from May' model.weir",
 		"weir model ls --kafka 127.0.0.1:9092",
+		"weir model diff --kafka 127.0.0.1:9092 champion model.weir",
+		"weir model promote --kafka 127.0.0.1:9092 --reason 'learnt from May' model.weir",
+		"weir model challenge --kafka 127.0.0.1:9092 model.weir",
+		"weir model challenge --kafka 127.0.0.1:9092 --share 0.05 challenger",
+		"weir model compare --kafka 127.0.0.1:9092 --from 2026-05-01",
+		"weir model compare --history clickhouse://127.0.0.1:9000/weir --bundle model.weir --json",
+		"weir model watch --kafka 127.0.0.1:9092",
+		"weir model watch --history clickhouse://127.0.0.1:9000/weir --bundle model.weir --from 2026-05-01 --json",
+		"weir model promote --kafka 127.0.0.1:9092 challenger",
+		"weir model rollback --kafka 127.0.0.1:9092 --reason 'too many alerts'",
+		"weir model export --kafka 127.0.0.1:9092 --out champion.weir champion",
 	},
 	flags: func(fs *flag.FlagSet) func(context.Context, *env, []string) error {
-		m := &modelRun{topic: addTopicModels(fs)}
+		m := &modelRun{topic: addTopicModels(fs), compare: addComparison(fs)}
 		fs.StringVar(&m.trust, "trust", filepath.Join("weir-data", "signing.key.pub"), "PEM `FILE` of the public keys whose signatures are trusted")
 		fs.StringVar(&m.spec, "spec", "", "`FILE` or name of the spec that it is to serve (its own if not given)")
+		fs.StringVar(&m.out, "out", "", "`FILE` that export writes")
 		return func(ctx context.Context, e *env, args []string) error {
-			if len(args) == 1 && args[0] == "ls" {
-				return m.topic.list(ctx, e, m.trust)
-			}
-			if len(args) == 2 {
-				switch args[0] {
-				case "show":
-					return m.show(e, args[1])
-				case "verify":
-					return m.verify(e, args[1])
-				case "promote":
-					return m.topic.promote(ctx, e, args[1])
-				}
-			}
-			return usagef("weir model show BUNDLE, verify BUNDLE, promote BUNDLE, or ls")
+			defer m.close()
+			return m.run(ctx, e, args)
 		}
 	},
 }
 
 // modelRun is one run of the command.
 type modelRun struct {
-	trust, spec string
-	topic       *topicModels
+	trust, spec, out string
+	topic            *topicModels
+	compare          *comparison
+
+	log    *kafka.Client  // nil until it is needed
+	models *ingest.Models // read to the topic's end
+}
+
+// run does what the first word says with the bundles that follow it.
+func (m *modelRun) run(ctx context.Context, e *env, args []string) error {
+	verb := ""
+	if len(args) > 0 {
+		verb, args = args[0], args[1:]
+	}
+	for _, v := range []struct {
+		name    string
+		bundles int
+		run     func() error
+	}{
+		{"ls", 0, func() error { return m.list(ctx, e) }},
+		{"show", 1, func() error { return m.show(ctx, e, args[0]) }},
+		{"verify", 1, func() error { return m.verify(ctx, e, args[0]) }},
+		{"diff", 2, func() error { return m.diff(ctx, e, args[0], args[1]) }},
+		{"export", 1, func() error { return m.export(ctx, e, args[0]) }},
+		{"promote", 1, func() error { return m.promote(ctx, e, args[0]) }},
+		{"challenge", 1, func() error { return m.challenge(ctx, e, args[0]) }},
+		{"rollback", 0, func() error { return m.rollback(ctx, e) }},
+		{"compare", 0, func() error { return m.compareLive(ctx, e) }},
+		{"watch", 0, func() error { return m.watchLive(ctx, e) }},
+	} {
+		if v.name == verb && v.bundles == len(args) {
+			return v.run()
+		}
+	}
+	return usagef("weir model ls, show BUNDLE, verify BUNDLE, diff BUNDLE BUNDLE, export BUNDLE, promote BUNDLE, challenge BUNDLE, rollback, compare, or watch")
 }
 
 // modelFacts is what a bundle says of itself: the --json line.
@@ -96,32 +151,30 @@ type modelFacts struct {
 // readAnyBundle reads a bundle whoever signed it, and returns the signer, nil
 // where there is none. It is for looking at it only: the signature is checked
 // against the key that the file itself names.
-func readAnyBundle(name string) (data []byte, b *scoring.Bundle, signer ed25519.PublicKey, err error) {
-	if data, err = os.ReadFile(name); err != nil {
-		return nil, nil, nil, fmt.Errorf("read bundle: %w", err)
-	}
+func readAnyBundle(f bundleFile) (b *scoring.Bundle, signer ed25519.PublicKey, err error) {
+	name, data := f.name, f.data
 	// A key of its own is put in the place of the signature, so that an unsigned
 	// file can be read as well; what was there is looked at apart.
 	_, own, err := ed25519.GenerateKey(nil)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
 	signed, err := scoring.Sign(data, own)
 	if err != nil {
-		return nil, nil, nil, fmt.Errorf("%s: %w", name, err)
+		return nil, nil, fmt.Errorf("%s: %w", name, err)
 	}
 	if b, err = scoring.ReadBundle(signed, []ed25519.PublicKey{own.Public().(ed25519.PublicKey)}); err != nil {
-		return nil, nil, nil, fmt.Errorf("%s: %w", name, err)
+		return nil, nil, fmt.Errorf("%s: %w", name, err)
 	}
 	at := len(data) - ed25519.SignatureSize - ed25519.PublicKeySize
 	signer = ed25519.PublicKey(bytes.Clone(data[at : at+ed25519.PublicKeySize]))
 	if slices.Max(signer) == 0 {
-		return data, b, nil, nil
+		return b, nil, nil
 	}
 	if _, err := scoring.ReadBundle(data, []ed25519.PublicKey{signer}); err != nil {
-		return nil, nil, nil, fmt.Errorf("%s: %w", name, err)
+		return nil, nil, fmt.Errorf("%s: %w", name, err)
 	}
-	return data, b, signer, nil
+	return b, signer, nil
 }
 
 func factsOf(data []byte, b *scoring.Bundle, signer ed25519.PublicKey) modelFacts {
@@ -138,12 +191,16 @@ func factsOf(data []byte, b *scoring.Bundle, signer ed25519.PublicKey) modelFact
 	return f
 }
 
-func (m *modelRun) show(e *env, name string) error {
-	data, b, signer, err := readAnyBundle(name)
+func (m *modelRun) show(ctx context.Context, e *env, what string) error {
+	file, err := m.find(ctx, e, what)
 	if err != nil {
 		return err
 	}
-	f := factsOf(data, b, signer)
+	b, signer, err := readAnyBundle(file)
+	if err != nil {
+		return err
+	}
+	f := factsOf(file.data, b, signer)
 	if !e.json {
 		f.print(e)
 	}
@@ -198,7 +255,7 @@ func printFacts(e *env, indent string, facts map[string]any) {
 }
 
 // verify reports what a scorer would look at.
-func (m *modelRun) verify(e *env, name string) error {
+func (m *modelRun) verify(ctx context.Context, e *env, what string) error {
 	trust, err := trainer.LoadPublicKeys(m.trust)
 	if err != nil {
 		return fmt.Errorf("trusted keys: %w; --trust FILE names them", err)
@@ -210,7 +267,15 @@ func (m *modelRun) verify(e *env, name string) error {
 			return err
 		}
 	}
-	f.bundle(name, trust, s)
+	if m.topic.kafka.brokers == "" {
+		f.bundle(what, trust, s)
+		return f.end()
+	}
+	file, err := m.find(ctx, e, what)
+	if err != nil {
+		return err
+	}
+	f.bundleData(file.name, file.data, trust, s)
 	return f.end()
 }
 
@@ -222,6 +287,10 @@ func (f *findings) bundle(name string, trust []ed25519.PublicKey, s *spec.Spec) 
 		f.wrong("bundle", "read: %v", err)
 		return
 	}
+	f.bundleData(name, data, trust, s)
+}
+
+func (f *findings) bundleData(name string, data []byte, trust []ed25519.PublicKey, s *spec.Spec) {
 	b, err := scoring.ReadBundle(data, trust)
 	if err != nil {
 		remedy := ""
@@ -254,10 +323,7 @@ func (f *findings) bundleSpec(b *scoring.Bundle, s *spec.Spec) {
 		f.wrong("bundle spec", "the spec in the bundle has the hash %x, and the bundle names %x", own.Hash[:8], b.Spec.Hash[:8])
 		return
 	}
-	names := make([]string, len(own.Features))
-	for i := range names {
-		names[i] = own.Features[i].Name
-	}
+	names := own.FeatureNames()
 	if !slices.Equal(names, b.Features) {
 		f.wrong("bundle spec", "the spec in the bundle has other features than the model's columns")
 		return

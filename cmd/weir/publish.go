@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/weir-risk/weir/ingest"
 	"github.com/weir-risk/weir/scoring"
@@ -39,5 +40,5 @@ func (s *service) publishFirst(ctx context.Context, file string) error {
 	if err != nil {
 		return fmt.Errorf("bundle %s: %w", file, err)
 	}
-	return ingest.PublishBundle(ctx, s.client, s.topics, data, b.Hash, "champion", ingest.Slot{By: "weir up", Reason: "--bundle " + file}, key)
+	return ingest.PublishBundle(ctx, s.client, s.topics, data, b.Hash, "champion", ingest.Slot{By: "weir up", Reason: "--bundle " + file}, key, time.Now())
 }

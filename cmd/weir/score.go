@@ -16,15 +16,26 @@ was decided, in all, by the ledger that it owns.
 
 The first scorer of a ledger makes the keys that are missing in its data folder. A
 standby has a folder of its own, and is given the same token key and the public keys
-that the first one trusts.`,
+that the first one trusts.
+
+Records of Avro and Protobuf are read by the schemas of --schema-registry. Where it
+gives no answer nothing is rejected: the partition waits, the scorer is not ready and
+says weir_halted{reason="schema_registry"}, and weir_retries_total counts. A record
+with an id that the registry does not know, or that is not what its schema says, is
+rejected by name (bad_schema, wire_magic, wire_truncated, wire_value, ...) and is a dead
+letter: a schema is to be there, in one registry of the list, before its records.`,
 	examples: []string{
 		"weir score --kafka 127.0.0.1:9092                              # one scorer",
 		"weir score --kafka 127.0.0.1:9092 --data standby --listen 127.0.0.1:9465 \\\n      --token-key-file weir-data/token.key --trust weir-data/signing.key.pub   # its warm standby",
 		"weir score --kafka k1:9093 --kafka-tls --kafka-sasl SCRAM-SHA-512 --kafka-user weir --kafka-password-file pw",
+		"weir score --kafka 127.0.0.1:9092 --source-format avro --schema-registry http://127.0.0.1:8081",
+		"weir score --kafka k1:9092 --source-format protobuf --schema-registry https://sr1:8081,https://sr2:8081 \\\n      --schema-registry-ca ca.pem --schema-registry-user weir --schema-registry-password-file pw",
+		"weir score --kafka 127.0.0.1:9092 --rollback-key weir-data/signing.key   # a bad champion is rolled back",
 		"weir score --kafka 127.0.0.1:9092 --accept-gap 3:1200-1350      # these records are gone for good",
 	},
 	flags: func(fs *flag.FlagSet) func(context.Context, *env, []string) error {
 		service, score := addService(fs), addScore(fs)
+		score.addWatch(fs)
 		partitions := fs.Int("partitions", 8, "`NUMBER` of partitions of transactions, where the topic has to be made")
 		return func(ctx context.Context, e *env, _ []string) error {
 			s, err := service.open(ctx, e, *partitions)
@@ -51,8 +62,8 @@ func (s *service) score(ctx context.Context, f *scoreFlags, beside ...role) erro
 	defer stop()
 	s.log.Info("serves metrics", "address", at)
 	if node.Champion() == [32]byte{} {
-		for _, err := range models.Refused {
-			s.log.Error("model refused", "cause", err, "remedy", "--trust FILE names the keys whose models are taken")
+		if len(models.Refused) > 0 {
+			s.log.Error("models were refused", "records", len(models.Refused), "remedy", "--trust FILE names the keys whose models are taken; weir model ls says why")
 		}
 		s.log.Warn("there is no champion: the spec's fallback rules decide", "remedy", "weir train makes a bundle, weir model promote or --bundle of weir up brings it in")
 	}

@@ -39,21 +39,30 @@ func serveMetrics(addr, debug string, reg *prometheus.Registry, ready func() (bo
 	if debug == "" {
 		return at, stop, nil
 	}
-	if err := loopback(debug); err != nil {
-		stop()
-		return "", nil, usagef("--pprof: %v", err)
-	}
-	profiles := http.NewServeMux()
-	profiles.HandleFunc("/debug/pprof/", pprof.Index)
-	profiles.HandleFunc("/debug/pprof/profile", pprof.Profile)
-	profiles.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
-	profiles.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	_, stopDebug, err := listen(debug, profiles)
+	_, stopDebug, err := serveProfiles(debug)
 	if err != nil {
 		stop()
-		return "", nil, fmt.Errorf("--pprof: %w", err)
+		return "", nil, err
 	}
 	return at, func() { stop(); stopDebug() }, nil
+}
+
+// serveProfiles answers pprof's questions on addr, which must be of this machine
+// alone. It returns the address in use and a function that ends the server.
+func serveProfiles(addr string) (string, func(), error) {
+	if err := loopback(addr); err != nil {
+		return "", nil, usagef("--pprof: %v", err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	at, stop, err := listen(addr, mux)
+	if err != nil {
+		return "", nil, fmt.Errorf("--pprof: %w", err)
+	}
+	return at, stop, nil
 }
 
 // loopback sees that an address can be reached from this machine only.

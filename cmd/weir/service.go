@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,6 +47,7 @@ func addService(fs *flag.FlagSet) *serviceFlags {
 // scoreFlags are what a scorer takes beside them.
 type scoreFlags struct {
 	spec                 *string
+	format               *formatFlags
 	tokens               *tokenFlags
 	trust, group, tenant string
 	codec                string
@@ -54,6 +56,8 @@ type scoreFlags struct {
 	session              time.Duration
 	stateMax             size
 	gaps                 gapList
+	watch                time.Duration
+	rollbackKey          string
 }
 
 // stateShare is the share of the memory that the state must stay below where
@@ -62,7 +66,7 @@ type scoreFlags struct {
 const stateShare = 0.5
 
 func addScore(fs *flag.FlagSet) *scoreFlags {
-	s := &scoreFlags{spec: addSpec(fs, "payments"), tokens: addTokens(fs), stateMax: size(stateShare * float64(memoryLimit()))}
+	s := &scoreFlags{spec: addSpec(fs, "payments"), format: addFormat(fs), tokens: addTokens(fs), stateMax: size(stateShare * float64(memoryLimit()))}
 	fs.StringVar(&s.trust, "trust", "", "PEM `FILE` of the public keys whose bundles and slots are taken\n(the one of this data folder if not given)")
 	fs.StringVar(&s.group, "group", "weir-score", "consumer `GROUP` whose members share the shards out; how far the source is\ndecided is committed to GROUP.progress, for lag dashboards")
 	fs.StringVar(&s.tenant, "tenant", "", "`NAME` of the bank or unit, in every decision")
@@ -71,8 +75,34 @@ func addScore(fs *flag.FlagSet) *scoreFlags {
 	fs.Int64Var(&s.snapshotEvery, "snapshot-every", 0, "ledger `RECORDS` between two snapshots\n(400,000, or two for five entities where that is more, if not given)")
 	fs.DurationVar(&s.session, "session", 6*time.Second, "silence after which a dead scorer's standby takes over")
 	fs.Var(&s.stateMax, "state-max", "`SIZE` of memory that the rolling state must stay below, such as 8GiB; 0 is no bound.\nThe log warns at nine tenths. Beyond it the scorer halts as state_full and decides nothing\nuntil it gets more: nothing is dropped (half of the memory if not given)")
-	fs.Var(&s.gaps, "accept-gap", "source records `P:FROM-TO` that are gone for good: written into the ledger as given up\n(may be repeated; labels/P:FROM-TO and rates/P:FROM-TO for those topics)")
+	fs.Var(&s.gaps, "accept-gap", "source records `P:FROM-TO` that are gone for good, or cannot be read: written into the\nledger as given up (may be repeated; labels/P:FROM-TO and rates/P:FROM-TO for those topics)")
 	return s
+}
+
+// addWatch declares how a new champion is watched.
+func (f *scoreFlags) addWatch(fs *flag.FlagSet) {
+	fs.DurationVar(&f.watch, "watch", 24*time.Hour, "`TIME` after a swap for which the champion before it scores on where nobody challenges,\nand alerts by both are compared; 0 is none")
+	fs.StringVar(&f.rollbackKey, "rollback-key", "", "PEM `FILE` of the private key that signs the roll-back of a champion that alerts on far\nmore or less than its held-out days promised, where the one before it does not\n(an alarm only if not given)")
+}
+
+// rollback loads the key that roll-backs are signed with: nil where none is named.
+// One that the scorers do not trust would be found out when it is needed.
+func (f *scoreFlags) rollback(trust []ed25519.PublicKey) (ed25519.PrivateKey, error) {
+	if f.watch < 0 {
+		return nil, usagef("--watch %v: 0 or longer", f.watch)
+	}
+	if f.rollbackKey == "" {
+		return nil, nil
+	}
+	key, err := trainer.LoadKey(f.rollbackKey)
+	if err != nil {
+		return nil, fmt.Errorf("--rollback-key: %w", err)
+	}
+	public := key.Public().(ed25519.PublicKey)
+	if !slices.ContainsFunc(trust, func(k ed25519.PublicKey) bool { return k.Equal(public) }) {
+		return nil, fmt.Errorf("--rollback-key %s: its public key is not among those that are trusted: every scorer would refuse the roll-back; --trust FILE names them", f.rollbackKey)
+	}
+	return key, nil
 }
 
 // gapList is the value of --accept-gap.
@@ -150,9 +180,17 @@ func (s *service) scorer(ctx context.Context, f *scoreFlags) (*ingest.Node, *ing
 	if err != nil {
 		return nil, nil, err
 	}
+	rollback, err := f.rollback(trust)
+	if err != nil {
+		return nil, nil, err
+	}
 	codec, err := kafka.ParseCodec(f.codec)
 	if err != nil {
 		return nil, nil, usagef("--compression: %v", err)
+	}
+	wire, err := f.format.schemas(s.env, s.log)
+	if err != nil {
+		return nil, nil, err
 	}
 	snapshots := filepath.Join(s.flags.data, "snapshots")
 	if err := os.MkdirAll(snapshots, 0o700); err != nil {
@@ -160,9 +198,10 @@ func (s *service) scorer(ctx context.Context, f *scoreFlags) (*ingest.Node, *ing
 	}
 	boundMemory()
 	n := ingest.NewNode(s.client, ingest.Config{
-		Spec: sp, Features: keys.engine, StateMax: int64(f.stateMax), Tokens: keys.tokens, KeyCheck: keys.check, Topics: s.topics,
+		Spec: sp, Features: keys.engine, StateMax: int64(f.stateMax), Tokens: keys.tokens, KeyCheck: keys.check, Wire: wire, Topics: s.topics,
 		Group: f.group, Tenant: f.tenant, SnapshotDir: snapshots, SnapshotEvery: f.snapshotEvery, RowsMax: f.rowsMax, Codec: codec,
 		Membership: kafka.GroupOptions{Session: f.session}, AcceptGaps: f.gaps,
+		WatchFor: f.watch, RollbackKey: rollback,
 		Now: time.Now, After: time.After, Log: s.log, Metrics: ingest.NewMetrics(s.registry), Probe: probe,
 	})
 	m := ingest.NewModels(s.client, s.topics, trust)
@@ -229,7 +268,7 @@ func loadOrMakeKey(name string) (key ed25519.PrivateKey, made bool, err error) {
 
 // A role is one of the things that a process does until it is told to stop.
 type role struct {
-	name string
+	name string // before its errors; "" where the command's own says enough
 	run  func(context.Context) error
 }
 
@@ -242,7 +281,7 @@ func together(ctx context.Context, roles ...role) error {
 	for _, r := range roles {
 		go func() { // ends with ctx; waited for below
 			err := r.run(ctx)
-			if err != nil {
+			if err != nil && r.name != "" {
 				err = fmt.Errorf("%s: %w", r.name, err)
 			}
 			ended <- err
@@ -276,8 +315,7 @@ func reportOf(st ingest.Status) stopReport {
 }
 
 func (r stopReport) String() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s source records decided: %s scored, %s degraded, %s unscored, %s duplicate, %s rejected; %s alerts",
-		thousands(r.SourceRecords), thousands(r.Scored), thousands(r.Degraded), thousands(r.Unscored), thousands(r.Duplicate), thousands(r.Rejected), thousands(r.Alerts))
-	return b.String()
+	return fmt.Sprintf("%s source records decided: %s scored, %s degraded,\n%s unscored, %s duplicate, %s rejected; %s alerts",
+		thousands(r.SourceRecords), thousands(r.Scored), thousands(r.Degraded),
+		thousands(r.Unscored), thousands(r.Duplicate), thousands(r.Rejected), thousands(r.Alerts))
 }

@@ -18,8 +18,13 @@ import (
 func lastLine(t *testing.T, stdout string, v any) {
 	t.Helper()
 	lines := strings.Split(strings.TrimSpace(stdout), "\n")
-	if err := json.Unmarshal([]byte(lines[len(lines)-1]), v); err != nil {
+	last := lines[len(lines)-1]
+	if err := json.Unmarshal([]byte(last), v); err != nil {
 		t.Fatalf("%v in %q", err, stdout)
+	}
+	// A program that goes through a list has to find one, though it be empty.
+	if strings.Contains(last, ":null") {
+		t.Errorf("a list is null: %s", last)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -22,7 +23,9 @@ var tailCommand = &command{
 	about: `TOPIC is one of weir's (transactions, decisions, alerts, labels, dispositions,
 models, rates, audit, dlq) or any other topic's full name. Decisions are shown
 decoded, in the order of their partitions; batches that the chain drops are left
-out. It goes on until Ctrl-C, unless --end or --count ends it.`,
+out. Of topics that others write to, and of dlq, card numbers are shown without their
+middle, and of values that are no text only what schema they have and how many bytes.
+It goes on until Ctrl-C, unless --end or --count ends it.`,
 	examples: []string{
 		"weir tail --kafka 127.0.0.1:9092 alerts                       # follow the alerts",
 		"weir tail --kafka 127.0.0.1:9092 --from start --end decisions # the whole ledger",
@@ -47,6 +50,7 @@ type tail struct {
 	log     *kafka.Client
 	topic   string
 	ledger  bool
+	show    func([]byte) any // a key or a value
 	printed int64
 	out     *bufio.Writer
 }
@@ -66,7 +70,10 @@ func (t *tail) run(ctx context.Context, e *env, args []string) (err error) {
 	}
 	topics := t.kafka.topics()
 	t.topic = topicNamed(topics, args[0])
-	t.ledger = t.topic == topics.Decisions
+	t.ledger, t.show = t.topic == topics.Decisions, readable
+	if !slices.Contains([]string{topics.Alerts, topics.Labels, topics.Dispositions, topics.Models, topics.Rates, topics.Audit}, t.topic) {
+		t.show = discreet
+	}
 	if t.log, err = t.kafka.client(e); err != nil {
 		return err
 	}
@@ -191,10 +198,10 @@ func (s *plainRecords) next(ctx context.Context, end int64) (bool, error) {
 		r := list.Record()
 		line := lineAt(s.partition, r.Offset, r.Timestamp)
 		if r.Key != nil {
-			line["key"] = readable(r.Key)
+			line["key"] = s.show(r.Key)
 		}
-		headers(line, r.Headers)
-		line["value"] = readable(r.Value)
+		s.headers(line, r.Headers)
+		line["value"] = s.show(r.Value)
 		if err := s.print(line); err != nil {
 			return false, err
 		}
@@ -217,13 +224,13 @@ func (t *tail) print(line map[string]any) error {
 	return nil
 }
 
-func headers(line map[string]any, list []kafka.Header) {
+func (t *tail) headers(line map[string]any, list []kafka.Header) {
 	if len(list) == 0 {
 		return
 	}
 	m := make(map[string]any)
 	for _, h := range list {
-		m[string(h.Key)] = readable(h.Value)
+		m[string(h.Key)] = t.show(h.Value)
 	}
 	line["headers"] = m
 }
@@ -235,8 +242,12 @@ func readable(b []byte) any {
 		return nil
 	case json.Valid(b):
 		return json.RawMessage(b)
-	case utf8.Valid(b) && !strings.ContainsFunc(string(b), func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' }):
+	case isText(b):
 		return string(b)
 	}
 	return map[string]string{"base64": base64.StdEncoding.EncodeToString(b)}
+}
+
+func isText(b []byte) bool {
+	return utf8.Valid(b) && !strings.ContainsFunc(string(b), func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' })
 }

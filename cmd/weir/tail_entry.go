@@ -13,14 +13,15 @@ func entryFields(line map[string]any, e *schemas.Entry) {
 	case schemas.EntryDecision:
 		line["decision"] = decisionFields(&e.Decision)
 	case schemas.EntryLabel:
-		l := &e.Label
-		line["label"] = map[string]any{"tx_id": string(l.TxID), "verdict": l.Verdict.String(), "source": l.Source.String(),
-			"version": l.Version, "known_at": rfc3339(l.KnownAt), "partition": l.Partition, "offset": l.Offset}
+		line["label"] = labelFields(&e.Label)
 	case schemas.EntryRate:
 		r := &e.Rate
 		line["rate"] = map[string]any{"currency": string(r.Currency), "since": rfc3339(r.Since), "num": r.Num, "den": r.Den}
 	case schemas.EntryBundle:
 		line["bundle"] = map[string]any{"slot": string(e.Bundle.Slot), "hash": fmt.Sprintf("%x", e.Bundle.Hash), "offset": e.Bundle.Offset}
+		if e.Bundle.Share != 0 {
+			line["bundle"].(map[string]any)["share"] = e.Bundle.Share
+		}
 	case schemas.EntryGap:
 		g := &e.Gap
 		line["gap"] = map[string]any{"partition": g.Partition, "from": g.From, "to": g.To, "by": string(g.By)}
@@ -34,6 +35,27 @@ func entryFields(line map[string]any, e *schemas.Entry) {
 		}
 		line["genesis"] = map[string]any{"topic": string(e.Genesis.Topic), "topic_id": fmt.Sprintf("%x", e.Genesis.TopicID), "start": start}
 	}
+}
+
+// labelFields is a label as people read it: what is absent is left out.
+func labelFields(l *schemas.Label) map[string]any {
+	m := map[string]any{"tx_id": string(l.TxID), "verdict": l.Verdict.String(), "source": l.Source.String(),
+		"version": l.Version, "known_at": rfc3339(l.KnownAt), "partition": l.Partition, "offset": l.Offset}
+	if len(l.FraudType) > 0 {
+		m["fraud_type"] = string(l.FraudType)
+	}
+	if len(l.Selected) > 0 {
+		m["selected"], m["selected_probability"] = string(l.Selected), l.SelectedProb
+	}
+	if l.Time != 0 {
+		m["time"] = rfc3339(l.Time)
+	}
+	for i, text := range l.Entity {
+		if len(text) > 0 {
+			m[schemas.LabelEntities[i].String()] = string(text)
+		}
+	}
+	return m
 }
 
 func rfc3339(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.000Z") }
@@ -58,6 +80,9 @@ func decisionFields(d *schemas.Decision) map[string]any {
 	if d.Outcome == schemas.Scored {
 		m["score"], m["probability"], m["rank"], m["threshold"] = d.Score, d.Prob, d.Rank, d.Threshold
 		m["bundle"] = fmt.Sprintf("%016x", d.Bundle)
+	}
+	if d.Challenger != 0 {
+		m["challenger"], m["challenger_score"] = fmt.Sprintf("%016x", d.Challenger), d.ChallengerScore
 	}
 	for flag, name := range map[schemas.Flags]string{schemas.Approximate: "approximate", schemas.Late: "late", schemas.Explored: "explored", schemas.FoldOnly: "fold_only"} {
 		if d.Flags&flag != 0 {

@@ -82,3 +82,25 @@ func appendBatch(t *testing.T, log *kafka.Client, f schemas.Facts) {
 		t.Fatal(err)
 	}
 }
+
+// TestTailShowsALabel leaves out what a label does not say.
+func TestTailShowsALabel(t *testing.T) {
+	l := schemas.Label{TxID: []byte("t"), Verdict: schemas.LabelFraud, Source: schemas.Analyst, Version: 2, KnownAt: 1_750_000_000_000}
+	shown := func() string {
+		text, err := json.Marshal(labelFields(&l))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	const known = `"known_at":"2025-06-15T15:06:40.000Z","offset":0,"partition":0,`
+	if got, want := shown(), `{`+known+`"source":"analyst","tx_id":"t","verdict":"fraud","version":2}`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	l.FraudType, l.Selected, l.SelectedProb, l.Time = []byte("stolen"), []byte("exploration"), .5, 1_750_000_000_000
+	l.Entity[3], l.Entity[7] = []byte("shop"), []byte("10.0.0.1")
+	if got, want := shown(), `{"counterparty":"shop","fraud_type":"stolen","ip":"10.0.0.1",`+known+
+		`"selected":"exploration","selected_probability":0.5,"source":"analyst","time":"2025-06-15T15:06:40.000Z","tx_id":"t","verdict":"fraud","version":2}`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/hex"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -55,7 +56,7 @@ func TestTrain(t *testing.T) {
 	if err := b.SelfTest(s); err != nil {
 		t.Error(err)
 	}
-	if rep.Hash != hex.EncodeToString(b.Hash[:]) || rep.Bytes != len(data) || rep.Unripe == 0 || rep.Held.AUC < 0.6 || b.Policy.Rank != scoring.ByAmount || b.Policy.Explore != 0.01 {
+	if rep.Bundle != hex.EncodeToString(b.Hash[:]) || rep.Bytes != len(data) || rep.Unripe == 0 || rep.Held.AUC < 0.6 || b.Policy.Rank != scoring.ByAmount || b.Policy.Explore != 0.01 {
 		t.Errorf("%+v, policy %+v", rep, b.Policy)
 	}
 	in := func(name string) string { return filepath.Join(dir, name) }
@@ -64,7 +65,7 @@ func TestTrain(t *testing.T) {
 	if content(t, path) != data {
 		t.Error("the same files and flags gave other bytes")
 	}
-	for _, words := range []string{"unripe", "held out", "bundle", rep.Hash, "sign.key"} {
+	for _, words := range []string{"unripe", "held out", "bundle", rep.Bundle, "sign.key"} {
 		if !strings.Contains(text, words) {
 			t.Errorf("the summary does not say %q:\n%s", words, text)
 		}
@@ -90,4 +91,38 @@ func TestTrainFailure(t *testing.T) {
 		t.Fatal(err)
 	}
 	call(t, "train", "--spec", small, "--out", "x", "--key", open, "--label-column", "fraud", input).fails(t, exitFailed, "signing key", "open.key")
+}
+
+// TestTrainGoesOnFromTheChampion learns on from a network, and says why not from
+// another model, or from one that knows the rows that it would be judged by.
+func TestTrainGoesOnFromTheChampion(t *testing.T) {
+	if testing.Short() {
+		t.Skip("learning is tested for races in package trainer")
+	}
+	dir, got := trained(t, "--ripe", "5d", "--iterations", "5", "--rank", "auto", "--review-cards-per-day", "3")
+	if got.succeeds(t); !strings.Contains(got.stdout, "cards  ") {
+		t.Errorf("no word of cards:\n%s", got.stdout)
+	}
+	in := func(name string) string { return filepath.Join(dir, name) }
+	train := func(args ...string) called {
+		t.Helper()
+		return callWith(t, "", testTokenKey, append([]string{"train", "--labels", in("labels.jsonl"), "--rates", in("rates.jsonl"), "--key", in("sign.key"),
+			"--ripe", "5d", "--out", in("next.weir"), in("tx.jsonl")}, args...)...)
+	}
+	train("--family", "network", "--epochs", "2", "--to", "2025-01-26", "--out", in("network.weir")).succeeds(t)
+	var facts trainer.Facts
+	warm := []string{"--family", "network", "--warm", "--champion", in("network.weir")}
+	train(warm...).succeeds(t)
+	b, _, err := readAnyBundle(bundleFile{"", []byte(content(t, in("next.weir")))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(b.Facts, &facts); err != nil || facts.Kind != "network, continued" || facts.Network.Epochs != 1 || facts.Network.Rate >= trainer.DefaultNetwork().Rate/4 {
+		t.Errorf("%+v, %v", facts, err)
+	}
+	train(append(warm, "--fit-share", "0.3")...).fails(t, exitFailed, "the champion network learnt from days up to 2025", "--fit-share")
+	train("--family", "network", "--warm", "--champion", in("model.weir")).fails(t, exitFailed, "champion model", "not a network", "without --warm")
+	train("--warm", "--champion", in("network.weir")).fails(t, exitUsage, "--family network")
+	train("--family", "network", "--warm").fails(t, exitUsage, "--champion")
+	train("--champion", in("network.weir"), "--spec", "handbook").fails(t, exitFailed, "another feature spec", "weir model promote FILE")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 
@@ -23,14 +24,17 @@ code is 0 if nothing is wrong, 1 if anything is or it could not be proved, and 2
 where the command line is wrong.
 
 With --kafka it reads the topics; without, the history, where it cannot look at
-the source records themselves.`,
+the source records themselves. Those of Avro and Protobuf are read by the registry's
+schemas, with the flags of weir score: a record that was rejected because its schema
+was unknown is different from what is known now, where the schema came later.`,
 	examples: []string{
 		"weir verify --kafka 127.0.0.1:9092",
 		"weir verify --kafka 127.0.0.1:9092 --spec bank.spec --trust keys.pem --json",
+		"weir verify --kafka 127.0.0.1:9092 --source-format avro --schema-registry http://127.0.0.1:8081",
 		"weir verify --history clickhouse://127.0.0.1:9000/weir --bundle model.weir",
 	},
 	flags: func(fs *flag.FlagSet) func(context.Context, *env, []string) error {
-		v := &verify{kafka: addKafka(fs), spec: addSpec(fs, "payments"), tokens: addTokens(fs), history: addHistory(fs), files: make(map[[32]byte][]byte)}
+		v := &verify{kafka: addKafka(fs), spec: addSpec(fs, "payments"), format: addFormat(fs), tokens: addTokens(fs), history: addHistory(fs), files: make(map[[32]byte][]byte)}
 		fs.StringVar(&v.trust, "trust", "", "PEM `FILE` of the public keys that bundles are signed with\n(that of the data folder if not given)")
 		fs.StringVar(&v.data, "data", "weir-data", "the scorer's data `FOLDER`")
 		fs.Func("bundle", "bundle `FILE` that decisions were made with, if not in the topic of models\n(may be repeated)", func(name string) error {
@@ -45,6 +49,7 @@ the source records themselves.`,
 type verify struct {
 	kafka       *kafkaFlags
 	spec        *string
+	format      *formatFlags
 	tokens      *tokenFlags
 	history     *historyFlags
 	trust, data string
@@ -105,9 +110,13 @@ func (v *verify) run(ctx context.Context, e *env, _ []string) error {
 	if err != nil {
 		return err
 	}
-	done, err := ingest.VerifyLog(ctx, ingest.Audit{Log: log, Topics: topics, Spec: sp, Features: keys.engine, Tokens: keys.tokens, Progress: b.set, Bundles: open})
+	wire, err := v.format.schemas(e, slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
 	if err != nil {
 		return err
+	}
+	done, err := ingest.VerifyLog(ctx, ingest.Audit{Log: log, Topics: topics, Spec: sp, Features: keys.engine, Tokens: keys.tokens, Wire: wire, Progress: b.set, Bundles: open})
+	if err != nil {
+		return fmt.Errorf("%w%s", err, registryRemedy(err))
 	}
 	b.end()
 	return printVerified(e, &done.Report)

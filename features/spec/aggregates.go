@@ -35,20 +35,21 @@ var aggregateRules = [NumAggFns]struct {
 	over span
 	kind string // of the group
 }{
-	Count:      {name: "count", arg: argNone, over: spanAny, kind: kindActivity},
-	Sum:        {name: "sum", arg: argNumber, over: spanAny, kind: kindAmount},
-	Mean:       {name: "mean", arg: argNumber, over: spanAny, kind: kindAmount},
-	GeoMean:    {name: "geo_mean", arg: argAmount, over: spanAny, kind: kindAmount},
-	Std:        {name: "std", arg: argNumber, over: spanAny, kind: kindAmount},
-	Min:        {name: "min", arg: argNumber, over: spanAny, kind: kindAmount},
-	Max:        {name: "max", arg: argNumber, over: spanAny, kind: kindAmount},
-	Distinct:   {name: "distinct", arg: argText, over: spanWindow, kind: kindActivity},
-	Last:       {name: "last", arg: argNumber, over: spanAll, kind: kindAmount},
-	FirstSeen:  {name: "first_seen", arg: argNone, over: spanAll, kind: kindActivity},
-	SinceLast:  {name: "since_last", arg: argNone, over: spanAll, kind: kindActivity},
-	FraudCount: {name: "fraud_count", arg: argNone, over: spanWindow, kind: kindLabels},
-	FraudRate:  {name: "fraud_rate", arg: argNone, over: spanWindow, kind: kindLabels},
-	FraudRun:   {name: "fraud_run", arg: argNone, over: spanRun, kind: kindLabels},
+	Count:       {name: "count", arg: argNone, over: spanAny, kind: kindActivity},
+	Sum:         {name: "sum", arg: argNumber, over: spanAny, kind: kindAmount},
+	Mean:        {name: "mean", arg: argNumber, over: spanAny, kind: kindAmount},
+	GeoMean:     {name: "geo_mean", arg: argAmount, over: spanAny, kind: kindAmount},
+	Std:         {name: "std", arg: argNumber, over: spanAny, kind: kindAmount},
+	Min:         {name: "min", arg: argNumber, over: spanAny, kind: kindAmount},
+	Max:         {name: "max", arg: argNumber, over: spanAny, kind: kindAmount},
+	Distinct:    {name: "distinct", arg: argText, over: spanWindow, kind: kindActivity},
+	Last:        {name: "last", arg: argNumber, over: spanAll, kind: kindAmount},
+	FirstSeen:   {name: "first_seen", arg: argNone, over: spanAll, kind: kindActivity},
+	SinceLast:   {name: "since_last", arg: argNone, over: spanAll, kind: kindActivity},
+	FraudCount:  {name: "fraud_count", arg: argNone, over: spanWindow, kind: kindLabels},
+	FraudRate:   {name: "fraud_rate", arg: argNone, over: spanWindow, kind: kindLabels},
+	FraudRun:    {name: "fraud_run", arg: argNone, over: spanRun, kind: kindLabels},
+	FraudRunAge: {name: "fraud_run_age", arg: argNone, over: spanRun, kind: kindLabels},
 }
 
 // The kinds of groups, weakest first: a feature of several aggregates is of the
@@ -65,6 +66,9 @@ var aggregateNames = func() (names [NumAggFns]string) {
 	}
 	return names
 }()
+
+// ReadsLabels reports whether the function is of what became of transactions.
+func (f AggFn) ReadsLabels() bool { return aggregateRules[f].kind == kindLabels }
 
 func aggregateByName(name string) (AggFn, bool) {
 	i := slices.Index(aggregateNames[:], name)

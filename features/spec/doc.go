@@ -58,13 +58,14 @@
 //
 // Aggregates are count(), sum(x), mean(x), geo_mean(amount), std(x), min(x),
 // max(x), distinct(field), last(x), first_seen(), since_last(), fraud_count(),
-// fraud_rate() and fraud_run(). Behind them, in any order, stand by FIELD (or by
-// FIELD × FIELD, with x or * for ×), over DURATION or over all, delay DURATION,
-// before, and where CONDITION; these belong to the aggregate directly before
-// them, and where reaches as far to the right as it can. first_seen, since_last
-// and last are over all where nothing else is said, fraud_run is over 90d.
-// distinct and the fraud aggregates need a window. A where clause asks for the
-// past event's own fields and for any feature as it was decided on then.
+// fraud_rate(), fraud_run() and fraud_run_age(). Behind them, in any order, stand
+// by FIELD (or by FIELD × FIELD, with x or * for ×), over DURATION or over all,
+// delay DURATION, before, and where CONDITION; these belong to the aggregate
+// directly before them, and where reaches as far to the right as it can.
+// first_seen, since_last and last are over all where nothing else is said,
+// fraud_run and fraud_run_age over 90d. distinct and the fraud aggregates need a
+// window. A where clause asks for the past event's own fields and for any feature
+// as it was decided on then.
 //
 // Durations are whole numbers of ms, s, m, h, d and w. A feature without a name
 // is given one: mean_amount_by_customer_30d.

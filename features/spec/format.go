@@ -295,6 +295,16 @@ func (s *Spec) Groups() []string {
 	return names
 }
 
+// FeatureNames returns the names of the features in spec order: the columns of a
+// vector.
+func (s *Spec) FeatureNames() []string {
+	names := make([]string, len(s.Features))
+	for i := range names {
+		names[i] = s.Features[i].Name
+	}
+	return names
+}
+
 // FieldName is the name of a field as the spec writes it.
 func (s *Spec) FieldName(f FieldRef) string {
 	switch f.Kind {

@@ -150,11 +150,15 @@ const (
 	FraudCount
 	FraudRate // share of events whose winning label is fraud; 0 where there are no events
 	FraudRun  // consecutive fraud labels at the end of the labelled events of the window
+	// FraudRunAge is the seconds since the first event of that run; NaN where there
+	// is none.
+	FraudRunAge
 	NumAggFns
 )
 
 // Aggregate is one aggregate over one entity's events. Empty windows give NaN
-// for mean, geo_mean, std, min, max, last and since_last, and 0 for the rest.
+// for mean, geo_mean, std, min, max, last, since_last and fraud_run_age, and 0 for
+// the rest.
 type Aggregate struct {
 	Fn     AggFn
 	Arg    FieldRef // for those that take one
@@ -182,6 +186,23 @@ type Feature struct {
 	Group string // entity × kind, for reasons: "customer amount", "terminal labels"
 	Text  string // canonical
 	Line  int
+}
+
+// MovesByNature reports whether a feature's values on a day are other than those of the
+// days before whatever happens: it tells the days of a week or month apart, or is an age
+// or a running count, which grows.
+func (s *Spec) MovesByNature(feature int) (moves bool) {
+	s.Features[feature].Expr.walk(func(e *Expr) {
+		switch e.Op {
+		case OpWeekday, OpDay:
+			moves = true
+		case OpAgg:
+			a := &s.Aggregates[e.Index]
+			grows := a.Fn == Count || a.Fn == Sum || a.Fn == Distinct || a.Fn == FraudCount
+			moves = moves || a.Fn == FirstSeen || a.Window == 0 && grows
+		}
+	})
+	return moves
 }
 
 // Rule is a fallback line: an action when a condition holds. The first that

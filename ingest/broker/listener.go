@@ -40,10 +40,11 @@ type accepted struct {
 	l *listener
 }
 
-// Close closes the connection.
+// Close closes the connection. closeAll waits for it: whatever is not in its list
+// any more is closed.
 func (a *accepted) Close() error {
 	a.l.mu.Lock()
+	defer a.l.mu.Unlock()
 	delete(a.l.open, a.Conn)
-	a.l.mu.Unlock()
 	return a.Conn.Close()
 }

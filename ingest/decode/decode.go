@@ -31,6 +31,7 @@ type Decoder struct {
 	types     enum
 	statuses  enum
 	hasher    *hasher // nil where nothing is secret
+	plain     []int   // columns of texts that are not secret
 
 	// Of the record that is being decoded:
 	batch   *schemas.Batch
@@ -42,6 +43,7 @@ type Decoder struct {
 	amount  decimal
 	scratch []byte // a text whose escapes are resolved
 	key     []byte // likewise a key
+	kafka   []byte // the record's Kafka key
 }
 
 // textual is a text of the spec's for a column.
@@ -85,6 +87,12 @@ func New(s *spec.Spec, o Options) *Decoder {
 		if t.Constant != "" {
 			d.constants = append(d.constants, textual{schemas.TextField(f), []byte(t.Constant)})
 		}
+		if !t.Secret {
+			d.plain = append(d.plain, f)
+		}
+	}
+	for k := range in.OwnText {
+		d.plain = append(d.plain, int(schemas.NumText)+k)
 	}
 	if NeedsTokens(s) {
 		if o.Tokens == nil {
@@ -110,8 +118,14 @@ func newEnum(in *spec.EnumInput) enum {
 // then the row's verdict; what was good of it stays in the row. A nil value is a
 // record without one. Nothing of value is kept, and nothing secret gets into b.
 func (d *Decoder) Decode(b *schemas.Batch, i int, value []byte) schemas.Reason {
+	return d.DecodeKeyed(b, i, nil, value)
+}
+
+// DecodeKeyed is Decode of a record that has a Kafka key; the row gets what the
+// decision's key is to be, see the package comment.
+func (d *Decoder) DecodeKeyed(b *schemas.Batch, i int, key, value []byte) schemas.Reason {
 	d.begin(b, i)
-	d.data = value
+	d.data, d.kafka = value, key
 	c := d.record()
 	if c == passed {
 		c = d.finish()
@@ -119,9 +133,11 @@ func (d *Decoder) Decode(b *schemas.Batch, i int, value []byte) schemas.Reason {
 	return d.end(c)
 }
 
-// Refuse makes row i of b that of a record which is refused before it is JSON.
-func (d *Decoder) Refuse(b *schemas.Batch, i int, r schemas.Reason) schemas.Reason {
+// Refuse makes row i of b that of a record, with its Kafka key, which is refused
+// before it is JSON.
+func (d *Decoder) Refuse(b *schemas.Batch, i int, key []byte, r schemas.Reason) schemas.Reason {
 	d.begin(b, i)
+	d.kafka = key
 	d.end(passed)
 	b.Verdict[i] = schemas.Verdict{Outcome: schemas.Rejected, Reason: r}
 	return r
@@ -145,7 +161,10 @@ func (d *Decoder) end(c check) schemas.Reason {
 	if c != passed {
 		d.batch.Verdict[d.row] = schemas.Verdict{Outcome: schemas.Rejected, Reason: r}
 	}
-	d.why, d.data, d.batch = c, nil, nil
+	if len(d.kafka) > 0 {
+		d.setKey()
+	}
+	d.why, d.data, d.kafka, d.batch = c, nil, nil, nil
 	return r
 }
 

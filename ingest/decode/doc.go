@@ -29,6 +29,8 @@
 // is known whatever the order of its keys. A refused row keeps the fields that
 // were good before and after the fault.
 //
+// Of Avro and Protobuf a record is the JSON that package wireformat makes of it.
+//
 // # Fields
 //
 //	text      a string of at most TextMax bytes; for ids (see wholeText) also an
@@ -51,6 +53,15 @@
 // Amounts of other currencies keep AmountBase 0 for the step to convert: rates
 // change with the ledger, and decoding does not look at it.
 //
+// # The key
+//
+// A decision's Kafka key in the ledger is that of its source record. Where the
+// spec has secret fields it may be one of them: the key that is a secret field's
+// value gives way to that field's token, the value of another text field stays,
+// and of any other key, also that of a record which could not be decoded far
+// enough to tell, there is a token. Without secret fields a key of more than
+// TextMax bytes is left out.
+//
 // # Ownership
 //
 // A Decoder and a Rates belong to one goroutine. Tokens may be shared. Nothing
@@ -68,6 +79,6 @@
 //	field            one field from its bytes
 //	decimal, time    numbers exactly as written; times
 //	flat             records whose cells are apart
-//	token            keyed tokens
+//	token, key       keyed tokens; what a decision's key is to be
 //	rate, rates      a rate record; dated rates and conversion
 package decode

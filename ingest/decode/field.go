@@ -111,7 +111,11 @@ func (d *Decoder) setSecret(l *leaf, text []byte) {
 	}
 	from := len(b.Arena)
 	b.Arena = h.append(b.Arena, &h.current, text, l.keepBIN)
-	b.Text[d.row*b.TextWidth+l.col] = schemas.Span{Off: uint32(from), Len: uint32(len(b.Arena) - from)}
+	token := schemas.Span{Off: uint32(from), Len: uint32(len(b.Arena) - from)}
+	b.Text[d.row*b.TextWidth+l.col] = token
+	if d.keyIs(l, text) {
+		b.Key[d.row] = token
+	}
 	if l.card && h.previous.mac != nil {
 		from = len(b.Arena)
 		b.Arena = h.append(b.Arena, &h.previous, text, l.keepBIN)

@@ -1,6 +1,7 @@
 package decode
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,15 +22,8 @@ var ErrRate = errors.New("not a rate record")
 // at most 18 digits; the result holds it between minor units in lowest terms.
 // Place is left zero; Currency is a copy. Errors wrap [ErrRate].
 func ParseRate(value []byte, base string) (schemas.Rate, error) {
-	var in struct {
-		Currency string      `json:"currency"`
-		Since    string      `json:"since"`
-		Rate     json.Number `json:"rate"`
-	}
-	if !utf8.Valid(value) {
-		return schemas.Rate{}, fmt.Errorf("%w: broken UTF-8", ErrRate)
-	}
-	if err := json.Unmarshal(value, &in); err != nil {
+	in, err := readRate(value)
+	if err != nil {
 		return schemas.Rate{}, fmt.Errorf("%w: %w", ErrRate, err)
 	}
 	r := schemas.Rate{Currency: []byte(in.Currency)}
@@ -54,6 +48,50 @@ func ParseRate(value []byte, base string) (schemas.Rate, error) {
 		return schemas.Rate{}, fmt.Errorf("%w: rate %q of %s: more than 18 digits between minor units", ErrRate, string(in.Rate), in.Currency)
 	}
 	return r, nil
+}
+
+// rateRecord is the JSON form of a rate.
+type rateRecord struct {
+	Currency, Since string
+	Rate            json.Number
+}
+
+// readRate reads the JSON form key by key: package json takes a key that comes
+// twice, and one in other letters, where another reader of the topic takes neither
+// or the first of them.
+func readRate(value []byte) (in rateRecord, err error) {
+	if !utf8.Valid(value) {
+		return in, errors.New("broken UTF-8")
+	}
+	if !json.Valid(value) {
+		return in, errors.New("not JSON")
+	}
+	keys := json.NewDecoder(bytes.NewReader(value))
+	if first, err := keys.Token(); err != nil || first != json.Delim('{') {
+		return in, errors.New("expected an object")
+	}
+	fields := map[string]any{"currency": &in.Currency, "since": &in.Since, "rate": &in.Rate}
+	for keys.More() {
+		token, err := keys.Token()
+		if err != nil {
+			return in, err
+		}
+		var other json.RawMessage
+		key := token.(string)
+		field, known := fields[key]
+		switch {
+		case !known:
+			field = &other
+		case field == nil:
+			return in, fmt.Errorf("%s comes twice", key)
+		default:
+			fields[key] = nil
+		}
+		if err := keys.Decode(field); err != nil {
+			return in, fmt.Errorf("%s: %w", key, err)
+		}
+	}
+	return in, nil
 }
 
 // ratio returns the number × 10^scale in lowest terms, false where it takes more

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/big"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/weir-risk/weir/schemas"
@@ -26,17 +27,30 @@ func TestParseRateSuccess(t *testing.T) {
 	f("EUR", `"163.5"`, "JPY", 327, 200)
 	f("USD", `1.5e3`, "EUR", 1500, 1)
 	f("USD", `"0.123456789012345678"`, "EUR", 61728394506172839, 500000000000000000)
+	f("USD", `"1","note":{"by":["a",null]},"note":1,"Rate":"2"`, "EUR", 1, 1) // other keys are passed over
 }
 
 func TestParseRateFailure(t *testing.T) {
-	f := func(record string) {
+	f := func(record string, words ...string) {
 		t.Helper()
-		if r, err := ParseRate([]byte(record), "EUR"); !errors.Is(err, ErrRate) {
+		r, err := ParseRate([]byte(record), "EUR")
+		if !errors.Is(err, ErrRate) {
 			t.Errorf("%s: %+v, %v", record, r, err)
+			return
+		}
+		for _, w := range words {
+			if !strings.Contains(err.Error(), w) {
+				t.Errorf("%s: %v, want %q", record, err, w)
+			}
 		}
 	}
 	f(``)
-	f(`[]`)
+	f(`[]`, "expected an object")
+	f(`{} {}`, "not JSON")
+	f(`{"currency":"USD","since":"2026-01-01T00:00:00Z","rate":"1","currency":"GBP"}`, "currency comes twice")
+	f(`{"currency":"USD","since":"2026-01-01T00:00:00Z","rate":"1","sinc\u0065":"2027-01-01T00:00:00Z"}`, "since comes twice")
+	f(`{"rate":null,"currency":"USD","since":"2026-01-01T00:00:00Z","rate":"1"}`, "rate comes twice")
+	f(`{"Currency":"USD","since":"2026-01-01T00:00:00Z","rate":"1"}`, "currency")
 	f("{\"currency\":\"USD\",\"since\":\"2026-01-01T00:00:00Z\",\"rate\":\"1\",\"x\":\"\xff\"}")
 	for _, currency := range []string{`"EUR"`, `"usd"`, `"USDX"`, `""`, `5`} {
 		f(`{"currency":` + currency + `,"since":"2026-01-01T00:00:00Z","rate":"1"}`)

@@ -4,10 +4,13 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
+	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -98,6 +101,28 @@ func NewTokens(current Key, previous *Key) (*Tokens, error) {
 	t.previous = *previous
 	return t, nil
 }
+
+// Checks returns numbers that tell the keys, and the ids that their tokens begin
+// with, without telling the secrets; previous is 0 outside a change of keys.
+func (t *Tokens) Checks() (current, previous uint64) {
+	if t.previous.ID != "" {
+		previous = t.previous.check()
+	}
+	return t.current.check(), previous
+}
+
+// check is never 0.
+func (k *Key) check() uint64 {
+	m := hmac.New(sha256.New, k.Secret)
+	m.Write([]byte("weir token key " + k.ID))
+	return max(1, binary.BigEndian.Uint64(m.Sum(nil)))
+}
+
+// token is the form of a token.
+var token = regexp.MustCompile(`^[0-9A-Za-z_-]{1,` + strconv.Itoa(keyIDMax) + `}\.[0-9A-Za-z_-]{22}(\.[0-9]{6}\.[0-9]{4})?$`)
+
+// IsToken reports whether a text has the form of a token, of whatever key.
+func IsToken(text []byte) bool { return token.Match(text) }
 
 // AppendCard appends the token under the current key of a card number as a
 // person or a file gives it, and reports whether it is one. It is for looking a

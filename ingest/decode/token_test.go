@@ -143,3 +143,29 @@ func TestNewTokensFailure(t *testing.T) {
 	f(keyNew, &Key{ID: "k1"})
 	f(keyNew, &Key{ID: "k2", Secret: keyOld.Secret})
 }
+
+func TestIsToken(t *testing.T) {
+	f := func(text string, want bool) {
+		t.Helper()
+		if IsToken([]byte(text)) != want {
+			t.Errorf("%q: want %v", text, want)
+		}
+	}
+	tokens, err := NewTokens(Key{ID: "a-key_of_16_byte", Secret: make([]byte, keyMin)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, bin := range []bool{false, true} {
+		text, ok := tokens.AppendCard(nil, []byte("4000 0012 3456 7899"), bin)
+		f(string(text), ok)
+		f(string(text)+"0", false)
+		f("x"+string(text), false)
+		f(string(text[1:]), true)
+		f(" "+string(text[1:]), false)
+		f(string(text)+"\n", false)
+	}
+	f("", false)
+	f("4000001234567899", false)
+	f("k1.4000001234567899", false)
+	f("k1.4000001234567899......", false)
+}

@@ -112,12 +112,15 @@ type rowColumns struct {
 	tenant                       *proto.ColLowCardinality[string]
 	event, amountBase, offset    proto.ColInt64
 	partition                    proto.ColInt32
-	card, customer               proto.ColStr
+	id, card, customer           proto.ColStr
 	action, verdict, labelSource proto.ColUInt8
-	bundle                       proto.ColUInt64
+	bundle, challenger           proto.ColUInt64
 	score, prob, reviewProb      proto.ColFloat32
+	challengerScore              proto.ColFloat32
 	features                     *proto.ColArr[float32]
 	known                        proto.ColInt64
+	chosen                       proto.ColFloat32
+	own                          proto.ColUInt8
 	last                         [3]int64 // the place of the last row that was taken
 	any                          bool
 }
@@ -129,6 +132,7 @@ func newRowColumns() *rowColumns {
 	c.add("amount_base", &c.amountBase)
 	c.add("source_partition", &c.partition)
 	c.add("source_offset", &c.offset)
+	c.add("id", &c.id)
 	c.add("card", &c.card)
 	c.add("customer", &c.customer)
 	c.add("action", &c.action)
@@ -136,10 +140,14 @@ func newRowColumns() *rowColumns {
 	c.add("score", &c.score)
 	c.add("probability", &c.prob)
 	c.add("review_probability", &c.reviewProb)
+	c.add("challenger", &c.challenger)
+	c.add("challenger_score", &c.challengerScore)
 	c.add("features", c.features)
 	c.add("label_verdict", &c.verdict)
 	c.add("label_source", &c.labelSource)
 	c.add("label_known_ms", &c.known)
+	c.add("label_chosen", &c.chosen)
+	c.add("label_own", &c.own)
 	return c
 }
 
@@ -152,11 +160,11 @@ func (c *rowColumns) into(k *Chunk, i int) {
 	}
 	c.last, c.any = place, true
 	k.Tenant, k.Time, k.AmountBase = append(k.Tenant, c.tenant.Row(i)), append(k.Time, c.event[i]), append(k.AmountBase, c.amountBase[i])
-	k.Payer = append(k.Payer, payer(c.card.RowBytes(i), c.customer.RowBytes(i)))
+	k.ID, k.Payer = append(k.ID, fnv1a(c.id.RowBytes(i))), append(k.Payer, payer(c.card.RowBytes(i), c.customer.RowBytes(i)))
 	k.Action, k.Bundle = append(k.Action, schemas.Action(c.action[i])), append(k.Bundle, c.bundle[i])
 	k.Score, k.Prob, k.ReviewProb = append(k.Score, c.score[i]), append(k.Prob, c.prob[i]), append(k.ReviewProb, c.reviewProb[i])
-	k.Label = append(k.Label, schemas.LabelVerdict(c.verdict[i]))
-	k.LabelSource, k.LabelKnownAt = append(k.LabelSource, schemas.LabelSource(c.labelSource[i])), append(k.LabelKnownAt, c.known[i])
+	k.Challenger, k.ChallengerScore = append(k.Challenger, c.challenger[i]), append(k.ChallengerScore, c.challengerScore[i])
+	k.addLabel(&rowLabel{schemas.LabelVerdict(c.verdict[i]), schemas.LabelSource(c.labelSource[i]), c.known[i], c.chosen[i], c.own[i] != 0})
 	k.x = c.features.RowAppend(i, k.x)
 	k.ends = append(k.ends, len(k.x))
 }
@@ -210,14 +218,20 @@ func clickhouseRowsQuery(q *RowQuery) string {
 	if q.Tenant != "" {
 		where += " AND tenant = " + quote(q.Tenant)
 	}
+	features := "d.features"
+	if q.Bare {
+		features = "emptyArrayFloat32()"
+	}
 	return `SELECT d.tenant AS tenant, d.event_ms AS event_ms, d.amount_base AS amount_base, d.source_partition AS source_partition,
-			d.source_offset AS source_offset, d.card AS card, d.customer AS customer, d.action AS action, d.bundle AS bundle, d.score AS score,
-			d.probability AS probability, d.review_probability AS review_probability, d.features AS features,
-			tupleElement(l.label, 1) AS label_verdict, tupleElement(l.label, 2) AS label_source, tupleElement(l.label, 3) AS label_known_ms
+			d.source_offset AS source_offset, d.id AS id, d.card AS card, d.customer AS customer, d.action AS action, d.bundle AS bundle, d.score AS score,
+			d.probability AS probability, d.review_probability AS review_probability,
+			d.challenger AS challenger, d.challenger_score AS challenger_score, ` + features + ` AS features,
+			tupleElement(l.label, 1) AS label_verdict, tupleElement(l.label, 2) AS label_source, tupleElement(l.label, 3) AS label_known_ms,
+			tupleElement(l.label, 4) AS label_chosen, l.own AS label_own
 		FROM (SELECT * FROM {db}.decisions WHERE ` + where + `) AS d
 		LEFT ANY JOIN (
-			SELECT tx_id, argMin((newest.1, source, newest.2), strength) AS label FROM (
-				SELECT tx_id, source, ` + strength + ` AS strength, argMax((verdict, known_ms), (version, -ledger_offset)) AS newest
+			SELECT tx_id, argMin((newest.1, source, newest.2, newest.3), strength) AS label, max(NOT newest.4) AS own FROM (
+				SELECT tx_id, source, ` + strength + ` AS strength, argMax((verdict, known_ms, ` + chosenWith + `, ` + lookedFor + `), (version, -ledger_offset)) AS newest
 				FROM {db}.labels WHERE known_ms <= ` + strconv.FormatInt(q.AsOf, 10) + ` AND version > 0 AND strength > 0
 				GROUP BY tx_id, source)
 			WHERE newest.1 != 0 GROUP BY tx_id) AS l ON d.id = l.tx_id

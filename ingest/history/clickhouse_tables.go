@@ -12,15 +12,16 @@ type labelColumns struct {
 	source, verdict     *proto.ColUInt8
 	version             *proto.ColUInt32
 	shard               *proto.ColInt32
-	offset, known       *proto.ColInt64
+	offset, known, time *proto.ColInt64
 	fraudType, selected textColumn
 	selectedProb        *proto.ColFloat32
+	entity              [schemas.NumLabelEntities]*proto.ColStr
 }
 
 func newLabelColumns() labelColumns {
 	c := labelColumns{columnSet: &columnSet{}, id: new(proto.ColStr), source: new(proto.ColUInt8), verdict: new(proto.ColUInt8),
 		version: new(proto.ColUInt32), shard: new(proto.ColInt32), offset: new(proto.ColInt64), known: new(proto.ColInt64),
-		fraudType: newLowText(), selected: newLowText(), selectedProb: new(proto.ColFloat32)}
+		fraudType: newLowText(), selected: newLowText(), selectedProb: new(proto.ColFloat32), time: new(proto.ColInt64)}
 	c.add("tx_id", c.id)
 	c.add("source", c.source)
 	c.add("version", c.version)
@@ -31,6 +32,11 @@ func newLabelColumns() labelColumns {
 	c.add("fraud_type", c.fraudType)
 	c.add("selected", c.selected)
 	c.add("selected_probability", c.selectedProb)
+	c.add("time_ms", c.time)
+	for i, f := range schemas.LabelEntities {
+		c.entity[i] = new(proto.ColStr)
+		c.add(f.String(), c.entity[i])
+	}
 	return c
 }
 
@@ -45,6 +51,10 @@ func (c *labelColumns) append(l *schemas.Label, shard int32, offset int64) {
 	c.fraudType.AppendBytes(l.FraudType)
 	c.selected.AppendBytes(l.Selected)
 	c.selectedProb.Append(l.SelectedProb)
+	c.time.Append(l.Time)
+	for i, text := range l.Entity {
+		c.entity[i].AppendBytes(text)
+	}
 }
 
 type batchColumns struct {

@@ -23,7 +23,7 @@ const (
 // The errors that callers look for; compare with errors.Is.
 var (
 	ErrNewer      = errors.New("the history was written by a newer weir")
-	ErrOlder      = errors.New("the history's schema is not that of this weir; migrate it first")
+	ErrOlder      = errors.New("the history's schema is older than this weir's; weir migrate brings it up to date")
 	ErrMoved      = errors.New("the block does not begin where the history ends; is there a second recorder?")
 	ErrIncomplete = errors.New("the history lacks records of the ledger")
 )
@@ -76,6 +76,7 @@ type Reader interface {
 type Store interface {
 	Writer
 	Reader
+	Diary
 	Close() error
 }
 

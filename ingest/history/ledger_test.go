@@ -27,6 +27,15 @@ func newLedger(t testing.TB, seed uint64) *ledger {
 	return &ledger{t: t, r: rand.New(rand.NewPCG(seed, 1)), now: 1_750_000_000_000}
 }
 
+// briefly is a number, and a smaller one where tests are to be short: SQLite is slow
+// under the race detector.
+func briefly(n, short int) int {
+	if testing.Short() {
+		return short
+	}
+	return n
+}
+
 // batch appends a batch of records.
 func (l *ledger) batch(values ...[]byte) {
 	f := schemas.Facts{ID: schemas.BatchID{Writer: 1 << 63, Sequence: l.head.Sequence + 1}, Extends: l.head, Records: uint32(len(values)),
@@ -239,9 +248,12 @@ func (l *ledger) rows(s history.Store, q history.RowQuery) *rowsRead {
 	all := &rowsRead{}
 	err := s.Rows(l.t.Context(), q, func(c *history.Chunk) error {
 		all.Tenant, all.Time, all.Payer = append(all.Tenant, c.Tenant...), append(all.Time, c.Time...), append(all.Payer, c.Payer...)
+		all.ID = append(all.ID, c.ID...)
 		all.Action, all.Bundle, all.ReviewProb = append(all.Action, c.Action...), append(all.Bundle, c.Bundle...), append(all.ReviewProb, c.ReviewProb...)
+		all.Challenger, all.ChallengerScore = append(all.Challenger, c.Challenger...), append(all.ChallengerScore, c.ChallengerScore...)
 		all.Label, all.LabelSource = append(all.Label, c.Label...), append(all.LabelSource, c.LabelSource...)
 		all.LabelKnownAt = append(all.LabelKnownAt, c.LabelKnownAt...)
+		all.LabelProb, all.LabelOwn = append(all.LabelProb, c.LabelProb...), append(all.LabelOwn, c.LabelOwn...)
 		for i := range c.Len() {
 			all.x = append(all.x, append([]float32(nil), c.Row(i)...))
 		}

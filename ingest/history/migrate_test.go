@@ -2,8 +2,10 @@ package history
 
 import (
 	"errors"
+	"fmt"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -82,6 +84,82 @@ func TestEveryOlderSchemaIsMigrated(t *testing.T) {
 	})
 }
 
+// TestLabelsSayWhatTheyAreAbout writes a label into the schema before the columns of
+// when its transaction was and whose, migrates, and writes one that says it.
+func TestLabelsSayWhatTheyAreAbout(t *testing.T) {
+	eachURL(t, func(t *testing.T, url func() string, store string) {
+		at := url()
+		old := openAt(t, at, 2)
+		if _, err := old.Migrate(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		const columns = "(tx_id, source, version, shard, ledger_offset, known_ms, verdict, fraud_type, selected, selected_probability)"
+		if err := execIn(t, old, "INSERT INTO {db}.labels "+columns+" VALUES ('old', 3, 1, 0, 5, 99, 2, 'stolen', 'alert', 1)"); err != nil {
+			t.Fatal(err)
+		}
+		s := openAt(t, at, len(migrations(store)))
+		if _, err := s.Migrate(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		l := schemas.Label{TxID: []byte("new"), Source: schemas.Analyst, Verdict: schemas.LabelFraud, Version: 1, KnownAt: 99,
+			FraudType: []byte("stolen"), Selected: []byte("exploration"), SelectedProb: 0.25, Time: 1_750_000_000_123}
+		for i, f := range schemas.LabelEntities {
+			l.Entity[i] = []byte("the " + f.String())
+		}
+		b := oneDecision()
+		f := schemas.Facts{ID: schemas.BatchID{Writer: 1, Sequence: 2}, Extends: schemas.BatchID{Writer: 1, Sequence: 1}, Records: 1}
+		b.AddBatch(1, 1, &f, [][]byte{schemas.AppendLabelEntry(nil, &l)})
+		if err := s.Write(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+		for id, want := range map[string]string{
+			"old": "stolen|alert|1.00|0||||||||",
+			"new": "stolen|exploration|0.25|1750000000123|the card|the customer|the account|the counterparty|the merchant|the terminal|the device|the ip",
+		} {
+			if got := labelIn(t, s, id); got != want {
+				t.Errorf("label %s is %s, want %s", id, got, want)
+			}
+		}
+	})
+}
+
+// execIn runs a statement of a store.
+func execIn(t *testing.T, s Store, text string) error {
+	if c, ok := s.(*clickhouseStore); ok {
+		return c.exec(t.Context(), text)
+	}
+	_, err := s.(*sqliteStore).db.Exec(strings.ReplaceAll(text, "{db}.", ""))
+	return err
+}
+
+// labelIn returns what a store's columns say of the label of a transaction.
+func labelIn(t *testing.T, s Store, id string) string {
+	t.Helper()
+	const columns = "fraud_type, selected, selected_probability, time_ms, card, customer, account, counterparty, merchant, terminal, device, ip"
+	var fraud, selected string
+	var prob32 float32
+	var prob float64
+	var ms int64
+	var of [8]string
+	to := []any{&fraud, &selected, &prob, &ms}
+	for i := range of {
+		to = append(to, &of[i])
+	}
+	query := "SELECT " + columns + " FROM {db}.labels WHERE tx_id = '" + id + "'"
+	var err error
+	if c, ok := s.(*clickhouseStore); ok {
+		to[2] = &prob32
+		err = c.queryRow(t.Context(), to, query)
+		prob = float64(prob32)
+	} else {
+		err = s.(*sqliteStore).db.QueryRow(strings.ReplaceAll(query, "{db}.", "")).Scan(to...)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("%s|%s|%.2f|%d|%s", fraud, selected, prob, ms, strings.Join(of[:], "|"))
+}
+
 // TestAMigrationThatBrokeOffRunsAgain applies the statements of every migration
 // twice, as where the note of it was not written.
 func TestAMigrationThatBrokeOffRunsAgain(t *testing.T) {
@@ -111,7 +189,7 @@ func TestANewerSchemaIsRefused(t *testing.T) {
 		s := openAt(t, at, known)
 		refused := func(what string, err error) {
 			t.Helper()
-			if !errors.Is(err, ErrNewer) || Classify(err) != Stop || !strings.Contains(err.Error(), "schema version 3") {
+			if !errors.Is(err, ErrNewer) || Classify(err) != Stop || !strings.Contains(err.Error(), "schema version "+strconv.Itoa(known+1)) {
 				t.Errorf("%s gives %v", what, err)
 			}
 		}

@@ -134,24 +134,25 @@ func (s *sqliteStore) Rows(ctx context.Context, q RowQuery, fn func(*Chunk) erro
 	text, args := sqliteRowsQuery(&q)
 	var c Chunk
 	var tenant string
-	var at, amount, bundle int64
-	var card, customer, features sql.RawBytes
+	var at, amount, bundle, challenger int64
+	var id, card, customer, features sql.RawBytes
 	var action uint8
-	var score, prob, review sql.NullFloat64
+	var score, prob, review, rival sql.NullFloat64
 	var verdict, source sql.NullInt16
 	var known sql.NullInt64
+	var chosen sql.NullFloat64
+	var own sql.NullBool
 	err := s.query(ctx, func(scan func(...any) error) error {
-		if err := scan(&tenant, &at, &amount, &card, &customer, &action, &bundle, &score, &prob, &review, &features, &verdict, &source, &known); err != nil {
+		if err := scan(&tenant, &at, &amount, &id, &card, &customer, &action, &bundle, &score, &prob, &review, &challenger, &rival, &features, &verdict, &source, &known, &chosen, &own); err != nil {
 			return err
 		}
 		c.Tenant, c.Time, c.AmountBase = append(c.Tenant, tenant), append(c.Time, at), append(c.AmountBase, amount)
-		c.Payer = append(c.Payer, payer(card, customer))
+		c.ID, c.Payer = append(c.ID, fnv1a(id)), append(c.Payer, payer(card, customer))
 		c.Action, c.Bundle = append(c.Action, schemas.Action(action)), append(c.Bundle, uint64(bundle))
 		c.Score, c.Prob = append(c.Score, float32(score.Float64)), append(c.Prob, float32(prob.Float64))
 		c.ReviewProb = append(c.ReviewProb, float32(review.Float64))
-		c.Label = append(c.Label, schemas.LabelVerdict(verdict.Int16))
-		c.LabelSource = append(c.LabelSource, schemas.LabelSource(source.Int16))
-		c.LabelKnownAt = append(c.LabelKnownAt, known.Int64)
+		c.Challenger, c.ChallengerScore = append(c.Challenger, uint64(challenger)), append(c.ChallengerScore, float32(rival.Float64))
+		c.addLabel(&rowLabel{schemas.LabelVerdict(verdict.Int16), schemas.LabelSource(source.Int16), known.Int64, float32(chosen.Float64), own.Bool})
 		c.x = unpackFloats(c.x, features)
 		c.ends = append(c.ends, len(c.x))
 		if c.Len() < chunkRows {
@@ -181,12 +182,16 @@ func sqliteRowsQuery(q *RowQuery) (string, []any) {
 	if len(q.Sources) == 0 {
 		strength = "NULL"
 	}
-	text := `SELECT d.tenant, d.event_ms, d.amount_base, d.card, d.customer, d.action, d.bundle, d.score, d.probability, d.review_probability,
-		d.features, l.verdict, l.source, l.known_ms
+	features := "d.features"
+	if q.Bare {
+		features = "NULL"
+	}
+	text := `SELECT d.tenant, d.event_ms, d.amount_base, d.id, d.card, d.customer, d.action, d.bundle, d.score, d.probability, d.review_probability,
+		d.challenger, d.challenger_score, ` + features + `, l.verdict, l.source, l.known_ms, l.chosen, l.own
 		FROM decisions d LEFT JOIN (
-			SELECT tx_id, verdict, source, known_ms FROM (
-				SELECT *, row_number() OVER (PARTITION BY tx_id ORDER BY strength) AS place FROM (
-					SELECT tx_id, source, verdict, known_ms, ` + strength + ` AS strength,
+			SELECT tx_id, verdict, source, known_ms, chosen, own FROM (
+				SELECT *, row_number() OVER (PARTITION BY tx_id ORDER BY strength) AS place, max(NOT looked) OVER (PARTITION BY tx_id) AS own FROM (
+					SELECT tx_id, source, verdict, known_ms, ` + lookedFor + ` AS looked, ` + chosenWith + ` AS chosen, ` + strength + ` AS strength,
 						row_number() OVER (PARTITION BY tx_id, source ORDER BY version DESC, ledger_offset) AS newest
 					FROM labels WHERE known_ms <= ? AND version > 0)
 				WHERE newest = 1 AND verdict != 0 AND strength IS NOT NULL)

@@ -28,6 +28,7 @@ var decisionNames = func() []string {
 // transaction and the arguments of a row.
 type sqliteBatch struct {
 	block                          *Block
+	tx                             *sql.Tx
 	decision, entry, label, record *sql.Stmt
 	args                           []any
 	exact                          bool // the columns of the row hold its numbers and texts exactly
@@ -75,19 +76,20 @@ func (p Position) admits(b *Block) (done bool, err error) {
 	return false, nil
 }
 
+// places are those of a row's n values in a statement.
+func places(n int) string { return "(" + strings.Repeat("?,", n-1) + "?)" }
+
 func (w *sqliteBatch) write(ctx context.Context, tx *sql.Tx) error {
 	if w.block.Stream != Ledger {
 		return w.topic(ctx, tx)
 	}
-	places := func(n int) string { return "(" + strings.Repeat("?,", n-1) + "?)" }
+	w.tx, w.label = tx, nil // no statement for labels before there is one
 	for _, p := range []struct {
 		stmt **sql.Stmt
 		text string
 	}{
 		{&w.decision, "INSERT INTO decisions (" + strings.Join(decisionNames, ",") + ") VALUES " + places(len(decisionNames))},
 		{&w.entry, "INSERT INTO entries (shard, ledger_offset, kind, value) VALUES " + places(4)},
-		{&w.label, `INSERT INTO labels (tx_id, source, version, shard, ledger_offset, known_ms, verdict, fraud_type, selected, selected_probability)
-			VALUES ` + places(10)},
 		{&w.record, `INSERT INTO batches (shard, base, records, written_ms, writer, sequence, extends_writer, extends_sequence, bundle, spec, engine, facts)
 			VALUES ` + places(12)},
 	} {
@@ -117,14 +119,39 @@ func (w *sqliteBatch) row(ctx context.Context, r *row) error {
 		return err
 	}
 	if l := &r.entry.Label; r.entry.Kind == schemas.EntryLabel {
-		if _, err := w.label.ExecContext(ctx, string(l.TxID), l.Source, l.Version, w.block.Partition, r.offset,
-			l.KnownAt, l.Verdict, string(l.FraudType), string(l.Selected), l.SelectedProb); err != nil {
+		if err := w.known(ctx, l, r.offset); err != nil {
 			return err
 		}
 	}
 	_, err := w.entry.ExecContext(ctx, w.block.Partition, r.offset, r.entry.Kind, r.value)
 	return err
 }
+
+// known writes a label.
+func (w *sqliteBatch) known(ctx context.Context, l *schemas.Label, offset int64) (err error) {
+	if w.label == nil { // it ends with the transaction
+		w.label, err = w.tx.PrepareContext(ctx, "INSERT INTO labels ("+strings.Join(labelNames, ",")+") VALUES "+places(len(labelNames)))
+		if err != nil {
+			return err
+		}
+	}
+	w.args = append(w.args[:0], string(l.TxID), l.Source, l.Version, w.block.Partition, offset,
+		l.KnownAt, l.Verdict, string(l.FraudType), string(l.Selected), l.SelectedProb, l.Time)
+	for _, text := range l.Entity {
+		w.args = append(w.args, string(text))
+	}
+	_, err = w.label.ExecContext(ctx, w.args...)
+	return err
+}
+
+// labelNames are the columns of labels, in the order in which they are given.
+var labelNames = func() []string {
+	list := []string{"tx_id", "source", "version", "shard", "ledger_offset", "known_ms", "verdict", "fraud_type", "selected", "selected_probability", "time_ms"}
+	for _, f := range schemas.LabelEntities {
+		list = append(list, f.String())
+	}
+	return list
+}()
 
 // decided returns the arguments of a decision, in the order of decisionNames.
 func (w *sqliteBatch) decided(r *row) []any {

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 )
@@ -30,7 +31,9 @@ type Aborted struct {
 // ready for Reset; walking does not allocate once its buffers have grown.
 type Records struct {
 	raw     []byte
+	fresh   bool // nothing of raw was walked yet
 	from    int64
+	high    int64 // the partition's end, 0 where it is not known
 	next    int64
 	aborted []Aborted
 	open    []int64 // producers inside an aborted transaction
@@ -58,7 +61,28 @@ type Batch struct {
 // Reset begins with an answer; offsets below from are left out.
 func (r *Records) Reset(a *FetchAnswer, from int64) {
 	r.raw, r.from, r.next, r.aborted, r.err = a.Records, from, from, append(r.aborted[:0], a.Aborted...), nil
-	r.open, r.left, r.body = r.open[:0], 0, nil
+	r.open, r.left, r.body, r.high, r.fresh = r.open[:0], 0, nil, a.HighWatermark, true
+}
+
+// Skip passes over the batch that Next ended before because it is [Unreadable].
+func (r *Records) Skip() {
+	if u, ok := errors.AsType[*Unreadable](r.err); ok {
+		r.err, r.left, r.next = nil, 0, max(r.next, u.Last+1)
+	}
+}
+
+// unreadable ends Next before a batch, behind which r.raw begins.
+func (r *Records) unreadable(first, last int64, cause error) bool {
+	if r.high > first {
+		last = min(last, r.high-1)
+	}
+	if len(r.raw) >= 8 {
+		if next := int64(binary.BigEndian.Uint64(r.raw)); next > first && (last < first || last >= next) {
+			last = next - 1
+		}
+	}
+	r.err = &Unreadable{First: first, Last: max(first, last), cause: cause}
+	return false
 }
 
 // Err returns why Next ended before the end of the set.
@@ -87,9 +111,8 @@ func (r *Records) Next() bool {
 			continue
 		}
 		r.left--
-		if r.err = r.parse(); r.err != nil {
-			r.err = fmt.Errorf("record batch at offset %d: %w", r.base, r.err)
-			return false
+		if err := r.parse(); err != nil {
+			return r.unreadable(r.base, r.offset-1, err)
 		}
 		if r.record.Offset >= r.from {
 			return true
@@ -99,36 +122,42 @@ func (r *Records) Next() bool {
 }
 
 // nextBatch opens the next batch that holds records for the reader. It returns
-// false at the end of the set: brokers may cut the last batch short.
+// false at the end of the set: brokers may cut the last batch short, though not
+// the first one (KIP-74), so there it is the length that is wrong.
 func (r *Records) nextBatch() bool {
 	for len(r.raw) > batchMagicAt {
+		first := r.fresh
+		r.fresh = false
 		be := binary.BigEndian
-		base := int64(be.Uint64(r.raw))
-		if r.raw[batchMagicAt] != 2 {
-			r.err = fmt.Errorf("offset %d: %w (format %d)", base, ErrOldFormat, r.raw[batchMagicAt])
-			return false
+		base, format := int64(be.Uint64(r.raw)), r.raw[batchMagicAt]
+		size := int(int32(be.Uint32(r.raw[batchLengthAt:]))) + batchLengthAt + 4
+		if format != 2 {
+			r.raw = r.raw[min(max(size, batchMagicAt+1), len(r.raw)):]
+			return r.unreadable(base, base, fmt.Errorf("%w (format %d)", ErrOldFormat, format))
 		}
 		if len(r.raw) < batchHeader {
 			return false
 		}
-		size := int(int32(be.Uint32(r.raw[batchLengthAt:]))) + batchLengthAt + 4
+		last := base + int64(int32(be.Uint32(r.raw[batchDeltaAt:])))
 		if size < batchHeader {
-			r.err = fmt.Errorf("offset %d: %w: length %d", base, ErrCorrupt, size)
-			return false
+			r.raw = nil
+			return r.unreadable(base, last, fmt.Errorf("%w: length %d", ErrCorrupt, size))
 		}
 		if size > len(r.raw) {
-			return false
+			if !first {
+				return false
+			}
+			err := fmt.Errorf("%w: length %d, of which %d came", ErrCorrupt, size, len(r.raw))
+			r.raw = nil
+			return r.unreadable(base, last, err)
 		}
 		b := r.raw[:size]
 		r.raw = r.raw[size:]
 		if crc32.Checksum(b[batchAttrsAt:], castagnoli) != be.Uint32(b[batchCRCAt:]) {
-			r.err = fmt.Errorf("offset %d: %w: checksum does not match", base, ErrCorrupt)
-			return false
+			return r.unreadable(base, last, fmt.Errorf("%w: checksum does not match", ErrCorrupt))
 		}
-		last := base + int64(int32(be.Uint32(b[batchDeltaAt:])))
 		if last < base {
-			r.err = fmt.Errorf("offset %d: %w: it ends before it begins", base, ErrCorrupt)
-			return false
+			return r.unreadable(base, last, fmt.Errorf("%w: it ends before it begins", ErrCorrupt))
 		}
 		if last < r.from || r.skip(b) {
 			r.next = max(r.next, last+1)
@@ -187,15 +216,13 @@ func (r *Records) openBatch(b []byte, base, last int64) bool {
 	if codec := Codec(attrs & attrCodec); codec != None {
 		var err error
 		if r.plain, err = r.unpack.decompress(r.plain[:0], r.body, codec); err != nil {
-			r.err = fmt.Errorf("offset %d: %w: %s: %w", base, ErrCorrupt, codec, err)
-			return false
+			return r.unreadable(base, last, fmt.Errorf("%w: %s: %w", ErrCorrupt, codec, err))
 		}
 		r.body = r.plain
 	}
 	// The smallest record takes seven bytes: a count beyond that is a lie.
 	if r.left < 0 || r.left > len(r.body)/7+1 {
-		r.err = fmt.Errorf("offset %d: %w: %d records in %d bytes", base, ErrCorrupt, r.left, len(r.body))
-		return false
+		return r.unreadable(base, last, fmt.Errorf("%w: %d records in %d bytes", ErrCorrupt, r.left, len(r.body)))
 	}
 	r.batch = Batch{Base: base, Next: last + 1, Count: r.left}
 	return true

@@ -24,6 +24,23 @@ var (
 	errOtherTopic = fmt.Errorf("%w: it was deleted, and perhaps made again", ErrUnknownTopic)
 )
 
+// Unreadable is of a record batch that cannot be read; it wraps ErrCorrupt or
+// ErrOldFormat.
+type Unreadable struct {
+	// First and Last are the batch's offsets, as far as its head can be believed:
+	// no further than the next batch begins.
+	First, Last int64
+	cause       error
+}
+
+// Error says where and why.
+func (u *Unreadable) Error() string {
+	return fmt.Sprintf("record batch at offset %d: %s", u.First, u.cause)
+}
+
+// Unwrap returns why.
+func (u *Unreadable) Unwrap() error { return u.cause }
+
 // Class says what to do about an error.
 type Class uint8
 

@@ -50,8 +50,8 @@ type GroupOptions struct {
 	// away. Brokers allow no less than 6 s by default, which is ours.
 	Session time.Duration
 	// Heartbeat is how often a member speaks, and so how soon it learns that
-	// others have come or gone; the default is 500 ms, a quarter of Session the
-	// most.
+	// others have come or gone; the default is 500 ms, an eighth of Session the
+	// most, see Join.
 	Heartbeat time.Duration
 }
 
@@ -62,7 +62,7 @@ func (o GroupOptions) withDefaults() GroupOptions {
 	if o.Heartbeat == 0 {
 		o.Heartbeat = 500 * time.Millisecond
 	}
-	o.Heartbeat = min(o.Heartbeat, o.Session/4)
+	o.Heartbeat = min(o.Heartbeat, o.Session/8)
 	return o
 }
 
@@ -70,13 +70,16 @@ func (o GroupOptions) withDefaults() GroupOptions {
 // says what came of it.
 func Join(ctx context.Context, c *Client, name, topic string, o GroupOptions) (*Member, error) {
 	o = o.withDefaults()
-	// A heartbeat that gets no answer and then as long a wait to join again end
-	// a hold within the session, before the group gives the shard to another.
-	m := &Member{topic: topic, grace: o.Session / 3, held: make(map[int32]hold), changed: make(chan struct{})}
+	// Whoever joins is answered once every member has joined, and a dead one is
+	// waited for as long as the rebalance may take: a third of the session. The
+	// grace is longer, so that a standby's death takes nothing from the holder. A
+	// heartbeat that gets no answer for a third, and then the grace, still end a
+	// hold within the session, before the group gives the shard to another.
+	m := &Member{topic: topic, grace: o.Session / 2, held: make(map[int32]hold), changed: make(chan struct{})}
 	g, err := kafkago.NewConsumerGroup(kafkago.ConsumerGroupConfig{
 		ID: name, Brokers: c.options.Brokers, Dialer: c.groupDialer(), Topics: []string{topic},
 		GroupBalancers: []kafkago.GroupBalancer{sticky{m.claim}}, Timeout: o.Session / 3,
-		HeartbeatInterval: o.Heartbeat, SessionTimeout: o.Session, RebalanceTimeout: o.Session,
+		HeartbeatInterval: o.Heartbeat, SessionTimeout: o.Session, RebalanceTimeout: o.Session / 3,
 		JoinGroupBackoff: 500 * time.Millisecond, WatchPartitionChanges: false,
 	})
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -130,24 +131,60 @@ func TestAMemberThatComesTakesNothing(t *testing.T) {
 	b.Close()
 }
 
+// child starts a process that joins the group. It is killed at the end, if not
+// before.
+func (f *fixture) child(group string) (*exec.Cmd, *bufio.Reader) {
+	f.t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childMember+"="+strings.Join([]string{f.addr, group, f.topic}, " "))
+	if _, err := cmd.StdinPipe(); err != nil {
+		f.t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	return cmd, bufio.NewReader(out)
+}
+
+// TestADeadStandbyTakesNothing kills a standby and starts another at once: the
+// group waits for the dead one before it answers anybody who joins, and the holder
+// goes on meanwhile.
+func TestADeadStandbyTakesNothing(t *testing.T) {
+	f := anywhere(t, nil)
+	group := unique("group")
+	a := f.join(group, kafka.GroupOptions{})
+	defer a.Close()
+	held := hold(t, a)
+	alive := f.members(group, 1)
+	cmd, _ := f.child(group)
+	dead := slices.DeleteFunc(f.members(group, 2), func(id string) bool { return id == alive[0] })
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	b := f.join(group, kafka.GroupOptions{})
+	defer b.Close()
+	soon(t, "the group forgets the dead standby", func() bool { return !slices.Contains(f.members(group, 2), dead[0]) })
+	if held.Err() != nil {
+		t.Fatalf("the shard was lost: %v", context.Cause(held))
+	}
+	waiting, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := b.Wait(waiting, 0); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("the new standby has the shard too, %v", err)
+	}
+}
+
 // TestAStandbyTakesOverFromTheDead kills the process that holds the shard.
 func TestAStandbyTakesOverFromTheDead(t *testing.T) {
 	f := anywhere(t, nil)
 	group := unique("group")
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childMember+"="+strings.Join([]string{f.addr, group, f.topic}, " "))
-	if _, err := cmd.StdinPipe(); err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
-	if line, err := bufio.NewReader(out).ReadString('\n'); strings.TrimSpace(line) != "held <nil>" {
+	cmd, out := f.child(group)
+	if line, err := out.ReadString('\n'); strings.TrimSpace(line) != "held <nil>" {
 		t.Fatalf("the child says %q, %v", line, err)
 	}
 	b := f.join(group, kafka.GroupOptions{})

@@ -34,6 +34,10 @@ type LedgerBatch struct {
 	Taken     bool     // whether the chain takes it
 }
 
+// ErrLedgerCorrupt is an [Unreadable] batch of the ledger. Nothing gets past it:
+// who decided on without what it holds would decide something else.
+var ErrLedgerCorrupt = errors.New("the ledger has a record batch that cannot be read: bring the topic back from a replica or a backup")
+
 // LedgerReader is the one reader of the ledger: every consumer of decisions
 // goes through it. It is for one goroutine.
 type LedgerReader struct {
@@ -62,45 +66,49 @@ func (r *LedgerReader) Close() { r.reader.Close() }
 // Position returns the offset after the last batch that was returned.
 func (r *LedgerReader) Position() int64 { return r.next }
 
-// Head returns the last batch taken.
-func (r *LedgerReader) Head() schemas.BatchID { return r.chain.Head }
-
 // Next returns the next batch before end, nil where there is none. ErrTrimmed is
 // wrapped where the log no longer holds the position.
 func (r *LedgerReader) Next(ctx context.Context, end int64) (*LedgerBatch, error) {
 	for !r.pending {
-		if r.records == nil || !r.records.Next() {
-			if r.records != nil && r.records.Err() != nil {
-				return nil, r.records.Err()
-			}
-			var err error
-			if r.records, err = r.reader.Next(ctx, end); err != nil {
-				if errors.Is(err, ErrOffsetOutOfRange) {
-					err = fmt.Errorf("%w: %w", ErrTrimmed, err)
-				}
-				return nil, fmt.Errorf("read the ledger at %d: %w", r.reader.Position(), err)
-			}
-			if r.records == nil {
-				return nil, nil
-			}
-			continue
+		if more, err := r.look(ctx, end); err != nil || !more {
+			return nil, err
 		}
-		r.pending = true
 	}
 	return r.gather()
 }
 
-// Follow returns the next batch and waits for it as long as the context lasts.
+// Follow returns the next batch. It waits for it, and returns nil from time to
+// time while none comes.
 func (r *LedgerReader) Follow(ctx context.Context) (*LedgerBatch, error) {
-	for {
-		b, err := r.Next(ctx, math.MaxInt64)
-		if b != nil || err != nil {
-			return b, err
+	for looks := 0; !r.pending; looks++ {
+		if looks == 2 { // behind what was in hand, and then in what was fetched
+			return nil, ctx.Err()
 		}
-		if err := ctx.Err(); err != nil {
+		if _, err := r.look(ctx, math.MaxInt64); err != nil {
 			return nil, err
 		}
 	}
+	return r.gather()
+}
+
+// look goes to the next record of those in hand, and where there is none, fetches
+// more. It is false where nothing is left before end.
+func (r *LedgerReader) look(ctx context.Context, end int64) (more bool, err error) {
+	if r.records != nil {
+		if r.pending = r.records.Next(); r.pending {
+			return true, nil
+		}
+		if err := r.records.Err(); err != nil {
+			return false, fmt.Errorf("%w: %w", ErrLedgerCorrupt, err)
+		}
+	}
+	if r.records, err = r.reader.Next(ctx, end); err != nil {
+		if errors.Is(err, ErrOffsetOutOfRange) {
+			err = fmt.Errorf("%w: %w", ErrTrimmed, err)
+		}
+		return false, fmt.Errorf("read the ledger at %d: %w", r.reader.Position(), err)
+	}
+	return r.records != nil, nil
 }
 
 // gather collects the records of one batch: a record batch of the log is a
@@ -120,7 +128,7 @@ func (r *LedgerReader) gather() (*LedgerBatch, error) {
 		}
 	}
 	if e := r.records.Err(); e != nil {
-		return nil, e
+		return nil, fmt.Errorf("%w: %w", ErrLedgerCorrupt, e)
 	}
 	r.next = in.Next
 	if err != nil || int(b.Facts.Records) != len(r.spans) {

@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 
 	kafkago "github.com/segmentio/kafka-go"
@@ -15,22 +16,36 @@ const messageMax = 1048588
 // the topic's settings, it returns Kafka's default.
 func (c *Client) MessageMax(ctx context.Context, topic string) (int, error) {
 	const setting = "max.message.bytes"
-	resp, err := c.admin.DescribeConfigs(ctx, &kafkago.DescribeConfigsRequest{Resources: []kafkago.DescribeConfigRequestResource{
-		{ResourceType: kafkago.ResourceTypeTopic, ResourceName: topic, ConfigNames: []string{setting}}}})
+	values, err := c.Settings(ctx, topic, setting)
 	if err != nil {
-		return 0, fmt.Errorf("describe the settings of %s: %w", topic, err)
+		return 0, err
 	}
+	text, ok := values[setting]
+	if !ok {
+		return messageMax, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return 0, fmt.Errorf("setting %s of %s is %q", setting, topic, text)
+	}
+	return n, nil
+}
+
+// Settings returns those of a topic that have the names, be they its own or the
+// broker's; none where this client may not see them.
+func (c *Client) Settings(ctx context.Context, topic string, names ...string) (map[string]string, error) {
+	resp, err := c.admin.DescribeConfigs(ctx, &kafkago.DescribeConfigsRequest{Resources: []kafkago.DescribeConfigRequestResource{
+		{ResourceType: kafkago.ResourceTypeTopic, ResourceName: topic, ConfigNames: names}}})
+	if err != nil {
+		return nil, fmt.Errorf("describe the settings of %s: %w", topic, err)
+	}
+	values := make(map[string]string)
 	for _, r := range resp.Resources {
 		for _, e := range r.ConfigEntries {
-			if e.ConfigName != setting {
-				continue
+			if slices.Contains(names, e.ConfigName) {
+				values[e.ConfigName] = e.ConfigValue
 			}
-			n, err := strconv.Atoi(e.ConfigValue)
-			if err != nil {
-				return 0, fmt.Errorf("setting %s of %s is %q", setting, topic, e.ConfigValue)
-			}
-			return n, nil
 		}
 	}
-	return messageMax, nil
+	return values, nil
 }

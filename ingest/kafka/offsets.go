@@ -15,17 +15,29 @@ import (
 // replicas does not count, what is of an open transaction does.
 func (c *Client) Offsets(ctx context.Context, topic string, partition int32) (start, end int64, err error) {
 	// Brokers refuse to be asked for two offsets of a partition at once.
-	const first, last = -2, -1
-	if start, err = c.offset(ctx, topic, partition, first); err != nil {
+	if start, err = c.offset(ctx, topic, partition, readUncommitted, first); err != nil {
 		return 0, 0, err
 	}
-	end, err = c.offset(ctx, topic, partition, last)
+	end, err = c.offset(ctx, topic, partition, readUncommitted, last)
 	return start, end, err
 }
 
+// Readable returns the offset after the last record of a partition that can be
+// read now: records of an open transaction, and what lies behind them, cannot.
+func (c *Client) Readable(ctx context.Context, topic string, partition int32) (end int64, err error) {
+	return c.offset(ctx, topic, partition, readCommitted, last)
+}
+
+// What ListOffsets is asked for: the isolation level, and which offset.
+const (
+	readUncommitted, readCommitted byte = 0, 1
+
+	first, last int64 = -2, -1
+)
+
 // offset asks a partition's leader for one of its ends. kafka-go would go on
 // asking a leader that was for some seconds.
-func (c *Client) offset(ctx context.Context, topic string, partition int32, which int64) (offset int64, err error) {
+func (c *Client) offset(ctx context.Context, topic string, partition int32, isolation byte, which int64) (offset int64, err error) {
 	at, err := c.leader(ctx, topic, partition)
 	if err != nil {
 		return 0, err
@@ -33,7 +45,7 @@ func (c *Client) offset(ctx context.Context, topic string, partition int32, whic
 	cn, err := c.get(ctx, at.addr)
 	if err == nil {
 		b := cn.begin(2, 2, c.options.ClientID, false)
-		cn.in, err = cn.roundTrip(ctx, appendListOffsets(b, topic, partition, which), cn.in, c.options.Timeout)
+		cn.in, err = cn.roundTrip(ctx, appendListOffsets(b, topic, partition, isolation, which), cn.in, c.options.Timeout)
 		if err == nil {
 			offset, err = parseListOffsets(cn.in)
 		}
@@ -47,10 +59,10 @@ func (c *Client) offset(ctx context.Context, topic string, partition int32, whic
 }
 
 // appendListOffsets appends the body of ListOffsets version 2.
-func appendListOffsets(b []byte, topic string, partition int32, which int64) []byte {
+func appendListOffsets(b []byte, topic string, partition int32, isolation byte, which int64) []byte {
 	be := binary.BigEndian
 	b = be.AppendUint32(b, 0xffffffff) // not a replica
-	b = append(b, 0)                   // read uncommitted: up to the high watermark
+	b = append(b, isolation)
 	b = be.AppendUint32(b, 1)
 	b = appendString(b, topic)
 	b = be.AppendUint32(b, 1)

@@ -51,7 +51,7 @@ func (r *Reader) Next(ctx context.Context, end int64) (*Records, error) {
 	}
 	if r.position == Earliest {
 		err := again(ctx, func() (err error) {
-			r.position, err = r.client.offset(ctx, r.topic, r.partition, Earliest)
+			r.position, err = r.client.offset(ctx, r.topic, r.partition, readUncommitted, first)
 			return err
 		})
 		if err != nil {

@@ -1,6 +1,10 @@
 package simulate
 
-import "github.com/weir-risk/weir/schemas"
+import (
+	"slices"
+
+	"github.com/weir-risk/weir/schemas"
+)
 
 // attack is a fraud under way.
 type attack struct {
@@ -35,7 +39,30 @@ func (b *Bank) planAttempts() {
 			b.attempts[k] = first + b.pause(FraudKind(k))
 		}
 	}
-	b.attempt = min(b.attempts[1], b.attempts[2], b.attempts[3], b.attempts[4], b.attempts[5], b.attempts[6])
+	if b.cfg.Drift.ShiftDay > 0 {
+		b.attempts[shift] = b.start + int64(b.cfg.Drift.ShiftDay)*dayMs
+	}
+	b.attempt = slices.Min(b.attempts[:])
+}
+
+// shift stands among the attempts for the moment from which the kinds weigh
+// otherwise: a genuine payment is no attempt.
+const shift = Genuine
+
+// shiftKinds has the kinds weigh otherwise from now on. Shares are of what comes from
+// here on; attacks under way go on.
+func (b *Bank) shiftKinds(at int64) {
+	b.cfg.Kinds = b.cfg.Drift.Shift
+	b.cfg.Drift.PushPaymentDay = int((at - b.start) / dayMs)
+	b.before, b.doneBefore = b.total, b.done
+	b.attempts[shift] = never
+	for k := HighAmount; k < NumFraudKinds; k++ {
+		b.attempts[k] = never
+		if b.share(k) > 0 {
+			b.attempts[k] = at + b.pause(k)
+		}
+	}
+	b.attempt = slices.Min(b.attempts[:])
 }
 
 // share is the share of all transactions that are to be fraud of a kind.
@@ -60,24 +87,28 @@ func (b *Bank) pause(k FraudKind) int64 {
 // tryAttack begins an attack of the kind whose attempt is due, unless there is
 // enough of it.
 func (b *Bank) tryAttack() {
-	k := HighAmount
+	k := Genuine
 	for b.attempts[k] != b.attempt {
 		k++
 	}
 	at := b.attempt
+	if k == shift {
+		b.shiftKinds(at)
+		return
+	}
 	b.attempts[k] = at + b.pause(k)
-	b.attempt = min(b.attempts[1], b.attempts[2], b.attempts[3], b.attempts[4], b.attempts[5], b.attempts[6])
+	b.attempt = slices.Min(b.attempts[:])
 	if k == CompromisedTerminal {
 		b.compromise(at)
 		return
 	}
-	total := float64(b.total)
-	if k == PushPayment {
+	total := float64(b.total - b.before)
+	if k == PushPayment && b.before == 0 {
 		// Its share is one of the time in which it exists.
 		since := float64(at-b.start) - float64(int64(b.cfg.Drift.PushPaymentDay)*dayMs)
 		total = float64(total * since / float64(at-b.start))
 	}
-	if float64(b.done[k]+b.planned[k]) >= b.share(k)*total {
+	if float64(b.done[k]-b.doneBefore[k]+b.planned[k]) >= b.share(k)*total {
 		return
 	}
 	d := &b.draw
@@ -101,7 +132,7 @@ func (b *Bank) tryAttack() {
 func (b *Bank) compromise(at int64) {
 	const k = CompromisedTerminal
 	want := b.share(k) * b.cfg.Rate() / 1000
-	if b.exposed >= want || float64(b.done[k]) >= float64(1.05*b.share(k)*float64(b.total))+5 {
+	if b.exposed >= want || float64(b.done[k]-b.doneBefore[k]) >= float64(1.05*b.share(k)*float64(b.total-b.before))+5 {
 		return
 	}
 	w, d := b.world, &b.draw

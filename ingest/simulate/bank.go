@@ -24,15 +24,18 @@ type Bank struct {
 	later     queue[Transaction] // what follows from earlier transactions
 	labels    queue[Label]
 
-	attempts  [NumFraudKinds]int64 // when the next attacker of a kind tries his luck
-	attempt   int64                // the first of attempts
-	planned   [NumFraudKinds]int   // transactions that running attacks will make yet
-	done      [NumFraudKinds]int   // transactions by truth
-	total     int
-	exposed   float64 // frauds a ms expected at the compromised terminals
-	number    uint64  // of transactions
-	attackers uint32
-	order     uint64 // of pushes: what is due at the same time comes in order
+	attempts [NumFraudKinds]int64 // when the next attacker of a kind tries his luck; [shift] is of none
+	attempt  int64                // the first of attempts
+	planned  [NumFraudKinds]int   // transactions that running attacks will make yet
+	done     [NumFraudKinds]int   // transactions by truth
+	total    int
+	// What total and done were when the kinds' weights changed; 0 before.
+	before     int
+	doneBefore [NumFraudKinds]int
+	exposed    float64 // frauds a ms expected at the compromised terminals
+	number     uint64  // of transactions
+	attackers  uint32
+	order      uint64 // of pushes: what is due at the same time comes in order
 }
 
 // New returns the bank of cfg at its start. It takes about 100 bytes a

@@ -174,6 +174,46 @@ func TestShares(t *testing.T) {
 	}
 }
 
+// TestShift has the kinds of fraud weigh otherwise from a day on: all is as it was
+// before, and then the shares are the new ones.
+func TestShift(t *testing.T) {
+	cfg := small()
+	cfg.Customers, cfg.Drift.PushPaymentDay, cfg.Days = 2000, -1, 60
+	cfg.Drift.ShiftDay, cfg.Drift.Shift = 30, [NumFraudKinds]float64{HighAmount: 1, PushPayment: 3}
+	same := cfg
+	same.Drift.ShiftDay = 0
+	a, b := mustNew(t, cfg), mustNew(t, same)
+	day := cfg.Start.UnixMilli() + 30*dayMs
+	var x, y Transaction
+	for a.Next(&x) && x.Sent < day {
+		if b.Next(&y); x != y {
+			t.Fatalf("before the shift it is %+v, without one %+v", x, y)
+		}
+	}
+	var kinds [NumFraudKinds]int
+	total := 0
+	for a.Next(&x) {
+		if total++; x.Sent > day+2*dayMs { // what was under way goes on
+			kinds[x.Kind]++
+		}
+	}
+	frauds := 0
+	for _, n := range kinds[1:] {
+		frauds += n
+	}
+	share := func(k FraudKind) float64 { return float64(kinds[k]) / float64(frauds) }
+	if got := float64(frauds) / float64(total); math.Abs(got-cfg.FraudShare) > 0.25*cfg.FraudShare {
+		t.Errorf("%.4f are fraud after the shift, want %.4f", got, cfg.FraudShare)
+	}
+	if share(PushPayment) < 0.6 || share(HighAmount) < 0.1 || share(StolenCard)+share(CardTesting)+share(AccountTakeover) > 0.05 {
+		t.Errorf("kinds after the shift: %v", kinds)
+	}
+	_, before := b.Counts()
+	if before[PushPayment] > 0 || before[StolenCard] == 0 {
+		t.Errorf("kinds without a shift: %v", before)
+	}
+}
+
 func TestSwitchedOffThingsStayAway(t *testing.T) {
 	cfg := small()
 	cfg.FraudShare, cfg.Declined, cfg.Captured, cfg.Reversed, cfg.Refunded, cfg.Resent, cfg.Late = 0, 0, 0, 0, 0, 0, 0
@@ -210,7 +250,9 @@ type record struct {
 
 func TestJSONIsValidAndSaysWhatTheTransactionIs(t *testing.T) {
 	cfg := small()
-	cfg.Days = 60
+	if cfg.Days = 60; testing.Short() {
+		cfg.Days = 15
+	}
 	b := mustNew(t, cfg)
 	var tx Transaction
 	var buf []byte
@@ -301,6 +343,9 @@ func TestAppendTime(t *testing.T) {
 }
 
 func TestBankDoesNotAllocate(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine, and long before it is at its size")
+	}
 	cfg := small()
 	cfg.Days = 0
 	b := mustNew(t, cfg)

@@ -85,6 +85,10 @@ type Drift struct {
 	// PushPaymentDay is the day from which PushPayment fraud appears; negative
 	// is never.
 	PushPaymentDay int
+	// ShiftDay is the day from which the kinds of fraud have the weights Shift in
+	// place of Config.Kinds, as where a gang moves on; 0 is never.
+	ShiftDay int
+	Shift    [NumFraudKinds]float64
 }
 
 // DefaultConfig returns a bank of 5,000 customers watched for 180 days: about
@@ -142,6 +146,10 @@ func (c *Config) Validate() error {
 	for k, w := range c.Kinds {
 		number("weight of "+FraudKind(k).String(), w, 1e6)
 	}
+	for k, w := range c.Drift.Shift {
+		number("weight after the shift of "+FraudKind(k).String(), w, 1e6)
+	}
+	count("Drift.ShiftDay", c.Drift.ShiftDay, 0, DaysMax)
 	l, d := &c.Labels, &c.Drift
 	for _, s := range []struct {
 		name string

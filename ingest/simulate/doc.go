@@ -35,7 +35,8 @@
 //
 // Attackers come at random, and stay away while their kind has its share of
 // all transactions. With [Drift] prices rise, people buy more online and pay
-// without contact, and attackers keep their amounts lower.
+// without contact, and attackers keep their amounts lower; from its ShiftDay on the
+// kinds weigh otherwise.
 //
 // # The labels
 //

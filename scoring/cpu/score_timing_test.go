@@ -17,7 +17,6 @@ import (
 
 	"github.com/weir-risk/weir/scoring"
 	"github.com/weir-risk/weir/scoring/cpu"
-	"github.com/weir-risk/weir/scoring/scoringtest"
 )
 
 // dense returns a plain network, the same for each call: one member, no tables,
@@ -209,17 +208,5 @@ func BenchmarkScore(b *testing.B) {
 				})
 			}
 		}
-	}
-}
-
-// BenchmarkTables is the network that the trainer fits: every input a table of
-// 17 segments and a logarithm, 8 members.
-func BenchmarkTables(b *testing.B) {
-	r := rand.New(rand.NewPCG(3, 3))
-	m := scoringtest.Model(r, scoringtest.Shape{Columns: 53, Hidden: []int{64, 64}, Members: 8, Tables: 4, Log: 4, Scale: 1})
-	for _, rows := range []int{1, 32, 256, 1024} {
-		b.Run(fmt.Sprintf("net=53-64-64-1/members=8/rows=%d/backend=asm", rows), func(b *testing.B) {
-			benchmark(b, rows, m.Columns, 8*2*64*65+2*53*64, mustScorer(cpu.New(m)))
-		})
 	}
 }

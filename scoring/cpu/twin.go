@@ -34,56 +34,13 @@ func (t *twin) row(x []float32) float32 {
 	clear(t.code)
 	for i := range m.Inputs {
 		in := &m.Inputs[i]
-		encode(in, x[in.Column], t.code)
+		in.Add(x[in.Column], t.code)
 	}
 	sum := float32(0)
 	for k := range m.Members {
 		sum += scoring.Sigmoid(t.member(k) + m.Bias[k])
 	}
 	return sum / float32(m.Members)
-}
-
-// encode adds the term of one input to the sums.
-func encode(in *scoring.Input, x float32, acc []float32) {
-	if in.Linear() {
-		u := in.Missing
-		if x == x {
-			u = standardise(in, x)
-		}
-		for j := range acc {
-			acc[j] = scoring.FMA(u, in.Slope[j], acc[j])
-		}
-		return
-	}
-	b, u := len(in.Edges), float32(0)
-	if x == x {
-		z := standardise(in, x)
-		b = 0
-		for _, e := range in.Edges[1:] {
-			if e <= z {
-				b++
-			}
-		}
-		u = z - in.Edges[b]
-	}
-	prefix, slope := in.Prefix[b*len(acc):], in.Slope[b*len(acc):]
-	for j := range acc {
-		acc[j] = scoring.FMA(u, slope[j], acc[j]+prefix[j])
-	}
-}
-
-func standardise(in *scoring.Input, x float32) float32 {
-	if in.Log {
-		x = scoring.SignedLog(x)
-	}
-	z := float32(float32(x-in.Mean) * in.Inv)
-	if !(z < in.Hi) {
-		z = in.Hi
-	}
-	if !(z > in.Lo) {
-		z = in.Lo
-	}
-	return z
 }
 
 // member returns the dot product of one member, without its bias.

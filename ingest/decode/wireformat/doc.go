@@ -54,7 +54,8 @@
 // A registry that does not answer is no fault of the record: JSON returns an error,
 // and the caller tries again. What a registry said of an id it knows holds for
 // ever; of one that it does not know, for some seconds, since a registry's copies
-// lag.
+// lag. Records that come meanwhile are refused all the same: what is to be waited for
+// cannot be told from what never comes.
 //
 // # Ownership
 //

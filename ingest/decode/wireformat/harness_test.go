@@ -54,16 +54,6 @@ func (r *registry) whole(t testing.TB) *Reader {
 	return reader
 }
 
-// reader returns a reader of a spec whose input lines are given.
-func (r *registry) reader(t testing.TB, input string) *Reader {
-	t.Helper()
-	s, err := spec.Parse("test", []byte("spec test\nbase EUR\n"+input+"\nscored authorisation\nhome id dedup 7d\n\namount\n\nfallback review when amount > 1000\n"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return NewReader(r.schemas, s)
-}
-
 // framed is a value in the wire format, as another implementation frames it.
 func framed(id int, index []int, value []byte) []byte {
 	var h sr.ConfluentHeader

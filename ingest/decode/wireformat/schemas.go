@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -16,7 +17,7 @@ import (
 
 // Options say where schemas come from.
 type Options struct {
-	URLs           []string // of the registry, http or https; the next one where one is away
+	URLs           []string // of the registry's copies, http or https
 	User, Password string   // empty: the registry asks for none
 	TLS            *tls.Config
 	Format         Format // Avro or Protobuf
@@ -35,7 +36,7 @@ const unknownMax = 1024
 // kept for ever.
 type Schemas struct {
 	o      Options
-	client *sr.Client
+	copies []*sr.Client // of the registry
 
 	mu      sync.Mutex // held while the registry is asked: others would ask the same
 	known   map[uint32]*schema
@@ -53,44 +54,63 @@ func NewSchemas(o Options) (*Schemas, error) {
 	if len(o.URLs) == 0 || o.Format == JSON {
 		panic("BUG: schemas of no registry, or of JSON")
 	}
-	opts := []sr.ClientOpt{sr.URLs(o.URLs...), sr.UserAgent("weir")}
+	opts := []sr.ClientOpt{sr.UserAgent("weir")}
 	if o.User != "" {
 		opts = append(opts, sr.BasicAuth(o.User, o.Password))
 	}
 	if o.TLS != nil {
 		opts = append(opts, sr.DialTLSConfig(o.TLS))
 	}
-	c, err := sr.NewClient(opts...)
-	if err != nil {
-		return nil, fmt.Errorf("schema registry: %w", err)
+	s := &Schemas{o: o, known: make(map[uint32]*schema), unknown: make(map[uint32]time.Time)}
+	for _, url := range o.URLs {
+		c, err := sr.NewClient(append(opts[:len(opts):len(opts)], sr.URLs(url))...)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrRegistry, err)
+		}
+		s.copies = append(s.copies, c)
 	}
-	return &Schemas{o: o, client: c, known: make(map[uint32]*schema), unknown: make(map[uint32]time.Time)}, nil
+	return s, nil
 }
 
-// Check asks the registry whether it is there, lets this client in, and has schemas
-// of the format.
+// Check asks every copy of the registry whether it is there, lets this client in,
+// and has schemas of the format.
 func (s *Schemas) Check(ctx context.Context) error {
-	types, err := s.client.SupportedTypes(ctx)
-	if err != nil {
-		return registryError(err)
+	var errs []error
+	for i, c := range s.copies {
+		types, err := c.SupportedTypes(ctx)
+		switch {
+		case err != nil:
+			errs = append(errs, registryError(err))
+		case !slices.Contains(types, s.kind()):
+			errs = append(errs, fmt.Errorf("%w: %s has no schemas of %s, only of %v", ErrRegistry, s.o.URLs[i], s.o.Format, types))
+		}
 	}
-	if !slices.Contains(types, s.kind()) {
-		return fmt.Errorf("%w: it has no schemas of %s, only of %v", ErrRegistry, s.o.Format, types)
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // ErrRegistry is wrapped by the errors of a registry that gave no answer, or one
 // that says nothing of a schema.
 var ErrRegistry = errors.New("schema registry")
 
+// ErrDenied is wrapped by those of a registry that does not let this client in.
+var ErrDenied = errors.New("it does not let this client in")
+
 // registryError says what the registry answered, which its client's errors do not.
+// Of an answer that is no registry's, such as a page of a proxy's, it says the
+// status alone.
 func registryError(err error) error {
 	var answer *sr.ResponseError
-	if errors.As(err, &answer) {
-		return fmt.Errorf("%w: %s: status %d: %w", ErrRegistry, answer.URL, answer.StatusCode, err)
+	if !errors.As(err, &answer) {
+		return fmt.Errorf("%w: %w", ErrRegistry, err)
 	}
-	return fmt.Errorf("%w: %w", ErrRegistry, err)
+	if answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden {
+		return fmt.Errorf("%w: %s: status %d: %w", ErrRegistry, answer.URL, answer.StatusCode, ErrDenied)
+	}
+	text := answer.Message
+	if text == "" || len(answer.Raw) == 0 { // the client then speaks of none
+		text = http.StatusText(answer.StatusCode)
+	}
+	return fmt.Errorf("%w: %s: status %d: %s", ErrRegistry, answer.URL, answer.StatusCode, text)
 }
 
 func (s *Schemas) kind() sr.SchemaType {
@@ -112,7 +132,7 @@ func (s *Schemas) get(ctx context.Context, id uint32) (*schema, error) {
 	if since, ok := s.unknown[id]; ok && now.Sub(since) < unknownFor {
 		return nil, nil
 	}
-	got, err := s.read(ctx, id)
+	got, err := s.ask(ctx, id)
 	switch {
 	case unknown(err):
 		if len(s.unknown) >= unknownMax {
@@ -131,6 +151,23 @@ func (s *Schemas) get(ctx context.Context, id uint32) (*schema, error) {
 	return got, nil
 }
 
+// ask asks the registry's copies one after another until one gives the schema. That
+// it is unknown says more than no answer, and less than a copy that knows it: copies
+// lag.
+func (s *Schemas) ask(ctx context.Context, id uint32) (*schema, error) {
+	var failed error
+	for _, c := range s.copies {
+		got, err := s.read(ctx, c, id)
+		if err == nil {
+			return got, nil
+		}
+		if failed == nil || unknown(err) {
+			failed = err
+		}
+	}
+	return nil, failed
+}
+
 // unknown reports whether an error is the registry's answer that it has no such
 // schema, or none that the schema refers to. Any other 404 is of something else: of
 // a wrong address, say.
@@ -146,15 +183,15 @@ func unknown(err error) bool {
 	return false
 }
 
-// read gets a schema and what it refers to, and parses it. One that cannot be
+// read gets a schema and what it refers to from a copy, and parses it. One that cannot be
 // parsed stays so: what an id stands for never changes.
-func (s *Schemas) read(ctx context.Context, id uint32) (*schema, error) {
+func (s *Schemas) read(ctx context.Context, c *sr.Client, id uint32) (*schema, error) {
 	ctx = sr.WithParams(ctx, sr.ShowDeleted) // records outlive the schemas' deletion
-	main, err := s.client.SchemaByID(ctx, int(id))
+	main, err := c.SchemaByID(ctx, int(id))
 	if err != nil {
 		return nil, err
 	}
-	refs := &references{client: s.client, texts: make(map[string]string)}
+	refs := &references{client: c, texts: make(map[string]string)}
 	if err := refs.read(ctx, main.References); err != nil {
 		return nil, err
 	}

@@ -1,0 +1,18 @@
+-- When the transaction was, 0 where that is not known, and whose: empty where not.
+ALTER TABLE labels ADD COLUMN time_ms INTEGER NOT NULL DEFAULT 0;
+
+ALTER TABLE labels ADD COLUMN card TEXT NOT NULL DEFAULT '';
+
+ALTER TABLE labels ADD COLUMN customer TEXT NOT NULL DEFAULT '';
+
+ALTER TABLE labels ADD COLUMN account TEXT NOT NULL DEFAULT '';
+
+ALTER TABLE labels ADD COLUMN counterparty TEXT NOT NULL DEFAULT '';
+
+ALTER TABLE labels ADD COLUMN merchant TEXT NOT NULL DEFAULT '';
+
+ALTER TABLE labels ADD COLUMN terminal TEXT NOT NULL DEFAULT '';
+
+ALTER TABLE labels ADD COLUMN device TEXT NOT NULL DEFAULT '';
+
+ALTER TABLE labels ADD COLUMN ip TEXT NOT NULL DEFAULT '';
