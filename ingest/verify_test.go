@@ -199,17 +199,29 @@ func TestAFaithfulCopyVerifies(t *testing.T) {
 }
 
 // aim finds a scored decision in the middle that is followed by another of its
-// partition.
+// partition, and that is not far ahead of the other one: put there, it must leave
+// room among the findings for its own.
 func (f *forger) aim() {
 	var next schemas.Entry
-	for f.k = len(f.batches) / 2; f.k < len(f.batches); f.k++ {
+	var ends [2]int64 // of each partition, before the decision
+	for f.k = range f.batches {
 		values := f.batches[f.k].values
-		for f.i = 1; f.i+1 < len(values); f.i++ {
-			if schemas.ParseEntry(values[f.i], &f.entry) != nil || schemas.ParseEntry(values[f.i+1], &next) != nil {
+		for f.i = range values {
+			if schemas.ParseEntry(values[f.i], &f.entry) != nil {
 				f.t.Fatal("the ledger does not parse")
 			}
-			if f.entry.Kind == schemas.EntryDecision && next.Kind == schemas.EntryDecision && f.entry.Decision.Outcome == schemas.Scored &&
-				f.entry.Decision.Partition == next.Decision.Partition && f.entry.Decision.Offset > 0 {
+			if f.entry.Kind != schemas.EntryDecision {
+				continue
+			}
+			d := &f.entry.Decision
+			ends[d.Partition] = d.Offset + 1
+			if f.k < len(f.batches)/2 || f.i == 0 || f.i+1 == len(values) || d.Outcome != schemas.Scored || d.Offset > ends[d.Partition^1]+maxFindings/2 {
+				continue
+			}
+			if schemas.ParseEntry(values[f.i+1], &next) != nil {
+				f.t.Fatal("the ledger does not parse")
+			}
+			if next.Kind == schemas.EntryDecision && next.Decision.Partition == d.Partition {
 				return
 			}
 		}
