@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -235,8 +236,10 @@ func (l *live) speed() float64 {
 // headEvery is after how many lines the table's head is printed again.
 const headEvery = 20
 
-// The table is 80 columns wide, as a terminal is that nobody has made larger.
+// The table is as wide as a terminal that nobody has made larger.
 const (
+	tableWidth = 80
+
 	tableHead = "      ms to a decision  decided, the past included                        frauds\n" +
 		" tx/s  p50   p99 p99.9    scored degraded unscored dupl. rej. alerts right found\n"
 	tableRow = "%5s %4s %5s %5s %9s %8s %8s %5s %4s %6s %4s%% %4s%%\n"
@@ -259,10 +262,22 @@ func (l *live) show(row int, before, now ingest.Status) {
 	}
 	slices.Sort(took)
 	o := now.Counts.Outcomes
-	l.demo.env.printf(tableRow,
+	line := fmt.Sprintf(tableRow,
 		thousands(now.Counts.Decisions()-before.Counts.Decisions()), msText(quantile(took, .5), 4), msText(quantile(took, .99), 5), msText(quantile(took, .999), 5),
 		thousands(o[schemas.Scored]), thousands(o[schemas.Degraded]), thousands(o[schemas.Unscored]), thousands(o[schemas.Duplicate]), thousands(o[schemas.Rejected]),
 		thousands(all.alerts), share(f.right, f.alerts), share(f.right, f.frauds))
+	l.demo.env.printf("%s", fitted(line))
+}
+
+// fitted gives a cell that is wider than its column room from the first blanks
+// behind which others begin, so that the rest of the row stays below its names.
+func fitted(row string) string {
+	for at := 0; len(row) > tableWidth+len("\n"); row = row[:at] + row[at+1:] {
+		if at = strings.Index(row, "  "); at < 0 {
+			break
+		}
+	}
+	return row
 }
 
 // quantile is the smallest value that a share q of the sorted values does not

@@ -88,8 +88,13 @@ func TestReportFitsATerminal(t *testing.T) {
 	}
 }
 
-// TestDemoFitsATerminal keeps the table in 80 columns, each number below its name.
+// TestDemoFitsATerminal keeps the table in 80 columns, each number below its name,
+// also where a backlog is decided faster than the bank pays.
 func TestDemoFitsATerminal(t *testing.T) {
+	wide := fitted(fmt.Sprintf(tableRow, "111,649", "363", "553.1", "573.9", "12,032,062", "57,747", "2,644", "84", "0", "65", "12", "4"))
+	if want := "111,649 363 553.1 573.9 12,032,062 57,747    2,644    84    0     65   12%    4%\n"; wide != want {
+		t.Errorf("got %q, want %q", wide, want)
+	}
 	row := fmt.Sprintf(tableRow, "2,000", msText(14.51, 4), msText(0.347, 5), msText(1234.56, 5), "1,000,000", "338,383", "10,064", "308", "0", "1,234", "38", "100")
 	for line := range strings.Lines(tableHead + row) {
 		if got := len(strings.TrimSuffix(line, "\n")); got != 80 {
