@@ -1,0 +1,13 @@
+// Package alerts is the fold of what analysts work on: which alerts there are, what
+// was done with each, and what that makes known of the transactions.
+//
+// [State.Apply] is the rule: one alert's state after one more disposition, and the
+// label that follows. It is pure, so that whoever reads the topics alerts and
+// dispositions in their order comes to the same states, whatever crashed in between.
+// An action names the one that its author had seen last, and counts only if that is
+// the last one still: the order of the log decides between two who act at once.
+//
+// Closing an alert makes a label, undoing that makes another that withdraws it, and
+// each has the next version: a label that is sent twice says nothing new. An alert
+// that was escalated is closed by two people who say the same.
+package alerts
