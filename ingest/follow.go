@@ -15,6 +15,7 @@ type followUp struct {
 	upto  int64 // the ledger offset up to which this settles everything
 	calls []call
 	arena []byte // their records
+	busy  bool   // more waits to be decided
 }
 
 // A call is one such decision.
@@ -60,6 +61,10 @@ type follower struct {
 // nobody who decides waits for that.
 const followQueue = 64
 
+// busySteps is which part of the largest step says that there is a backlog: a scorer
+// that keeps up takes what came in the last millisecond.
+const busySteps = 4
+
 func newFollower(n *Node, shard int32, mark int64) *follower {
 	f := &follower{node: n, shard: shard, dead: deadLetters{node: n}, why: explainers{node: n}, queue: make(chan *followUp, followQueue), spare: make(chan *followUp, followQueue+2)}
 	for range cap(f.spare) {
@@ -80,6 +85,7 @@ func (f *follower) add(ctx context.Context, base int64, out *output) error {
 	}
 	u.reset()
 	u.upto = base + int64(out.records()) - 1
+	u.busy = out.records() >= f.node.RowsMax/busySteps
 	if len(out.alerts) > 0 {
 		f.node.enter(Unalerted)
 	}
@@ -156,7 +162,8 @@ func (f *follower) publish(ctx context.Context, u *followUp) error {
 			}
 		}
 		f.key = schemas.AppendAlertID(f.key[:0], f.shard, c.offset)
-		f.json = schemas.AppendAlertJSON(f.json[:0], d, f.shard, c.offset, f.why.reasons(ctx, d, len(f.queue) > followQueue/2))
+		reasons, quick := f.why.reasons(ctx, d, u.busy || len(f.queue) > followQueue/2)
+		f.json = schemas.AppendAlertJSON(f.json[:0], d, f.shard, c.offset, reasons, quick)
 		f.batch.Append(f.key, f.json, f.node.Now().UnixMilli(), nil)
 		f.alerts++
 	}

@@ -12,7 +12,7 @@ import (
 //
 //	weir_decisions_total{outcome,reason}       durable decisions
 //	weir_alerts_total                          alerts acknowledged
-//	weir_reasons_brief_total                   those that came too fast to be compared with the whole background
+//	weir_reasons_quick_total                   those with quick reasons, since they came too fast
 //	weir_dead_letters_total                    dead letters acknowledged
 //	weir_malformed_total{topic}                labels and rates that could not be read
 //	weir_step_seconds                          one step, decode aside
@@ -49,7 +49,7 @@ type Metrics struct {
 	decisions   [schemas.NumOutcomes][schemas.NumReasons]prometheus.Counter
 	byOutcome   *prometheus.CounterVec
 	Alerts      prometheus.Counter
-	Brief       prometheus.Counter // alerts with brief reasons
+	Quick       prometheus.Counter // alerts with quick reasons
 	Dead        prometheus.Counter
 	Malformed   *prometheus.CounterVec
 	Step        prometheus.Histogram
@@ -109,7 +109,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		byOutcome:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "weir_decisions_total", Help: "Durable decisions."}, []string{"outcome", "reason"}),
 		Malformed:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "weir_malformed_total", Help: "Labels and rates that could not be read."}, []string{"topic"}),
 		Alerts:      counter("weir_alerts_total", "Alerts acknowledged."),
-		Brief:       counter("weir_reasons_brief_total", "Alerts that came too fast to be compared with the whole background."),
+		Quick:       counter("weir_reasons_quick_total", "Alerts with quick reasons, since they came too fast."),
 		Dead:        counter("weir_dead_letters_total", "Dead letters acknowledged."),
 		Step:        histogram("weir_step_seconds", "Time of one step.", seconds),
 		Decision:    histogram("weir_decision_seconds", "From a record's Kafka timestamp to its durable decision.", seconds),

@@ -3,6 +3,8 @@ package ingest
 import (
 	"context"
 	"fmt"
+	"runtime"
+	"time"
 
 	"github.com/weir-risk/weir/features/spec"
 	"github.com/weir-risk/weir/schemas"
@@ -15,13 +17,14 @@ import (
 const reasonsMax = 3
 
 // explainers give the reasons of alerts: a pure function of a decision, the
-// bundle that made it, whichever decides now, and how many rows it is compared
-// with. The follower's goroutine uses them.
+// bundle that made it, whichever decides now, and whether they are quick. The
+// follower's goroutine uses them.
 type explainers struct {
 	node  *Node
 	known []explainer // of the bundles that decided last, newest first
 
-	full, at float64 // alerts that may be compared in full now, and when that was said, in s
+	spare time.Duration // that comparing in full may take
+	at    time.Time     // when that was said
 
 	list  []schemas.AlertReason
 	words [][]byte
@@ -32,32 +35,34 @@ type explainers struct {
 // publication were decided by the champion or the one before it.
 const explainersMax = 4
 
-// Alerts are compared with all rows of the background, which takes some 15 ms
-// each, while they come no faster than a desk works through them; beyond that, as
-// in an attack, with reasonRowsFew, which takes less than one: reasons may take a
-// fifth of a processor from scoring, and no more.
+// Alerts are compared with the whole background, which takes some 11 ms each by the
+// network that the trainer fits, for as long as that takes no more than reasonsShare
+// of the processors, which is 50 a second on twelve of them; a machine that was quiet
+// has reasonsBurst in hand. Beyond that, as in an attack, and while transactions wait to
+// be decided, reasons are quick: they may not take from scoring what it needs.
 const (
-	reasonsPerSecond = 10
-	reasonsBurst     = 50
-	reasonRowsFew    = 1
+	reasonsShare = 0.05
+	reasonsBurst = time.Second
 )
 
-// rows is how many rows of the background the next alert is compared with;
-// behind says that others wait for it.
-func (e *explainers) rows(behind bool) int {
-	now := float64(e.node.Now().UnixMilli()) / 1000
-	if e.at == 0 {
-		e.at, e.full = now, reasonsBurst
+// quick tells whether the next alert gets quick reasons; behind says that others
+// wait, for it or to be decided.
+func (e *explainers) quick(behind bool) bool {
+	now := e.node.Now()
+	if e.at.IsZero() {
+		e.at, e.spare = now, reasonsBurst
 	}
-	e.full = min(e.full+max(now-e.at, 0)*reasonsPerSecond, reasonsBurst) // a clock may be set back
-	e.at = now
-	if behind || e.full < 1 {
-		e.node.Metrics.Brief.Inc()
-		return reasonRowsFew
+	earned := time.Duration(float64(max(now.Sub(e.at), 0)) * reasonsShare * float64(runtime.GOMAXPROCS(0))) // a clock may be set back
+	e.at, e.spare = now, min(e.spare+earned, reasonsBurst)
+	if behind || e.spare <= 0 {
+		e.node.Metrics.Quick.Inc()
+		return true
 	}
-	e.full--
-	return scoring.ReasonRows
+	return false
 }
+
+// spend takes the time since quick was asked from what reasons may take.
+func (e *explainers) spend() { e.spare -= max(e.node.Now().Sub(e.at), 0) }
 
 // An explainer is of one bundle.
 type explainer struct {
@@ -67,19 +72,23 @@ type explainer struct {
 }
 
 // reasons returns why a decision calls for an alert, nil where rules decided or
-// the bundle cannot say; behind says that others wait for it. They are good until
-// the next call.
-func (e *explainers) reasons(ctx context.Context, d *schemas.Decision, behind bool) []schemas.AlertReason {
+// the bundle cannot say, and whether they are quick; behind says that others wait,
+// for it or to be decided. They are good until the next call.
+func (e *explainers) reasons(ctx context.Context, d *schemas.Decision, behind bool) (list []schemas.AlertReason, quick bool) {
 	if d.Bundle == 0 || len(d.Features) == 0 {
-		return nil
+		return nil, false
 	}
 	x := e.of(ctx, d.Bundle)
 	if x.Explainer == nil {
-		return nil
+		return nil, false
 	}
-	found, err := x.Explain(d.Features, reasonsMax, e.rows(behind))
+	quick = e.quick(behind)
+	found, err := x.Explain(d.Features, reasonsMax, quick)
 	if err != nil {
-		return nil // of another width: no bundle of this spec
+		return nil, false // of another width: no bundle of this spec
+	}
+	if !quick {
+		e.spend()
 	}
 	e.list, e.words, e.line = e.list[:0], e.words[:0], e.line[:0]
 	for _, r := range found {
@@ -94,7 +103,7 @@ func (e *explainers) reasons(ctx context.Context, d *schemas.Decision, behind bo
 		}
 		e.list = append(e.list, schemas.AlertReason{Group: group, Logit: r.Logit, Words: e.words[from:len(e.words):len(e.words)]})
 	}
-	return e.list
+	return e.list, quick
 }
 
 // of returns the explainer of a bundle.

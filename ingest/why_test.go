@@ -3,6 +3,7 @@ package ingest
 import (
 	"encoding/json"
 	"math"
+	"runtime"
 	"testing"
 	"time"
 
@@ -87,33 +88,39 @@ func (w *world) vectors(n int64) (x []float32) {
 	return x
 }
 
-// TestReasonsLeaveTimeToScore has alerts come at once and at a pace: those that a
-// desk can work through are explained in full, a flood is not, nor what others
-// wait for; a clock that is set back earns nothing.
+// TestReasonsLeaveTimeToScore has alerts come at once and at a pace, each taking 10 ms
+// to be explained in full: so are as many as the burst and then the share allow, and
+// none that others wait for; a clock that is set back earns nothing.
 func TestReasonsLeaveTimeToScore(t *testing.T) {
+	const each = 10 * time.Millisecond
 	now := time.UnixMilli(1_700_000_000_000)
 	e := explainers{node: &Node{Config: Config{Now: func() time.Time { return now }, Metrics: NewMetrics(prometheus.NewRegistry())}}}
 	full := func(alerts int, behind bool) (n int) {
 		for range alerts {
-			if e.rows(behind) == scoring.ReasonRows {
+			if !e.quick(behind) {
+				now = now.Add(each)
+				e.spend()
 				n++
 			}
 		}
 		return n
 	}
+	share := reasonsShare * float64(runtime.GOMAXPROCS(0))
+	burst, second := float64(reasonsBurst/each), share*float64(time.Second/each)
+	// What is earned while one is explained counts as well.
 	for _, c := range []struct {
-		after  time.Duration
-		alerts int
-		behind bool
-		want   int
+		after    time.Duration
+		alerts   int
+		behind   bool
+		from, to float64
 	}{
-		{0, 1000, false, reasonsBurst}, {time.Second, 1000, false, reasonsPerSecond},
-		{-time.Hour, 5, false, 0}, {time.Second, 5, true, 0}, {0, 1000, false, reasonsPerSecond},
-		{time.Hour, 1000, false, reasonsBurst},
+		{0, 1000, false, burst, burst/(1-share) + 2}, {time.Second, 1000, false, second - 1, second/(1-share) + 2},
+		{-time.Hour, 5, false, 0, 1}, {time.Second, 5, true, 0, 0}, {0, 1000, false, second - 1, second/(1-share) + 2},
+		{time.Hour, 1000, false, burst, burst/(1-share) + 2},
 	} {
 		now = now.Add(c.after)
-		if got := full(c.alerts, c.behind); got != c.want {
-			t.Errorf("%d alerts %v later, behind %v: %d explained in full, want %d", c.alerts, c.after, c.behind, got, c.want)
+		if got := float64(full(c.alerts, c.behind)); share < 1 && (got < c.from || got > c.to) {
+			t.Errorf("%d alerts %v later, behind %v: %v explained in full, want %.1f to %.1f", c.alerts, c.after, c.behind, got, c.from, c.to)
 		}
 	}
 }

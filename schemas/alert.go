@@ -18,9 +18,9 @@ type AlertReason struct {
 
 // AppendAlertJSON appends the alert of a decision in its JSON form
 // (alert.schema.json): what an analyst needs to see of it, with all canonical
-// fields that are present, and the reasons if it has any. Offset is the
-// decision's in the ledger. It does not allocate where dst has room.
-func AppendAlertJSON(dst []byte, d *Decision, shard int32, offset int64, reasons []AlertReason) []byte {
+// fields that are present, and the reasons if it has any; quick says that these are
+// an estimate. Offset is the decision's in the ledger. It does not allocate where dst has room.
+func AppendAlertJSON(dst []byte, d *Decision, shard int32, offset int64, reasons []AlertReason, quick bool) []byte {
 	dst = append(AppendAlertID(append(dst, `{"id":"`...), shard, offset), `","ledger":{"partition":`...)
 	dst = strconv.AppendInt(dst, int64(shard), 10)
 	dst = strconv.AppendInt(append(dst, `,"offset":`...), offset, 10)
@@ -45,6 +45,9 @@ func AppendAlertJSON(dst []byte, d *Decision, shard int32, offset int64, reasons
 	dst = appendJSONFloat(append(dst, `,"review_probability":`...), d.ReviewProb)
 	dst = append(appendHex64(append(dst, `,"bundle":"`...), d.Bundle), '"')
 	dst = appendReasons(dst, reasons)
+	if quick {
+		dst = append(dst, `,"reasons_quick":true`...)
+	}
 	for f, text := range d.Text {
 		if len(text) > 0 {
 			dst = append(append(append(dst, `,"`...), textNames[f]...), `":`...)

@@ -29,6 +29,7 @@ type Alert struct {
 	ReviewProb float32 // 0 unless a share below the threshold is looked at
 	Bundle     uint64  // prefix of its hash; 0 where no model decided
 	Reasons    []AlertReason
+	Quick      bool // the reasons are an estimate
 }
 
 // alertJSON are the parts of an alert that are not flat texts.
@@ -51,6 +52,7 @@ type alertJSON struct {
 	EntryMode                             string `json:"entry_mode"`
 	Device, IP                            string
 	Reasons                               []alertReasonJSON
+	ReasonsQuick                          bool `json:"reasons_quick"`
 }
 
 type alertReasonJSON struct {
@@ -102,7 +104,7 @@ func (a *Alert) take(j *alertJSON) (err error) {
 	if *j.Ledger.Partition < 0 || *j.Ledger.Partition > math.MaxInt32 || *j.Source.Partition < 0 || *j.Source.Partition > math.MaxInt32 {
 		return fmt.Errorf("%w: a partition is from 0 to %d", ErrJSON, math.MaxInt32)
 	}
-	a.ID, a.Tenant = []byte(*j.ID), []byte(j.Tenant)
+	a.ID, a.Tenant, a.Quick = []byte(*j.ID), []byte(j.Tenant), j.ReasonsQuick
 	a.Shard, a.Offset = int32(*j.Ledger.Partition), *j.Ledger.Offset
 	a.Source.Partition, a.Source.Offset = int32(*j.Source.Partition), *j.Source.Offset
 	a.Tx.Amount, a.Tx.AmountBase = *j.Amount, *j.AmountBase

@@ -20,7 +20,7 @@ func randomAlert(r *rand.Rand) (d Decision, a Alert) {
 	d.Text[ID], d.Tenant = []byte("tx\n\"1\""), bytes.ToValidUTF8(d.Tenant, []byte("?"))
 	a = Alert{Shard: r.Int32N(3), Offset: r.Int64N(1 << 40), Source: Place{Partition: d.Partition, Offset: d.Offset}, Tenant: d.Tenant,
 		Verdict: Verdict{Outcome: d.Outcome, Reason: d.Reason}, Action: d.Action, Tx: d.Tx, Text: d.Text,
-		Score: d.Score, Prob: d.Prob, Rank: d.Rank, Threshold: d.Threshold, ReviewProb: d.ReviewProb, Bundle: d.Bundle}
+		Score: d.Score, Prob: d.Prob, Rank: d.Rank, Threshold: d.Threshold, ReviewProb: d.ReviewProb, Bundle: d.Bundle, Quick: r.IntN(2) == 0}
 	a.ID = AppendAlertID(nil, a.Shard, a.Offset)
 	for range r.IntN(4) {
 		one := AlertReason{Group: []byte("card"), Logit: r.Float32()}
@@ -35,7 +35,7 @@ func randomAlert(r *rand.Rand) (d Decision, a Alert) {
 func TestAlertSurvivesItsJSON(t *testing.T) {
 	for seed := range uint64(500) {
 		d, want := randomAlert(rand.New(rand.NewPCG(seed, 9)))
-		text := AppendAlertJSON(nil, &d, want.Shard, want.Offset, want.Reasons)
+		text := AppendAlertJSON(nil, &d, want.Shard, want.Offset, want.Reasons, want.Quick)
 		var got Alert
 		if err := ParseAlert(text, &got); err != nil {
 			t.Fatalf("seed %d: %v: %s", seed, err, text)
@@ -54,7 +54,7 @@ func TestAlertWithoutAScoreHasNone(t *testing.T) {
 	d, a := randomAlert(rand.New(rand.NewPCG(1, 9)))
 	d.Score = float32(math.NaN())
 	var got Alert
-	if err := ParseAlert(AppendAlertJSON(nil, &d, a.Shard, a.Offset, nil), &got); err != nil || got.Score == got.Score {
+	if err := ParseAlert(AppendAlertJSON(nil, &d, a.Shard, a.Offset, nil, false), &got); err != nil || got.Score == got.Score {
 		t.Errorf("%v, %v", got.Score, err)
 	}
 }
@@ -62,7 +62,7 @@ func TestAlertWithoutAScoreHasNone(t *testing.T) {
 func TestParseAlertFailure(t *testing.T) {
 	d, a := randomAlert(rand.New(rand.NewPCG(3, 9)))
 	d.Outcome, d.Action, d.Reason, d.Tx.Type, d.Tx.Status = Scored, Review, 0, Authorisation, Approved
-	sound := string(AppendAlertJSON(nil, &d, a.Shard, a.Offset, []AlertReason{{Group: []byte("card"), Logit: 1}}))
+	sound := string(AppendAlertJSON(nil, &d, a.Shard, a.Offset, []AlertReason{{Group: []byte("card"), Logit: 1}}, false))
 	f := func(old, new, want string) {
 		t.Helper()
 		text := strings.Replace(sound, old, new, 1)
@@ -99,7 +99,7 @@ func TestParseAlertFailure(t *testing.T) {
 func FuzzParseAlert(f *testing.F) {
 	for seed := range uint64(10) {
 		d, a := randomAlert(rand.New(rand.NewPCG(seed, 9)))
-		f.Add(AppendAlertJSON(nil, &d, a.Shard, a.Offset, a.Reasons))
+		f.Add(AppendAlertJSON(nil, &d, a.Shard, a.Offset, a.Reasons, a.Quick))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		var a Alert
@@ -112,7 +112,7 @@ func FuzzParseAlert(f *testing.F) {
 			return // nothing is written of it
 		}
 		var again Alert
-		if err := ParseAlert(AppendAlertJSON(nil, &d, a.Shard, a.Offset, a.Reasons), &again); err != nil {
+		if err := ParseAlert(AppendAlertJSON(nil, &d, a.Shard, a.Offset, a.Reasons, a.Quick), &again); err != nil {
 			t.Fatalf("written, but not taken again: %v", err)
 		}
 	})

@@ -337,7 +337,7 @@ func TestEntryCodecDoesNotAllocate(t *testing.T) {
 	}); n != 0 {
 		t.Fatalf("label: %v allocations", n)
 	}
-	if n := testing.AllocsPerRun(100, func() { buf = AppendAlertJSON(buf[:0], &d, 0, 5, nil) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { buf = AppendAlertJSON(buf[:0], &d, 0, 5, nil, false) }); n != 0 {
 		t.Fatalf("alert: %v allocations", n)
 	}
 }

@@ -127,7 +127,7 @@ func TestAlertIsJSONWithAllFieldsThatArePresent(t *testing.T) {
 		d.Text[f] = []byte("v-" + TextField(f).String())
 	}
 	var m map[string]any
-	if err := json.Unmarshal(AppendAlertJSON(nil, &d, 2, 77, nil), &m); err != nil {
+	if err := json.Unmarshal(AppendAlertJSON(nil, &d, 2, 77, nil, false), &m); err != nil {
 		t.Fatal(err)
 	}
 	if m["id"] != "2-77" {
@@ -157,10 +157,10 @@ func TestAlertSaysWhatTheDecisionIs(t *testing.T) {
 		`"outcome":"degraded","action":"block","reason":"model_failed","time":"2026-01-02T03:04:05.006Z","type":"refund",` +
 		`"status":"declined","amount":-1250,"amount_base":-1100,"score":0.25,"probability":0.125,"rank":7.5,"threshold":6.5,` +
 		`"review_probability":1,"bundle":"0123456789abcdef",` +
-		`"reasons":[{"group":"card","logit":1.5,"words":["9 times","twice"]},{"group":"device","logit":-0.5,"words":[]}],` +
+		`"reasons":[{"group":"card","logit":1.5,"words":["9 times","twice"]},{"group":"device","logit":-0.5,"words":[]}],"reasons_quick":true,` +
 		`"tx_id":"t-1","currency":"USD"}`
 	got := AppendAlertJSON(nil, &d, 2, 77, []AlertReason{
-		{Group: []byte("card"), Logit: 1.5, Words: [][]byte{[]byte("9 times"), []byte("twice")}}, {Group: []byte("device"), Logit: -.5}})
+		{Group: []byte("card"), Logit: 1.5, Words: [][]byte{[]byte("9 times"), []byte("twice")}}, {Group: []byte("device"), Logit: -.5}}, true)
 	if string(got) != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

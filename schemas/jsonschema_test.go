@@ -69,9 +69,9 @@ func TestOwnRecordsAreAsPublished(t *testing.T) {
 		d := schemas.RandomDecision(r)
 		d.Tx.Time = r.Int64N(4e12) // later years have no date of four digits
 		d.Offset = r.Int64N(1 << 40)
-		holds(t, alert, schemas.AppendAlertJSON(nil, &d, r.Int32N(3), r.Int64N(1<<40), nil))
+		holds(t, alert, schemas.AppendAlertJSON(nil, &d, r.Int32N(3), r.Int64N(1<<40), nil, false))
 		holds(t, alert, schemas.AppendAlertJSON(nil, &d, 0, 7, []schemas.AlertReason{
-			{Group: []byte("a \"b\""), Logit: 1.5, Words: [][]byte{[]byte("x"), []byte("y")}}, {Group: []byte("c"), Logit: -2}}))
+			{Group: []byte("a \"b\""), Logit: 1.5, Words: [][]byte{[]byte("x"), []byte("y")}}, {Group: []byte("c"), Logit: -2}}, true))
 		p := schemas.RandomDisposition(r)
 		holds(t, disposition, schemas.AppendDispositionJSON(nil, &p))
 	}

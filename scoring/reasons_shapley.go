@@ -11,6 +11,7 @@ type mixer struct {
 	behind Scorer
 	rows   []float32 // of the background: ReasonRows times groups times width, a group's part of the encoding
 	logits []float32 // of these rows
+	usual  int       // the row whose logit is closest to their mean
 	// Scratch: a decision's parts, what they are beyond a row's, codes that were mixed,
 	// which of them a set has, their scores, and what sets are worth.
 	parts, beyond, codes []float32
@@ -36,9 +37,16 @@ func (x *mixer) mix(m *Model, newScorer func(*Model) (Scorer, error), whole Scor
 	}
 	part := groups * m.Width
 	x.rows = make([]float32, ReasonRows*part)
+	mean := float32(0)
 	for i, p := range x.logits {
 		x.logits[i] = logit(p)
+		mean += x.logits[i] / ReasonRows
 		x.encode(x.rows[i*part:(i+1)*part], rows[i*len(of):(i+1)*len(of)])
+	}
+	for i, l := range x.logits {
+		if distance(l, mean) < distance(x.logits[x.usual], mean) {
+			x.usual = i
+		}
 	}
 	sets := 1 << groups
 	x.parts, x.beyond = make([]float32, part), make([]float32, part)
@@ -85,11 +93,11 @@ func (x *mixer) encode(parts, row []float32) {
 }
 
 // shares fills in the Shapley value of each group of row, whose logit is own,
-// against the first rows of the background.
-func (x *mixer) shares(row []float32, own float32, rows int, moved []float32) error {
+// against the background.
+func (x *mixer) shares(row []float32, own float32, moved []float32) error {
 	x.encode(x.parts, row)
 	clear(x.worth)
-	for r := range rows {
+	for r := range ReasonRows {
 		mixed := x.codesOf(r)
 		w := x.model.Width
 		if err := x.behind.Score(Matrix{Data: x.codes[:mixed*w], Rows: mixed, Cols: w}, x.scores); err != nil {
@@ -112,7 +120,7 @@ func (x *mixer) shares(row []float32, own float32, rows int, moved []float32) er
 				sum += float64(x.weight[bits.OnesCount(uint(set))] * (x.worth[set|1<<g] - worth))
 			}
 		}
-		moved[g] = float32(sum / float64(rows))
+		moved[g] = float32(sum / ReasonRows)
 	}
 	return nil
 }
@@ -151,4 +159,54 @@ func (x *mixer) codesOf(r int) (mixed int) {
 		mixed++
 	}
 	return mixed
+}
+
+// walk fills in what each group of row adds where the groups are mixed into the
+// usual row one after another, on average over the order of the spec and the same
+// from its end. That is an estimate of the Shapley value from two of the groups!
+// orders (Castro and others, 2009), which sums to the distance from that row's logit
+// as the value does from the mean.
+func (x *mixer) walk(row []float32, own float32, moved []float32) error {
+	x.encode(x.parts, row)
+	clear(moved)
+	w, groups := x.model.Width, len(moved)
+	theirs := x.rows[x.usual*groups*w : (x.usual+1)*groups*w]
+	whole := x.codes[:w]
+	clear(whole)
+	for at, v := range theirs {
+		whole[at%w] += v
+		x.beyond[at] = x.parts[at] - v
+	}
+	// Codes 1 to groups-1 have so many of the first groups, those after them so many
+	// of the last.
+	steps := groups - 1
+	for k := range steps {
+		for _, c := range [2]struct{ to, from, group int }{{1 + k, k, k}, {1 + steps + k, steps + k, groups - 1 - k}} {
+			if k == 0 {
+				c.from = 0
+			}
+			from, beyond := x.codes[c.from*w:(c.from+1)*w], x.beyond[c.group*w:(c.group+1)*w]
+			for j, v := range beyond {
+				x.codes[c.to*w+j] = from[j] + v
+			}
+		}
+	}
+	mixed := 1 + 2*steps
+	if err := x.behind.Score(Matrix{Data: x.codes[:mixed*w], Rows: mixed, Cols: w}, x.scores); err != nil {
+		return err
+	}
+	for c, p := range x.scores[:mixed] {
+		x.scores[c] = logit(p)
+	}
+	first, last := x.logits[x.usual], x.logits[x.usual] // reached from either side
+	for k := range groups {
+		upper, lower := own, own
+		if k < steps {
+			upper, lower = x.scores[1+k], x.scores[1+steps+k]
+		}
+		moved[k] += (upper - first) / 2
+		moved[groups-1-k] += (lower - last) / 2
+		first, last = upper, lower
+	}
+	return nil
 }

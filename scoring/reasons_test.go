@@ -33,6 +33,23 @@ func additive(t testing.TB) *scoring.Bundle {
 	return b
 }
 
+// background returns the mean of additive's background rows, and the row whose logit
+// is closest to that.
+func background(b *scoring.Bundle) (mean, usual [2]float64) {
+	logit := func(x [2]float64) float64 { return 2*x[0] - x[1] }
+	row := func(i int) [2]float64 { return [2]float64{float64(b.Background[i*4]), float64(b.Background[i*4+1])} }
+	for i := range scoring.ReasonRows {
+		mean[0], mean[1] = mean[0]+row(i)[0]/scoring.ReasonRows, mean[1]+row(i)[1]/scoring.ReasonRows
+	}
+	usual = row(0)
+	for i := range scoring.ReasonRows {
+		if math.Abs(logit(row(i))-logit(mean)) < math.Abs(logit(usual)-logit(mean)) {
+			usual = row(i)
+		}
+	}
+	return mean, usual
+}
+
 var additiveTexts = []scoring.FeatureText{
 	{Group: "customer", Text: "a"}, {Group: "card", Text: "b"}, {Group: "customer", Text: "c"}, {Group: "rest", Text: "d"},
 }
@@ -51,15 +68,15 @@ func explainer(t testing.TB, b *scoring.Bundle, texts []scoring.FeatureText) *sc
 func TestExplainTellsWhatMovedTheScore(t *testing.T) {
 	b := additive(t)
 	x := explainer(t, b, additiveTexts)
-	for _, rows := range []int{scoring.ReasonRows, 1} {
-		got, err := x.Explain([]float32{1, 3, 4, 7}, 2, rows)
+	mean, usual := background(b)
+	for _, quick := range []bool{false, true} {
+		got, err := x.Explain([]float32{1, 3, 4, 7}, 2, quick)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var meanA, meanB float64
-		for i := range rows {
-			meanA += float64(b.Background[i*4]) / float64(rows)
-			meanB += float64(b.Background[i*4+1]) / float64(rows)
+		meanA, meanB := mean[0], mean[1]
+		if quick {
+			meanA, meanB = usual[0], usual[1]
 		}
 		want := []float64{2*(1-meanA) + .5*4, -(3 - meanB)}
 		if len(got) != 2 || got[0].Group != "customer" || got[1].Group != "card" {
@@ -68,7 +85,7 @@ func TestExplainTellsWhatMovedTheScore(t *testing.T) {
 		for i := range got {
 			// The score's float32 keeps this much of a logit of 3.
 			if math.Abs(float64(got[i].Logit)-want[i]) > 1e-4 {
-				t.Errorf("%d rows: %s moved the logit by %g, want %g", rows, got[i].Group, got[i].Logit, want[i])
+				t.Errorf("quick %v: %s moved the logit by %g, want %g", quick, got[i].Group, got[i].Logit, want[i])
 			}
 		}
 		if f := got[0].Features; len(f) != 2 || f[0].Feature != 0 || f[1].Feature != 2 || f[1].Usual == f[1].Usual {
@@ -79,67 +96,88 @@ func TestExplainTellsWhatMovedTheScore(t *testing.T) {
 
 // TestReasonsAreShapleyValues compares them with the definition: over every order
 // of the groups, by how much each moves the mean log-odds of rows mixed feature by
-// feature.
+// feature; and quick ones with the two orders and the row that they are of.
 func TestReasonsAreShapleyValues(t *testing.T) {
 	const seed, cols, groups = 11, 12, 4
 	r := rand.New(rand.NewPCG(seed, 0))
 	for _, hidden := range [][]int{nil, {16}, {24, 8}} {
 		b, texts := random(r, cols, groups, hidden)
 		x := explainer(t, b, texts)
-		s, err := cpu.New(b.Model)
-		if err != nil {
-			t.Fatal(err)
-		}
-		// What the sets of groups are worth, that of all being all bits.
-		worth := func(row []float32) (list [1 << groups]float64) {
-			mixed, out := make([]float32, cols), make([]float32, 1)
-			for set := range list {
-				for i := range scoring.ReasonRows {
-					copy(mixed, b.Background[i*cols:])
-					for c := range cols {
-						if set>>(c%groups)&1 == 1 {
-							mixed[c] = row[c]
-						}
-					}
-					if err := s.Score(scoring.Matrix{Data: mixed, Rows: 1, Cols: cols}, out); err != nil {
-						t.Fatal(err)
-					}
-					p := float64(out[0])
-					list[set] += math.Log(p/(1-p)) / scoring.ReasonRows
-				}
-			}
-			return list
-		}
 		rows := scoringtest.Rows(r, 5, cols)
 		for i := range rows.Rows {
 			row := rows.Data[i*cols : (i+1)*cols]
 			copy(row, b.Background[:cols/2]) // some of it the same
-			list := worth(row)
-			want := [groups]float64{}
+			mean, usual := worth(t, b, groups, row)
+			want, quick := make([]float64, groups), make([]float64, groups)
 			orders(groups, func(order []int) {
+				up, down := slices.IsSorted(order), slices.IsSortedFunc(order, func(a, b int) int { return b - a })
 				set := 0
 				for _, g := range order {
-					want[g] += (list[set|1<<g] - list[set]) / 24
+					want[g] += (mean[set|1<<g] - mean[set]) / 24
+					if up || down {
+						quick[g] += (usual[set|1<<g] - usual[set]) / 2
+					}
 					set |= 1 << g
 				}
 			})
-			got, err := x.Explain(row, groups, scoring.ReasonRows)
-			if err != nil {
-				t.Fatal(err)
-			}
-			sum := 0.
-			for _, g := range got {
-				sum += float64(g.Logit)
-				n, _ := strconv.Atoi(g.Group)
-				if math.Abs(float64(g.Logit)-want[n]) > 1e-4 {
-					t.Errorf("seed %d hidden %v row %d: group %d is %g, want %g", seed, hidden, i, n, g.Logit, want[n])
+			for _, c := range []struct {
+				quick       bool
+				want, worth []float64
+			}{{false, want, mean}, {true, quick, usual}} {
+				got, err := x.Explain(row, groups, c.quick)
+				if err != nil {
+					t.Fatal(err)
 				}
-			}
-			if off := sum - (list[1<<groups-1] - list[0]); math.Abs(off) > 1e-4 {
-				t.Errorf("seed %d hidden %v row %d: groups add up to %g, %g off", seed, hidden, i, sum, off)
+				sum := 0.
+				for _, g := range got {
+					sum += float64(g.Logit)
+					n, _ := strconv.Atoi(g.Group)
+					if math.Abs(float64(g.Logit)-c.want[n]) > 1e-4 {
+						t.Errorf("seed %d hidden %v row %d quick %v: group %d is %g, want %g", seed, hidden, i, c.quick, n, g.Logit, c.want[n])
+					}
+				}
+				if off := sum - (c.worth[1<<groups-1] - c.worth[0]); math.Abs(off) > 1e-4 {
+					t.Errorf("seed %d hidden %v row %d quick %v: groups add up to %g, %g off", seed, hidden, i, c.quick, sum, off)
+				}
 			}
 		}
 	}
+}
+
+// worth returns what the sets of groups of row are worth, that of all being all
+// bits: the mean over the background, and that of its most usual row.
+func worth(t *testing.T, b *scoring.Bundle, groups int, row []float32) (mean, usual []float64) {
+	t.Helper()
+	s, err := cpu.New(b.Model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mean = make([]float64, 1<<groups)
+	mixed, out := make([]float32, len(row)), make([]float32, 1)
+	var list [scoring.ReasonRows][]float64
+	for i := range list {
+		for set := range mean {
+			copy(mixed, b.Background[i*len(row):])
+			for c := range mixed {
+				if set>>(c%groups)&1 == 1 {
+					mixed[c] = row[c]
+				}
+			}
+			if err := s.Score(scoring.Matrix{Data: mixed, Rows: 1, Cols: len(row)}, out); err != nil {
+				t.Fatal(err)
+			}
+			p := float64(out[0])
+			list[i] = append(list[i], math.Log(p/(1-p)))
+			mean[set] += math.Log(p/(1-p)) / scoring.ReasonRows
+		}
+	}
+	usual = list[0]
+	for _, one := range list {
+		if math.Abs(one[0]-mean[0]) < math.Abs(usual[0]-mean[0]) {
+			usual = one
+		}
+	}
+	return mean, usual
 }
 
 // orders calls f with every order of n numbers.
@@ -172,7 +210,7 @@ func random(r *rand.Rand, cols, groups int, hidden []int) (*scoring.Bundle, []sc
 }
 
 func TestExplainNamesNothingThatIsAsUsual(t *testing.T) {
-	got, err := explainer(t, additive(t), additiveTexts).Explain([]float32{1, 3, 4, 7}, 9, scoring.ReasonRows)
+	got, err := explainer(t, additive(t), additiveTexts).Explain([]float32{1, 3, 4, 7}, 9, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +222,7 @@ func TestExplainNamesNothingThatIsAsUsual(t *testing.T) {
 // TestReasonsAreAPureFunction holds them to the same bits by every back end and
 // whatever was explained before.
 func TestReasonsAreAPureFunction(t *testing.T) {
-	const seed, few = 4, 8 // rows of the background: the reference scorer is slow
+	const seed = 4
 	r := rand.New(rand.NewPCG(seed, 0))
 	b, texts := random(r, 12, 5, []int{16, 8})
 	again, err := scoring.NewExplainer(b, func(m *scoring.Model) (scoring.Scorer, error) { return cpu.NewPureGo(m) }, texts)
@@ -192,15 +230,16 @@ func TestReasonsAreAPureFunction(t *testing.T) {
 		t.Fatal(err)
 	}
 	x := explainer(t, b, texts)
-	rows, moved := scoringtest.Rows(r, 6, 12), false
+	rows, moved := scoringtest.Rows(r, 6, 12), false // the reference scorer is slow
 	for i := range rows.Rows {
 		row := rows.Data[i*12 : (i+1)*12]
-		first, err := x.Explain(row, 5, few)
+		quick := i > 1
+		first, err := x.Explain(row, 5, quick)
 		one := cloned(first)
 		if err != nil {
 			t.Fatal(err)
 		}
-		two, err := again.Explain(row, 5, few)
+		two, err := again.Explain(row, 5, quick)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -233,7 +272,7 @@ func TestNewExplainerFailure(t *testing.T) {
 		}
 		b.Background = make([]float32, 64*len(b.Features))
 	})
-	if _, err := explainer(t, additive(t), additiveTexts).Explain(make([]float32, 3), 1, 1); !errors.Is(err, scoring.ErrMatrix) {
+	if _, err := explainer(t, additive(t), additiveTexts).Explain(make([]float32, 3), 1, false); !errors.Is(err, scoring.ErrMatrix) {
 		t.Errorf("a row of another width: got %v", err)
 	}
 }
@@ -288,7 +327,7 @@ func ExampleExplainer() {
 	if err != nil {
 		panic(err)
 	}
-	reasons, err := x.Explain([]float32{9.2, 14}, 1, scoring.ReasonRows)
+	reasons, err := x.Explain([]float32{9.2, 14}, 1, false)
 	if err != nil {
 		panic(err)
 	}
@@ -315,14 +354,14 @@ func served() (b *scoring.Bundle, texts []scoring.FeatureText, row []float32) {
 }
 
 func BenchmarkExplain(b *testing.B) {
-	for _, rows := range []int{1, scoring.ReasonRows} {
-		b.Run(fmt.Sprintf("features=68/groups=8/members=8/rows=%d", rows), func(b *testing.B) {
+	for _, quick := range []bool{true, false} {
+		b.Run(fmt.Sprintf("features=68/groups=8/members=8/quick=%t", quick), func(b *testing.B) {
 			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 			bundle, texts, row := served()
 			x := explainer(b, bundle, texts)
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := x.Explain(row, 3, rows); err != nil {
+				if _, err := x.Explain(row, 3, quick); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -349,7 +388,7 @@ func BenchmarkScoreBesideReasons(b *testing.B) {
 					case <-stop:
 						running = false
 					default:
-						_, err = x.Explain(row, 3, scoring.ReasonRows)
+						_, err = x.Explain(row, 3, false)
 					}
 				}
 				done <- err
@@ -388,8 +427,10 @@ func TestExplainDoesNotAllocate(t *testing.T) {
 	row := []float32{1, 3, 4, 7}
 	w := scoring.NewWords("amount / mean(amount) by customer over 30d")
 	line := make([]byte, 0, 1024)
+	quick := false
 	if n := testing.AllocsPerRun(100, func() {
-		reasons, err := x.Explain(row, 3, 2)
+		quick = !quick
+		reasons, err := x.Explain(row, 3, quick)
 		if err != nil || len(reasons) == 0 {
 			t.Fatal("no reasons", err)
 		}

@@ -99,7 +99,7 @@ func faithful(t *testing.T, s *spec.Spec, b *scoring.Bundle, x scoring.Matrix) (
 	}
 	for _, i := range order[:min(alerts, len(order))] {
 		row := x.Data[i*x.Cols : (i+1)*x.Cols]
-		reasons, err := explainer.Explain(row, len(s.Groups()), scoring.ReasonRows)
+		reasons, err := explainer.Explain(row, len(s.Groups()), false)
 		if err != nil {
 			t.Fatal(err)
 		}
