@@ -126,17 +126,43 @@ func SignedLog(x float32) float32 {
 // Add adds the input's term for a value of its column to the sums of an encoding:
 // sections 2 and 3 of the arithmetic.
 func (in *Input) Add(x float32, acc []float32) {
-	if in.Linear() {
-		u := in.Missing
-		if x == x {
-			u = in.Standardise(x)
-		}
+	u, slope, prefix := in.line(x, len(acc))
+	if prefix == nil {
 		for j := range acc {
-			acc[j] = FMA(u, in.Slope[j], acc[j])
+			acc[j] = FMA(u, slope[j], acc[j])
 		}
 		return
 	}
-	b, u := len(in.Edges), float32(0)
+	for j := range acc {
+		acc[j] = FMA(u, slope[j], acc[j]+prefix[j])
+	}
+}
+
+// addNearly adds the same but for its rounding, in a third of the time: where
+// sums are compared with each other, and none is a score.
+func (in *Input) addNearly(x float32, acc []float32) {
+	u, slope, prefix := in.line(x, len(acc))
+	for j, v := range slope[:len(acc)] {
+		acc[j] += float32(u * v) // no processor may fuse them: reasons are the same on all
+	}
+	if prefix != nil {
+		for j, v := range prefix[:len(acc)] {
+			acc[j] += v
+		}
+	}
+}
+
+// line returns the line that the input's term lies on for a value of its column,
+// of so many sums: u times slope, and prefix besides unless it is nil.
+func (in *Input) line(x float32, width int) (u float32, slope, prefix []float32) {
+	if in.Linear() {
+		u = in.Missing
+		if x == x {
+			u = in.Standardise(x)
+		}
+		return u, in.Slope, nil
+	}
+	b := len(in.Edges)
 	if x == x {
 		z := in.Standardise(x)
 		b = 0
@@ -147,8 +173,5 @@ func (in *Input) Add(x float32, acc []float32) {
 		}
 		u = z - in.Edges[b]
 	}
-	prefix, slope := in.Prefix[b*len(acc):], in.Slope[b*len(acc):]
-	for j := range acc {
-		acc[j] = FMA(u, slope[j], acc[j]+prefix[j])
-	}
+	return u, in.Slope[b*width:], in.Prefix[b*width:]
 }

@@ -88,7 +88,7 @@ func (x *mixer) encode(parts, row []float32) {
 	w := x.model.Width
 	for i := range x.model.Inputs {
 		in := &x.model.Inputs[i]
-		in.Add(row[in.Column], parts[x.group[i]*w:(x.group[i]+1)*w])
+		in.addNearly(row[in.Column], parts[x.group[i]*w:(x.group[i]+1)*w])
 	}
 }
 
