@@ -9,8 +9,8 @@ import (
 	"unsafe"
 )
 
-// ErrJSON is wrapped by every error of a label, alert or disposition that is
-// not in its JSON form.
+// ErrJSON is wrapped by every error of a label, alert, disposition or audit entry
+// that is not in its JSON form.
 var ErrJSON = errors.New("not in its JSON form")
 
 // flatObject calls take with each key and raw value of a JSON object without

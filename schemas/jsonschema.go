@@ -6,7 +6,7 @@ import "embed"
 var schemaFiles embed.FS
 
 // JSONSchema returns the published JSON Schema (draft 2020-12) of what a topic
-// holds: "alert", "disposition", "label", "rate" or "slot"; false for another
+// holds: "alert", "audit", "disposition", "label", "rate" or "slot"; false for another
 // name.
 func JSONSchema(name string) ([]byte, bool) {
 	text, err := schemaFiles.ReadFile(name + ".schema.json")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -54,7 +55,7 @@ func holds(t *testing.T, s *jsonschema.Schema, record []byte) {
 }
 
 func TestOwnRecordsAreAsPublished(t *testing.T) {
-	label, alert, disposition := compiled(t, "label"), compiled(t, "alert"), compiled(t, "disposition")
+	label, alert, disposition, audit := compiled(t, "label"), compiled(t, "alert"), compiled(t, "disposition"), compiled(t, "audit")
 	for seed := range uint64(300) {
 		r := rand.New(rand.NewPCG(seed, 3))
 		l := schemas.Label{TxID: []byte{'t', byte(r.Uint32())}, Verdict: schemas.LabelVerdict(r.IntN(3)), Source: schemas.LabelSource(r.IntN(5)),
@@ -74,6 +75,8 @@ func TestOwnRecordsAreAsPublished(t *testing.T) {
 			{Group: []byte("a \"b\""), Logit: 1.5, Words: [][]byte{[]byte("x"), []byte("y")}}, {Group: []byte("c"), Logit: -2}}, true))
 		p := schemas.RandomDisposition(r)
 		holds(t, disposition, schemas.AppendDispositionJSON(nil, &p))
+		a := schemas.RandomAudit(r)
+		holds(t, audit, schemas.AppendAuditJSON(nil, &a))
 	}
 }
 
@@ -143,6 +146,29 @@ func TestWrongRecordsAreRefused(t *testing.T) {
 			t.Errorf("%s is parsed", record)
 		}
 	}
+	for _, record := range wrongAudits {
+		f("audit", record, false)
+		var a schemas.AuditEntry
+		if schemas.ParseAudit([]byte(record), &a) == nil {
+			t.Errorf("%s is parsed", record)
+		}
+	}
+}
+
+var wrongAudits = []string{
+	`{}`,
+	`{"id":"1","at":"2026-01-01T00:00:00Z","who":"ann"}`,
+	`{"id":"1","at":"2026-01-01T00:00:00Z","what":"viewed"}`,
+	`{"id":"1","who":"ann","what":"viewed"}`,
+	`{"at":"2026-01-01T00:00:00Z","who":"ann","what":"viewed"}`,
+	`{"id":"","at":"2026-01-01T00:00:00Z","who":"ann","what":"viewed"}`,
+	`{"id":"1","at":"noon","who":"ann","what":"viewed"}`,
+	`{"id":"1","at":"2026-01-01T00:00:00Z","who":"","what":"viewed"}`,
+	`{"id":"1","at":"2026-01-01T00:00:00Z","who":"ann","what":"stared"}`,
+	`{"id":"1","at":"2026-01-01T00:00:00Z","who":"ann","what":3}`,
+	`{"id":"1","at":"2026-01-01T00:00:00Z","who":"ann","what":"viewed","of":null}`,
+	`{"id":"1","at":"2026-01-01T00:00:00Z","who":"ann","what":"viewed","detail":{}}`,
+	`{"id":"1","at":"2026-01-01T00:00:00Z","who":"ann","what":"viewed","of":"` + strings.Repeat("o", schemas.AuditTextBytesMax+1) + `"}`,
 }
 
 var wrongDispositions = []string{
@@ -163,7 +189,7 @@ var wrongDispositions = []string{
 
 // TestSchemasAreTidy keeps the files in the form in which they are written.
 func TestSchemasAreTidy(t *testing.T) {
-	for _, name := range []string{"alert", "disposition", "label", "rate", "slot"} {
+	for _, name := range []string{"alert", "audit", "disposition", "label", "rate", "slot"} {
 		text, ok := schemas.JSONSchema(name)
 		var again bytes.Buffer
 		if !ok || json.Indent(&again, text, "", "  ") != nil || !bytes.Equal(again.Bytes(), text) {

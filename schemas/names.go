@@ -17,6 +17,8 @@ var (
 	selectedNames    = [...]string{"alert", "exploration", "none"}
 	dispositionNames = [NumDispositionKinds]string{"claimed", "released", "noted", "escalated", "snoozed",
 		"closed_fraud", "closed_genuine", "undone"}
+	auditNames = [NumAuditActs]string{"logged_in", "login_failed", "logged_out", "viewed", "exported", "approved",
+		"changed", "denied"}
 	textNames = [NumText]string{"id", "original_id", "currency", "card", "customer", "account", "counterparty",
 		"merchant", "mcc", "terminal", "country", "channel", "entry_mode", "device", "ip"}
 	reasonNames = [NumReasons]string{"none",
@@ -43,6 +45,7 @@ func (s Status) String() string          { return nameOf(statusNames[:], int(s))
 func (v LabelVerdict) String() string    { return nameOf(verdictNames[:], int(v)) }
 func (s LabelSource) String() string     { return nameOf(sourceNames[:], int(s)) }
 func (k DispositionKind) String() string { return nameOf(dispositionNames[:], int(k)) }
+func (a AuditAct) String() string        { return nameOf(auditNames[:], int(a)) }
 func (f TextField) String() string       { return nameOf(textNames[:], int(f)) }
 func (r Reason) String() string          { return nameOf(reasonNames[:], int(r)) }
 
@@ -66,6 +69,9 @@ func ParseLabelSource(name string) (LabelSource, bool) {
 func ParseDispositionKind(name string) (DispositionKind, bool) {
 	return parseName[DispositionKind](dispositionNames[:], name)
 }
+
+// ParseAuditAct returns the audited act of a name.
+func ParseAuditAct(name string) (AuditAct, bool) { return parseName[AuditAct](auditNames[:], name) }
 
 // ParseTextField returns the canonical text field of a name.
 func ParseTextField(name string) (TextField, bool) { return parseName[TextField](textNames[:], name) }
