@@ -1,0 +1,30 @@
+// Package desk is the web application where analysts work on alerts.
+//
+// A request passes the guard, which knows every route from one table: its method and
+// path, the roles that may, and what does it. What is not in the table does not exist.
+// The guard sets the headers, refuses what another site makes a browser send, finds
+// the session and its user, checks the roles, and writes what is to be audited. Only
+// then the handler runs. It returns an error rather than to write one, and it writes
+// nothing before the audit log has the entry: what cannot be audited is not shown.
+//
+// A page is a file of templates, which defines title and main, in layout.html; Server's
+// method page makes it whole before the first byte is sent. What is in static is served
+// under a name that carries its hash, asset in a template, and kept by browsers for
+// good.
+//
+// Accounts, sessions and lock-outs are in a database of their own, durable and backed
+// up ([Accounts.Backup]); nothing of it is a fold. It may be opened by several
+// processes at once, so that weir user works beside a running desk. Passwords are
+// kept as argon2id, session ids as SHA-256. What is wrong with a log-in is written to
+// the audit log, and never told.
+//
+//	user              names, roles
+//	accounts, store,  the database: accounts, its file, passwords
+//	password
+//	session           sessions, their ids and cookies
+//	tries, bucket     lock-outs of names, rates of addresses
+//	server, routes,   the frame: options, the table, what every request passes,
+//	guard, page       templates and files
+//	login             logging in and out
+//	audit             the topic audit
+package desk

@@ -1,0 +1,126 @@
+package desk
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/weir-risk/weir/schemas"
+)
+
+// pathMax bounds where a log-in may lead.
+const pathMax = 2048
+
+// localPath returns text if it leads to a page of the desk, and "/" otherwise: what
+// stands in a link to the log-in must not lead anywhere else. Browsers take \ for /,
+// and pass tabs and line ends over, so that nothing but plain characters is taken.
+func localPath(text string) string {
+	if len(text) == 0 || len(text) > pathMax || text[0] != '/' || strings.HasPrefix(text, "//") {
+		return "/"
+	}
+	for _, c := range []byte(text) {
+		if c <= ' ' || c > '~' || c == '\\' {
+			return "/"
+		}
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil {
+		return "/"
+	}
+	return text
+}
+
+// loginForm is what the page of the log-in shows.
+type loginForm struct {
+	Name, Next, Wrong string
+}
+
+// loginPage asks for name and password.
+func (s *Server) loginPage(w http.ResponseWriter, r *http.Request) error {
+	return s.page(w, r, http.StatusOK, "login", loginForm{Next: localPath(r.URL.Query().Get("next"))})
+}
+
+// notLetIn is all that somebody is told whose log-in did not work, whatever it was.
+const notLetIn = "Name and password do not match, or the account is locked or disabled. After several wrong passwords it is locked for a while. Whoever gives out accounts can help."
+
+// login lets somebody in.
+func (s *Server) login(w http.ResponseWriter, r *http.Request) error {
+	if err := r.ParseForm(); err != nil {
+		if long := (*http.MaxBytesError)(nil); errors.As(err, &long) {
+			return err
+		}
+		return problemf(http.StatusBadRequest, "The form could not be read. Go back and try again.")
+	}
+	form := loginForm{Name: r.PostForm.Get("name"), Next: localPath(r.PostForm.Get("next"))}
+	bucket := bucketOf(s.address(r))
+	if wait := s.buckets.take(bucket, s.options.Now().UnixMilli()); wait > 0 {
+		seconds := int((wait + time.Second - 1) / time.Second)
+		w.Header().Set("Retry-After", strconv.Itoa(seconds))
+		form.Wrong = "There were too many log-ins from your address. Try again in " + strconv.Itoa(seconds) + " s."
+		return s.page(w, r, http.StatusTooManyRequests, "login", form)
+	}
+	u, err := s.options.Accounts.LogIn(r.Context(), form.Name, r.PostForm.Get("password"))
+	switch {
+	case errors.Is(err, ErrBusy):
+		w.Header().Set("Retry-After", "10")
+		form.Wrong = "Too many people log in at once. Try again in a few seconds."
+		return s.page(w, r, http.StatusServiceUnavailable, "login", form)
+	case errors.Is(err, ErrRefused):
+		return s.refuse(w, r, u, err, form)
+	case err != nil:
+		return err
+	}
+	if err := s.audit(r.Context(), schemas.AuditEntry{Who: []byte(u.Name), What: schemas.AuditLoggedIn, Detail: []byte("password")}); err != nil {
+		return err
+	}
+	id, err := s.options.Accounts.begin(r.Context(), u, requesterOf(r.Context()).address, s.cookie(r))
+	if errors.Is(err, ErrRefused) {
+		return s.refuse(w, r, u, err, form)
+	}
+	if err != nil {
+		return err
+	}
+	s.buckets.give(bucket)
+	s.setCookie(w, &id)
+	http.Redirect(w, r, form.Next, http.StatusSeeOther)
+	return nil
+}
+
+// refuse tells the audit log why somebody was not let in, and the browser that it is
+// so.
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, u User, why error, form loginForm) error {
+	err := s.audit(r.Context(), schemas.AuditEntry{Who: []byte(u.Name), What: schemas.AuditLoginFailed, Detail: []byte(why.Error())})
+	if err != nil {
+		return err
+	}
+	form.Wrong = notLetIn
+	return s.page(w, r, http.StatusForbidden, "login", form)
+}
+
+// logout ends the session.
+func (s *Server) logout(w http.ResponseWriter, r *http.Request) error {
+	return s.leave(w, r, "", s.options.Accounts.end(r.Context(), requesterOf(r.Context()).session))
+}
+
+// logoutEverywhere ends all sessions of the user.
+func (s *Server) logoutEverywhere(w http.ResponseWriter, r *http.Request) error {
+	return s.leave(w, r, "everywhere", s.options.Accounts.EndSessions(r.Context(), s.user(r).Name))
+}
+
+// leave says what became of a log-out. It is done before it is audited: nobody is to
+// stay logged in because the audit log is away.
+func (s *Server) leave(w http.ResponseWriter, r *http.Request, detail string, err error) error {
+	if err != nil {
+		return err
+	}
+	s.setCookie(w, nil)
+	if err := s.audit(r.Context(), schemas.AuditEntry{What: schemas.AuditLoggedOut, Detail: []byte(detail)}); err != nil {
+		s.options.Log.Error("log-out not audited", "cause", err)
+		return problemf(http.StatusServiceUnavailable, "You are logged out. The audit log could not be told; tell whoever runs weir that the topic audit takes no records.")
+	}
+	http.Redirect(w, r, "/login", http.StatusSeeOther)
+	return nil
+}

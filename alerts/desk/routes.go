@@ -1,0 +1,46 @@
+package desk
+
+import (
+	"net/http"
+
+	"github.com/weir-risk/weir/schemas"
+)
+
+// A route is one line of the table of what there is.
+type route struct {
+	pattern string  // of http.ServeMux, with its method
+	roles   RoleSet // who may; public: anybody, without a session
+	handle  handler
+	// of names what a request looks at, for the audit log: the guard writes the entry
+	// before the handler runs. Nil where there is nothing to see.
+	of func(*http.Request) string
+	// passive is of requests that a browser makes without its user: a stream, a poll.
+	// They keep no session from ending.
+	passive bool
+	// act is what of is audited as, where it is not AuditViewed.
+	act schemas.AuditAct
+}
+
+// handler answers a request, or returns an error and has written nothing.
+type handler func(http.ResponseWriter, *http.Request) error
+
+// public is of routes that need no session.
+const public RoleSet = 1 << 7
+
+// routes is the table.
+func (s *Server) routes() []route {
+	return []route{
+		{pattern: "GET /login", roles: public, handle: s.loginPage},
+		{pattern: "POST /login", roles: public, handle: s.login},
+		// Passive: a session that ends needs no other id.
+		{pattern: "POST /logout", roles: everyone, handle: s.logout, passive: true},
+		{pattern: "POST /logout-everywhere", roles: everyone, handle: s.logoutEverywhere, passive: true},
+		{pattern: "GET /static/{name}", roles: public, handle: s.static},
+		{pattern: "GET /{$}", roles: everyone, handle: s.start},
+	}
+}
+
+// start is the first page.
+func (s *Server) start(w http.ResponseWriter, r *http.Request) error {
+	return s.page(w, r, http.StatusOK, "start", nil)
+}

@@ -1,0 +1,83 @@
+package desk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"html/template"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/weir-risk/weir/schemas"
+)
+
+// Options are what a [Server] needs.
+type Options struct {
+	Log      *slog.Logger
+	Now      func() time.Time
+	Accounts *Accounts // of the caller, who closes them
+	// Audit writes an entry to the audit log and returns once it is durable, see
+	// [AuditTo].
+	Audit func(context.Context, schemas.AuditEntry) error
+	// TLS says that browsers reach the desk by https, whether it or a proxy speaks
+	// it: cookies are then sent over nothing else.
+	TLS bool
+	// Proxies are the networks whose X-Forwarded-For is believed.
+	Proxies []netip.Prefix
+}
+
+// Server is the web application. It may serve many requests at once.
+type Server struct {
+	options    Options
+	mux        *http.ServeMux
+	protection *http.CrossOriginProtection
+	pages      map[string]*template.Template
+	assets     *assets
+	buckets    buckets
+}
+
+// New makes a server.
+func New(o Options) (*Server, error) {
+	if o.Log == nil || o.Now == nil || o.Accounts == nil || o.Audit == nil {
+		return nil, errors.New("make desk: log, clock, accounts and audit log are all needed")
+	}
+	s := &Server{options: o, mux: http.NewServeMux(), protection: http.NewCrossOriginProtection()}
+	var err error
+	if s.assets, err = loadAssets(); err != nil {
+		return nil, fmt.Errorf("make desk: %w", err)
+	}
+	if s.pages, err = loadPages(s.assets); err != nil {
+		return nil, fmt.Errorf("make desk: %w", err)
+	}
+	for _, rt := range s.routes() {
+		method, path, _ := strings.Cut(rt.pattern, " ")
+		if method == "" || !strings.HasPrefix(path, "/") || rt.handle == nil || rt.roles == 0 {
+			return nil, fmt.Errorf("make desk: the route %q lacks its method, its path, its roles or its handler", rt.pattern)
+		}
+		s.mux.Handle(rt.pattern, s.guard(rt))
+	}
+	s.mux.Handle("/", s.guard(route{roles: public, handle: func(http.ResponseWriter, *http.Request) error {
+		return problemf(http.StatusNotFound, "There is no such page. The address may be mistyped, or the page is gone.")
+	}}))
+	return s, nil
+}
+
+// The bounds of a connection. A page is small and is made in milliseconds: whoever
+// takes longer than this is no browser, or has lost the network. A handler that streams
+// moves its own deadline with [http.ResponseController].
+const (
+	headerMax    = 32 << 10
+	headerWithin = 5 * time.Second
+	readWithin   = 15 * time.Second
+	writeWithin  = 30 * time.Second
+	idleWithin   = 2 * time.Minute
+)
+
+// HTTPServer returns a server of HTTP for a handler, with the desk's bounds.
+func HTTPServer(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{Handler: h, MaxHeaderBytes: headerMax, ReadHeaderTimeout: headerWithin, ReadTimeout: readWithin,
+		WriteTimeout: writeWithin, IdleTimeout: idleWithin, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
+}
