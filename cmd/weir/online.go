@@ -90,7 +90,7 @@ type online struct {
 	trained         int              // trainings so far
 	published       int
 	due             int // labels written and not sent
-	desk            desk
+	desk            deskMind
 }
 
 // liveThrough lives through the stream.

@@ -8,9 +8,9 @@ import (
 	"github.com/weir-risk/weir/schemas"
 )
 
-// desk is what a desk knows of terminals when it chooses what to look at beside the
+// deskMind is what a desk knows of terminals when it chooses what to look at beside the
 // alerts.
-type desk struct {
+type deskMind struct {
 	began     int64 // the first evening, ms
 	terminals map[string]*deskTerminal
 	told      int // rows whose labels terminals have
@@ -79,7 +79,7 @@ func (l *online) reviewCard(c deskCard, evening int64, selected string) {
 }
 
 // learn takes the day's transactions in, and the labels that came by themselves.
-func (d *desk) learn(l *online, from int, evening int64) {
+func (d *deskMind) learn(l *online, from int, evening int64) {
 	if d.terminals == nil {
 		d.terminals, d.began = make(map[string]*deskTerminal), evening
 	}
@@ -102,7 +102,7 @@ func (d *desk) learn(l *online, from int, evening int64) {
 // know it is worth grows with the transactions that it will have. A card is worth the
 // sum over the terminals where it paid, and a terminal that was just looked at
 // nothing. It uses only what is known that evening.
-func (d *desk) teachesMost(l *online, cards []deskCard, evening int64) (best int) {
+func (d *deskMind) teachesMost(l *online, cards []deskCard, evening int64) (best int) {
 	most := -1.0
 	for k := range cards {
 		sum := 0.0

@@ -150,7 +150,7 @@ func TestOnlineDesk(t *testing.T) {
 func TestDeskTeachesMost(t *testing.T) {
 	evening := dayTime("2018-05-02")
 	l := &online{stream: &handbookStream{}}
-	d := &desk{terminals: map[string]*deskTerminal{
+	d := &deskMind{terminals: map[string]*deskTerminal{
 		"busy": {seen: 100, known: evening - 8*dayMs}, "quiet": {seen: 10, known: evening - 8*dayMs},
 		"looked at": {seen: 1000, known: evening - dayMs/2}, "old": {seen: 100, known: evening - 12*dayMs},
 	}}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const testPassword = "correct horse battery"
+
+// TestUser makes an account, looks at it, changes it and backs it up.
+func TestUser(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	with := func(stdin string, args ...string) called {
+		t.Helper()
+		return callWith(t, stdin, nil, append([]string{"user"}, append(args, "--data", dir)...)...)
+	}
+	with("", "ls").fails(t, exitFailed, "weir user add makes the first")
+	if out := with(testPassword+"\n", "add", "Ann", "--role", "analyst, supervisor", "--display", "Ann Bo").succeeds(t).stdout; out != "ann: analyst, supervisor\n" {
+		t.Errorf("add says %q", out)
+	}
+	if info, err := os.Stat(filepath.Join(dir, "desk.db")); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("desk.db: %v, %v", info, err)
+	}
+	with(testPassword, "add", "ANN", "--role", "analyst").fails(t, exitFailed, "already", "weir user password")
+	with("too short", "add", "bob", "--role", "analyst").fails(t, exitFailed, "at least 12")
+	with("", "add", "bob", "--role", "analyst").fails(t, exitFailed, "expected one line")
+	with(testPassword+"\nmore", "add", "bob", "--role", "analyst").fails(t, exitFailed, "expected one line")
+
+	secret := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(secret, []byte(testPassword+" of bob\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	with("", "add", "bob", "--role", "auditor", "--password-file", secret).fails(t, exitFailed, "chmod 600")
+	if err := os.Chmod(secret, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	with("", "add", "bob", "--role", "auditor", "--password-file", secret).succeeds(t)
+	if out := with("", "disable", "bob").succeeds(t).stdout; out != "bob: auditor, disabled\n" {
+		t.Errorf("disable says %q", out)
+	}
+	var list []account
+	if err := json.Unmarshal([]byte(with("", "ls", "--json").succeeds(t).stdout), &list); err != nil || len(list) != 2 ||
+		list[0].Display != "Ann Bo" || strings.Join(list[0].Roles, "+") != "analyst+supervisor" || list[0].Disabled || !list[1].Disabled {
+		t.Errorf("ls --json: %+v, %v", list, err)
+	}
+	if out := with("", "ls").succeeds(t).stdout; !strings.HasPrefix(out, "NAME") || !strings.Contains(out, "disabled") {
+		t.Errorf("ls says %q", out)
+	}
+	with("", "enable", "bob").succeeds(t)
+	with("", "roles", "bob", "--role", "model-owner").succeeds(t)
+	with("another long password", "password", "bob").succeeds(t)
+	with("another long password", "password", "carl").fails(t, exitFailed, "no account")
+	if out := with("", "ls", "--json").succeeds(t).stdout; !strings.Contains(out, `{"name":"bob","display":"bob","roles":["model-owner"],"disabled":false}`) {
+		t.Errorf("ls --json says %s", out)
+	}
+
+	copied := filepath.Join(t.TempDir(), "copy")
+	if err := os.Mkdir(copied, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	with("", "backup", filepath.Join(copied, "desk.db")).succeeds(t)
+	with("", "backup", filepath.Join(copied, "desk.db")).fails(t, exitFailed, "there already")
+	if want, got := with("", "ls").stdout, call(t, "user", "ls", "--data", copied).succeeds(t).stdout; want != got {
+		t.Errorf("the backup has\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestUserUsage(t *testing.T) {
+	dir := t.TempDir()
+	for _, line := range []string{"", "add", "add ann", "add ann --role chief", "add a/b --role analyst", "ls ann", "ls --role analyst",
+		"disable", "disable ann bob", "disable ann --display x", "enable ann --password-file x", "roles ann", "drop ann"} {
+		callWith(t, testPassword, nil, append([]string{"user", "--data", dir}, strings.Fields(line)...)...).fails(t, exitUsage, "weir user --help")
+	}
+}
+
+// TestPasswordIsAskedForTwice is what a terminal sees.
+func TestPasswordIsAskedForTwice(t *testing.T) {
+	f := func(want string, typed ...string) {
+		t.Helper()
+		var screen bytes.Buffer
+		got, err := twice(&screen, func() ([]byte, error) {
+			if len(typed) == 0 {
+				return nil, errors.New("the terminal is gone")
+			}
+			line := typed[0]
+			typed = typed[1:]
+			return []byte(line), nil
+		})
+		if got != want || (err == nil) != (want != "") {
+			t.Errorf("want %q, got %q, %v", want, got, err)
+		}
+		if strings.Contains(screen.String(), "secret") || !strings.HasPrefix(screen.String(), "Password: \n") {
+			t.Errorf("the screen shows %q", screen.String())
+		}
+	}
+	f("a secret", "a secret", "a secret")
+	f("", "a secret", "another secret")
+	f("", "a secret")
+}
