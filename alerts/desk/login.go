@@ -1,6 +1,7 @@
 package desk
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -62,7 +63,9 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) error {
 		form.Wrong = "There were too many log-ins from your address. Try again in " + strconv.Itoa(seconds) + " s."
 		return s.page(w, r, http.StatusTooManyRequests, "login", form)
 	}
-	u, err := s.options.Accounts.LogIn(r.Context(), form.Name, r.PostForm.Get("password"))
+	u, err := s.options.Accounts.LogIn(r.Context(), strings.TrimSpace(form.Name), r.PostForm.Get("password"))
+	// Who hangs up before the answer has tried all the same, and it is audited.
+	r = r.WithContext(context.WithoutCancel(r.Context()))
 	switch {
 	case errors.Is(err, ErrBusy):
 		w.Header().Set("Retry-After", "10")

@@ -1,8 +1,10 @@
 package desk
 
 import (
+	"context"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"net/url"
 	"runtime"
@@ -21,7 +23,7 @@ func TestLogIn(t *testing.T) {
 	b := w.browser()
 	b.get("/").is(t, http.StatusSeeOther)
 	b.get("/login").is(t, http.StatusOK, `name="password"`, `type="password"`, `method="post"`)
-	a := b.login("ANN", password).is(t, http.StatusSeeOther)
+	a := b.login(" ANN ", password).is(t, http.StatusSeeOther)
 	if a.Header.Get("Location") != "/" {
 		t.Errorf("leads to %q", a.Header.Get("Location"))
 	}
@@ -32,6 +34,28 @@ func TestLogIn(t *testing.T) {
 	b.do("POST", "/logout", nil).is(t, http.StatusSeeOther)
 	if e := w.lastEntry(); e.What != schemas.AuditLoggedOut || string(e.Who) != "ann" {
 		t.Errorf("audited is %+v", e)
+	}
+}
+
+// TestHangingUpIsNoWayRoundTheAuditLog: who is gone before the answer is audited all
+// the same, and let in no more than others.
+func TestHangingUpIsNoWayRoundTheAuditLog(t *testing.T) {
+	ctx, hangUp := context.WithCancel(t.Context())
+	var got []schemas.AuditAct
+	w := newWorld(t, func(o *Options) {
+		o.Audit = func(ctx context.Context, e schemas.AuditEntry) error {
+			hangUp()
+			got = append(got, e.What)
+			return ctx.Err()
+		}
+	})
+	w.add("ann", Analyst)
+	r := httptest.NewRequest("POST", "/login", strings.NewReader(url.Values{"name": {"ann"}, "password": {"wrong password"}}.Encode())).WithContext(ctx)
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	rec := httptest.NewRecorder()
+	w.server.ServeHTTP(rec, r)
+	if rec.Code != http.StatusForbidden || len(got) != 1 || got[0] != schemas.AuditLoginFailed {
+		t.Errorf("status %d, audited is %v", rec.Code, got)
 	}
 }
 

@@ -21,6 +21,10 @@ import (
 //go:embed migrations/*.sql
 var migrationFiles embed.FS
 
+// connections bounds those of one process: more do not read faster, and one of them
+// writes at a time.
+const connections = 8
+
 // openDB opens the database, makes it where it is missing, and brings its schema up
 // to date.
 func openDB(ctx context.Context, file string) (*sql.DB, error) {
@@ -31,6 +35,9 @@ func openDB(ctx context.Context, file string) (*sql.DB, error) {
 	// overwritten, so that an old hash is not found in the file.
 	db, err := sql.Open("sqlite", dsn(file, "busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)", "secure_delete(ON)"))
 	if err == nil {
+		// Opening a connection costs more than what one is used for: they are kept.
+		db.SetMaxOpenConns(connections)
+		db.SetMaxIdleConns(connections)
 		err = migrate(ctx, db)
 	}
 	if err != nil {

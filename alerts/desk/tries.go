@@ -109,6 +109,8 @@ func (a *Accounts) LogIn(ctx context.Context, name, password string) (User, erro
 		return User{}, err
 	}
 	defer func() { <-a.turns }()
+	// From here on a try counts, also of somebody who hangs up.
+	ctx = context.WithoutCancel(ctx)
 	name, err := ParseName(name)
 	if err != nil {
 		a.dummy.is(password)
@@ -167,13 +169,17 @@ func (a *Accounts) turn(ctx context.Context) error {
 // welcome is what is done for somebody who has given the right password.
 func (a *Accounts) welcome(ctx context.Context, name, password string, h passwordHash) error {
 	a.tries.forget(name)
+	// What was dear enough once may be so no more, and only now is the password at
+	// hand.
+	raised := h
+	if h.cost != a.config.Cost {
+		raised = newHash(password, a.config.Cost)
+	}
 	err := transaction(ctx, a.db, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `DELETE FROM lockouts WHERE name = ?`, name); err != nil || h.cost == a.config.Cost {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM lockouts WHERE name = ?`, name); err != nil || raised == h {
 			return err
 		}
-		// What was dear enough once may be so no more, and only now is the password at
-		// hand. One that was changed meanwhile stays.
-		raised := newHash(password, a.config.Cost)
+		// One that was changed meanwhile stays.
 		_, err := tx.ExecContext(ctx, `UPDATE users SET password = ? WHERE name = ? AND password = ?`, raised.String(), name, h.String())
 		return err
 	})
