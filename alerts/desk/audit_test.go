@@ -1,10 +1,13 @@
 package desk
 
 import (
+	"errors"
 	"math"
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/weir-risk/weir/ingest/broker"
 	"github.com/weir-risk/weir/ingest/kafka"
@@ -64,4 +67,53 @@ func TestAuditTopic(t *testing.T) {
 	// A topic that is not there takes nothing.
 	w.server.options.Audit = AuditTo(log, "nothing")
 	browser.login("ann", password).is(t, http.StatusServiceUnavailable, "audit log")
+}
+
+// TestAuditIsTriedAgain: a broker that moves does not lock an office out, and one that
+// is gone is said to be.
+func TestAuditIsTriedAgain(t *testing.T) {
+	b, err := broker.Start(broker.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	log := kafka.New(kafka.Options{Brokers: []string{b.Addr()}})
+	defer log.Close()
+	topics := schemas.DefaultTopics("")
+	if err := log.Ensure(t.Context(), topics.Layouts(1)); err != nil {
+		t.Fatal(err)
+	}
+	write := AuditTo(log, topics.Audit)
+	entry := schemas.AuditEntry{ID: []byte("1"), At: 1, Who: []byte("ann"), What: schemas.AuditViewed}
+	for broken := range auditAttempts + 1 {
+		for range broken {
+			b.Cluster().ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+				return nil, errors.New("the connection breaks"), true
+			})
+		}
+		if err := write(t.Context(), entry); (err == nil) != (broken < auditAttempts) {
+			t.Errorf("%d attempts fail: %v", broken, err)
+		}
+	}
+	if err := write(t.Context(), entry); err != nil {
+		t.Error(err)
+	}
+	r := kafka.NewReader(log, topics.Audit, 0, 0)
+	defer r.Close()
+	records := 0
+	for records < auditAttempts+1 {
+		rs, err := r.Next(t.Context(), auditAttempts+1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rs == nil {
+			break
+		}
+		for rs.Next() {
+			records++
+		}
+	}
+	if records != auditAttempts+1 {
+		t.Errorf("%d records", records)
+	}
 }
