@@ -161,7 +161,7 @@ func (u *userRun) add(ctx context.Context, e *env, name string) error {
 	if _, err := u.accounts.User(ctx, name); err == nil {
 		return fmt.Errorf("%w; weir user password and weir user roles change it", desk.ErrIsThere)
 	}
-	password, err := u.ask(e)
+	password, err := u.ask(ctx, e)
 	if err != nil {
 		return err
 	}
@@ -172,7 +172,7 @@ func (u *userRun) password(ctx context.Context, e *env, name string) error {
 	if _, err := u.accounts.User(ctx, name); err != nil {
 		return err
 	}
-	password, err := u.ask(e)
+	password, err := u.ask(ctx, e)
 	if err != nil {
 		return err
 	}
@@ -242,7 +242,7 @@ func (u *userRun) backup(ctx context.Context, e *env, file string) error {
 
 // ask gets a new password: from the file, by asking twice where a person sits at a
 // terminal, or from the first line of stdin.
-func (u *userRun) ask(e *env) (string, error) {
+func (u *userRun) ask(ctx context.Context, e *env) (string, error) {
 	if u.passwordFile != "" {
 		b, err := readSecret(u.passwordFile)
 		if err != nil {
@@ -251,7 +251,7 @@ func (u *userRun) ask(e *env) (string, error) {
 		return oneLine(bytes.NewReader(b))
 	}
 	if f, ok := e.stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		return twice(e.stderr, func() ([]byte, error) { return term.ReadPassword(int(f.Fd())) })
+		return twice(e.stderr, func() ([]byte, error) { return hidden(ctx, int(f.Fd())) })
 	}
 	return oneLine(e.stdin)
 }
@@ -270,6 +270,28 @@ func oneLine(r io.Reader) (string, error) {
 		return "", errors.New("read password: expected one line")
 	}
 	return string(line), nil
+}
+
+// hidden reads a line of a terminal without echo. Whoever stops weir while it waits
+// has the echo back.
+func hidden(ctx context.Context, fd int) ([]byte, error) {
+	state, err := term.GetState(fd)
+	if err != nil {
+		return nil, err
+	}
+	var line []byte
+	read := make(chan error, 1)
+	go func() { // where the context ends first, it ends with the process
+		typed, err := term.ReadPassword(fd)
+		line = typed
+		read <- err
+	}()
+	select {
+	case err := <-read:
+		return line, err
+	case <-ctx.Done():
+		return nil, errors.Join(ctx.Err(), term.Restore(fd, state))
+	}
 }
 
 // twice asks for a password twice, with no echo, so that one which was mistyped is
