@@ -10,4 +10,8 @@
 // Closing an alert makes a label, undoing that makes another that withdraws it, and
 // each has the next version: a label that is sent twice says nothing new. An alert
 // that was escalated is closed by two people who say the same.
+//
+// [View] is the fold itself, disposable, in a file: view.go opens it, view_fold.go and
+// view_labels.go write it, view_memory.go holds what queries walk, view_filter.go and
+// view_query.go answer. Its clock is the one that its callers bring.
 package alerts

@@ -1,0 +1,179 @@
+package alerts
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/weir-risk/weir/schemas"
+)
+
+// labelRow is a label as the view keeps it: what it says of its alert. What it says
+// of the transaction is in the alert, which may come after.
+type labelRow struct {
+	key     int64
+	version uint32
+	place   int64 // offset of the disposition
+	verdict schemas.LabelVerdict
+	known   int64
+}
+
+// of makes the label with its alert.
+func (r *labelRow) of(a *schemas.Alert) schemas.Label {
+	l := schemas.Label{TxID: a.Text[schemas.ID], Verdict: r.verdict, Source: schemas.Analyst, KnownAt: r.known, Version: r.version,
+		Selected: []byte("alert"), SelectedProb: 1, Time: a.Tx.Time}
+	if a.ReviewProb > 0 && a.Score < a.Threshold {
+		l.Selected, l.SelectedProb = []byte("exploration"), a.ReviewProb
+	}
+	for i, f := range schemas.LabelEntities {
+		l.Entity[i] = a.Text[f]
+	}
+	return l
+}
+
+// addLabel keeps a label, and gives it out where its alert is known. A label of a
+// version beyond the highest there is cannot be sent; it takes some five hundred
+// undone verdicts of one alert to make one.
+func addLabel(ctx context.Context, tx *sql.Tx, r labelRow, f *Folded) error {
+	if r.version > schemas.LabelVersionMax {
+		return nil
+	}
+	_, err := tx.ExecContext(ctx, `INSERT INTO labels (key, version, place, verdict, known, sent) VALUES (?, ?, ?, ?, ?, 0)`, r.key, r.version, r.place, r.verdict, r.known)
+	if err != nil {
+		return err
+	}
+	a, err := alertOf(ctx, tx, r.key)
+	if errors.Is(err, ErrNoAlert) {
+		return nil
+	}
+	if err == nil {
+		f.Labels = append(f.Labels, r.of(&a))
+	}
+	return err
+}
+
+// waiting appends the labels that waited for an alert.
+func waiting(ctx context.Context, tx *sql.Tx, key int64, a *schemas.Alert, list []schemas.Label) ([]schemas.Label, error) {
+	rows, err := tx.QueryContext(ctx, `SELECT key, version, place, verdict, known FROM labels WHERE key = ? ORDER BY version`, key)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var r labelRow
+		if err := rows.Scan(&r.key, &r.version, &r.place, &r.verdict, &r.known); err != nil {
+			return nil, err
+		}
+		list = append(list, r.of(a))
+	}
+	return list, rows.Err()
+}
+
+// alertOf reads an alert.
+func alertOf(ctx context.Context, q querier, key int64) (a schemas.Alert, err error) {
+	var value []byte
+	err = q.QueryRowContext(ctx, `SELECT value FROM records WHERE key = ?`, key).Scan(&value)
+	if errors.Is(err, sql.ErrNoRows) {
+		return a, ErrNoAlert
+	}
+	if err == nil {
+		err = schemas.ParseAlert(value, &a)
+	}
+	if err != nil {
+		return a, fmt.Errorf("read alert %s: %w", idOf(key), err)
+	}
+	return a, nil
+}
+
+// Unpublished returns labels that are due, oldest action first: their alert is known
+// and no topic was seen to hold them. Those that it was seen to hold are marked on the
+// way, so that they are not looked at again.
+func (v *View) Unpublished(ctx context.Context, limit int) (due []schemas.Label, err error) {
+	v.fold.Lock()
+	defer v.fold.Unlock()
+	err = v.write(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `UPDATE labels SET sent = 1 WHERE sent = 0 AND EXISTS
+			(SELECT 1 FROM alerts a JOIN published p ON p.tx_id = a.tx_id WHERE a.key = labels.key AND p.version = labels.version)`)
+		if err != nil {
+			return err
+		}
+		list, err := dueLabels(ctx, tx, limit)
+		if err != nil {
+			return err
+		}
+		for i := range list {
+			a, err := alertOf(ctx, tx, list[i].key)
+			if err != nil {
+				return err
+			}
+			due = append(due, list[i].of(&a))
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look up the labels that are due: %w", err)
+	}
+	return due, nil
+}
+
+func dueLabels(ctx context.Context, tx *sql.Tx, limit int) (list []labelRow, err error) {
+	rows, err := tx.QueryContext(ctx, `SELECT key, version, place, verdict, known FROM labels
+		WHERE sent = 0 AND EXISTS (SELECT 1 FROM alerts a WHERE a.key = labels.key) ORDER BY place LIMIT ?`, limit)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var r labelRow
+		if err := rows.Scan(&r.key, &r.version, &r.place, &r.verdict, &r.known); err != nil {
+			return nil, err
+		}
+		list = append(list, r)
+	}
+	return list, rows.Err()
+}
+
+// MarkLabelled takes note of what a partition of labels holds: those of analysts are
+// published, whoever wrote them, and are not to be published again. Records before the
+// position are passed over, as are those that cannot be read: the scorer says so.
+func (v *View) MarkLabelled(ctx context.Context, partition int32, rs []Record) error {
+	v.fold.Lock()
+	defer v.fold.Unlock()
+	place := Place{PlaceLabels, partition}
+	next, mark, err := position(ctx, v.writer, place)
+	if rs = from(rs, next); len(rs) == 0 || err != nil {
+		return err
+	}
+	err = v.write(ctx, func(tx *sql.Tx) error {
+		add, err := tx.PrepareContext(ctx, `INSERT OR IGNORE INTO published (tx_id, version) VALUES (?, ?)`)
+		if err != nil {
+			return err
+		}
+		defer add.Close()
+		for i := range rs {
+			var l schemas.Label
+			if schemas.ParseLabel(rs[i].Value, &l) != nil || l.Source != schemas.Analyst {
+				continue
+			}
+			if _, err := add.ExecContext(ctx, string(l.TxID), l.Version); err != nil {
+				return err
+			}
+		}
+		return setPosition(ctx, tx, place, rs[len(rs)-1].Offset+1, mark)
+	})
+	if err != nil {
+		return fmt.Errorf("mark what labels partition %d holds: %w", partition, err)
+	}
+	return nil
+}
+
+// forgetLabels forgets what the topic labels holds: it was made anew.
+func (v *View) forgetLabels(ctx context.Context) error {
+	v.fold.Lock()
+	defer v.fold.Unlock()
+	return v.write(ctx, func(tx *sql.Tx) error {
+		return execAll(ctx, tx, []string{`DELETE FROM published`, `UPDATE labels SET sent = 0`,
+			`DELETE FROM positions WHERE topic = '` + PlaceLabels + `'`, `DELETE FROM topics WHERE topic = '` + PlaceLabels + `'`})
+	})
+}
