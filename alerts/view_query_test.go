@@ -125,7 +125,7 @@ func paged(t *testing.T, v *View, f Filter, now int64, limit int) (items, cases 
 // the answers to what a plain look at every alert gives.
 func TestFilters(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 5))
-	l := randomLogs(r, 3000, 1500) // more rows than a block has
+	l := randomLogs(r, 2200, 1500) // more rows than a block has
 	v := fresh(t)
 	for k, log := range l.alerts {
 		if _, err := v.FoldAlerts(t.Context(), int32(k), log); err != nil {
@@ -182,7 +182,7 @@ func TestFilters(t *testing.T) {
 		}
 	}
 	found := 0
-	for range 40 {
+	for range 20 {
 		a, b := parts[r.IntN(len(parts))], parts[r.IntN(len(parts))]
 		found += min(1, check(merge(a, b)))
 	}

@@ -1,0 +1,324 @@
+package alerts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/weir-risk/weir/ingest/kafka"
+	"github.com/weir-risk/weir/schemas"
+)
+
+// Config is what a [Desk] is made with.
+type Config struct {
+	Log    *slog.Logger
+	Now    func() time.Time
+	After  func(time.Duration) <-chan time.Time
+	Topics schemas.Topics
+}
+
+// Desk reads the topics into a view, and writes dispositions and labels.
+//
+// Any number of desks may follow the same topics, each into a view of its own, and
+// analysts may act at all of them. One of them at a time is to publish labels, and all
+// do: two that publish the same one at once put it into the topic twice, which the
+// scorer takes as one, since it has the same version.
+type Desk struct {
+	Config
+	log  *kafka.Client
+	view *View
+
+	// Held while labels are published, and while the view is emptied: what is known of
+	// the labels that are out must not vanish between the two looks at it.
+	publishing sync.Mutex
+	due        chan struct{} // holds one where labels may be due
+
+	mu      sync.Mutex
+	behind  int                // partitions that have not caught up in this session
+	halted  map[string]string  // why it is not ready, by what is not
+	waiting map[string][]*wait // for dispositions, by their ids
+	readers map[*subscriber]struct{}
+}
+
+// New returns a desk from an open client into an open view; the caller closes both
+// after [Desk.Run] has returned.
+func New(log *kafka.Client, v *View, c Config) *Desk {
+	d := &Desk{Config: c, log: log, view: v, due: make(chan struct{}, 1), halted: map[string]string{"fold": "starting"},
+		waiting: make(map[string][]*wait), readers: make(map[*subscriber]struct{})}
+	d.due <- struct{}{} // what a desk before this one left
+	return d
+}
+
+// ErrTopic is of a topic that a desk cannot work with.
+var ErrTopic = errors.New("the topic is not as the desk needs it")
+
+// errRecreated is of a topic that is another than the view was folded from.
+var errRecreated = errors.New("the topic was made anew")
+
+// backoff is the pause after n failures in a row.
+func backoff(n int) time.Duration { return min(time.Second, 5*time.Millisecond<<min(n, 8)) }
+
+// Run follows the topics until the context ends, which is a clean stop and no error.
+// What a person has to mend halts it: it stays up, says why in its log and in Ready,
+// and tries again.
+func (d *Desk) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	wg.Go(func() { d.repeat(ctx, "fold", d.session) })
+	wg.Go(func() { d.repeat(ctx, "labels", d.labels) })
+	wg.Wait()
+	return nil
+}
+
+// repeat runs work until the context ends.
+func (d *Desk) repeat(ctx context.Context, what string, work func(context.Context, func()) error) {
+	attempt, said := 0, ""
+	for ctx.Err() == nil {
+		err := work(ctx, func() { // it got on
+			attempt, said = 0, ""
+			d.halt(what, "")
+		})
+		if ctx.Err() != nil {
+			return
+		}
+		d.halt(what, err.Error())
+		if said != err.Error() {
+			said = err.Error()
+			d.Log.Error("desk halted; tried again", "work", what, "cause", err)
+		}
+		if d.pause(ctx, backoff(attempt)) != nil {
+			return
+		}
+		attempt++
+	}
+}
+
+func (d *Desk) pause(ctx context.Context, t time.Duration) error {
+	select {
+	case <-d.After(t):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// halt says why something halted, or with an empty text that it goes on.
+func (d *Desk) halt(what, why string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if why == "" {
+		delete(d.halted, what)
+	} else {
+		d.halted[what] = why
+	}
+}
+
+// Ready reports whether the view has caught up with the topics; if not, why.
+func (d *Desk) Ready() (bool, string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, what := range []string{"fold", "labels"} {
+		if why, ok := d.halted[what]; ok {
+			return false, why
+		}
+	}
+	return true, ""
+}
+
+// session follows alerts and dispositions from where the view is, until an error.
+func (d *Desk) session(ctx context.Context, on func()) error {
+	tapes, err := d.begin(ctx)
+	if errors.Is(err, errRecreated) {
+		d.Log.Warn("the view is folded anew", "cause", err)
+		d.publishing.Lock()
+		err = d.view.Reset(ctx)
+		d.publishing.Unlock()
+		if err == nil {
+			tapes, err = d.begin(ctx)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	d.behind, d.halted["fold"] = len(tapes), "behind the log"
+	d.mu.Unlock()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wg sync.WaitGroup
+	for _, t := range tapes {
+		wg.Go(func() { cancel(t.follow(ctx, on)) })
+	}
+	wg.Wait()
+	return context.Cause(ctx)
+}
+
+// begin opens the topics where the view is. errRecreated is wrapped where one of them
+// is another than the view was folded from.
+func (d *Desk) begin(ctx context.Context) (tapes []*tape, err error) {
+	for _, of := range []struct{ place, topic string }{{PlaceAlerts, d.Topics.Alerts}, {PlaceDispositions, d.Topics.Dispositions}} {
+		t, err := d.known(ctx, of.place, of.topic)
+		if err != nil {
+			return nil, err
+		}
+		if of.place == PlaceDispositions && t.Partitions != 1 {
+			return nil, fmt.Errorf("%s has %d partitions, and an order among actions needs one: %w", of.topic, t.Partitions, ErrTopic)
+		}
+		for p := range int32(t.Partitions) {
+			tape := &tape{desk: d, topic: of.topic, place: Place{of.place, p}}
+			if err := tape.begin(ctx); err != nil {
+				return nil, err
+			}
+			tapes = append(tapes, tape)
+		}
+	}
+	return tapes, nil
+}
+
+// known describes a topic, and sees that it is the one that the view knows.
+func (d *Desk) known(ctx context.Context, place, topic string) (kafka.Topic, error) {
+	t, err := d.log.Describe(ctx, topic)
+	if err != nil {
+		return t, fmt.Errorf("describe %s: %w", topic, err)
+	}
+	id, err := d.view.TopicID(ctx, place)
+	switch {
+	case err != nil:
+		return t, fmt.Errorf("look up which %s the view is of: %w", topic, err)
+	case id == [16]byte{}:
+		return t, d.view.SetTopicID(ctx, place, t.ID)
+	case id != t.ID:
+		return t, fmt.Errorf("%s: %w", topic, errRecreated)
+	}
+	return t, nil
+}
+
+// start returns where a partition is read on from, and where it ends now. A topic that
+// ends before is another one, or lost what was folded.
+func (d *Desk) start(ctx context.Context, topic string, p Place) (at, end int64, err error) {
+	next, err := d.view.Next(ctx, p)
+	if err != nil {
+		return 0, 0, err
+	}
+	first, end, err := d.log.Offsets(ctx, topic, p.Partition)
+	if err == nil && next > end {
+		err = fmt.Errorf("%s partition %d ends at %d, the view is at %d: %w", topic, p.Partition, end, next, errRecreated)
+	}
+	if err == nil {
+		end, err = d.log.Readable(ctx, topic, p.Partition)
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	if next < first && next > 0 {
+		d.Log.Error("records were deleted before they were folded", "topic", topic, "partition", p.Partition, "from", next, "to", first-1)
+	}
+	return max(first, next), end, nil
+}
+
+// tape is one partition on its way into the view.
+type tape struct {
+	desk    *Desk
+	topic   string
+	place   Place
+	end     int64 // where the partition ended when the session began
+	caught  bool
+	reader  *kafka.Reader
+	records []Record
+	bytes   []byte // what records point into
+}
+
+func (t *tape) begin(ctx context.Context) error {
+	at, end, err := t.desk.start(ctx, t.topic, t.place)
+	t.end, t.reader = end, kafka.NewReader(t.desk.log, t.topic, t.place.Partition, at)
+	return err
+}
+
+// follow folds what comes until an error.
+func (t *tape) follow(ctx context.Context, on func()) error {
+	for {
+		set, err := t.reader.Next(ctx, math.MaxInt64)
+		if err != nil {
+			return fmt.Errorf("read %s partition %d: %w", t.topic, t.place.Partition, err)
+		}
+		for more := true; more; {
+			if more, err = t.collect(set); err != nil {
+				return fmt.Errorf("read %s partition %d: %w", t.topic, t.place.Partition, err)
+			}
+			if err := t.fold(ctx); err != nil {
+				return err
+			}
+		}
+		if !t.caught && set.NextOffset() >= t.end {
+			t.caught = true
+			if err := t.desk.caught(ctx, on); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// collect copies records out of a set, whose buffers are used again, and reports
+// whether there may be more in it.
+func (t *tape) collect(set *kafka.Records) (more bool, err error) {
+	t.records, t.bytes = t.records[:0], t.bytes[:0]
+	var ends []int
+	for more = true; more && len(t.records) < foldRecords; {
+		if more = set.Next(); more {
+			r := set.Record()
+			t.records = append(t.records, Record{Offset: r.Offset, Timestamp: r.Timestamp})
+			t.bytes = append(t.bytes, r.Value...)
+			ends = append(ends, len(t.bytes))
+		}
+	}
+	begin := 0
+	for i, end := range ends {
+		t.records[i].Value, begin = t.bytes[begin:end:end], end
+	}
+	return more, set.Err()
+}
+
+// fold folds what was collected, and tells whom it concerns.
+func (t *tape) fold(ctx context.Context) error {
+	if len(t.records) == 0 {
+		return nil
+	}
+	var f Folded
+	var err error
+	if t.place.Topic == PlaceAlerts {
+		f, err = t.desk.view.FoldAlerts(ctx, t.place.Partition, t.records)
+	} else {
+		f, err = t.desk.view.FoldDispositions(ctx, t.records)
+	}
+	if err != nil {
+		return err
+	}
+	for _, cause := range f.Causes {
+		t.desk.Log.Error("record cannot be read and is passed over", "topic", t.topic, "cause", cause)
+	}
+	if more := f.Malformed - len(f.Causes); more > 0 {
+		t.desk.Log.Error("more records cannot be read and are passed over", "topic", t.topic, "partition", t.place.Partition, "records", more)
+	}
+	t.desk.tell(&f)
+	return nil
+}
+
+// caught takes note that one more partition has caught up. With the last one the view
+// is ready to be searched.
+func (d *Desk) caught(ctx context.Context, on func()) error {
+	d.mu.Lock()
+	d.behind--
+	last := d.behind == 0
+	d.mu.Unlock()
+	if !last {
+		return nil
+	}
+	if err := d.view.Index(ctx); err != nil {
+		return err
+	}
+	on()
+	return nil
+}
