@@ -205,6 +205,37 @@ func merge(a, b Filter) Filter {
 	return a
 }
 
+// TestBlocksOfClosedAlerts closes alerts one by one and takes the last one back: what is
+// open is found all along.
+func TestBlocksOfClosedAlerts(t *testing.T) {
+	v, r := fresh(t), rand.New(rand.NewPCG(1, 9))
+	const n = 5
+	for i := range int64(n) {
+		if _, err := v.FoldAlerts(t.Context(), 0, []Record{{Offset: i, Value: decide(r, 0, i, 1000).json()}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	place := int64(0)
+	act := func(kind schemas.DispositionKind, id, previous string, want int) {
+		t.Helper()
+		d := schemas.Disposition{ID: fmt.Appendf(nil, "a%d", place), AlertID: []byte(id), TxID: []byte("t"), Kind: kind, By: []byte("ann"), Previous: []byte(previous)}
+		f, err := v.FoldDispositions(t.Context(), []Record{{Offset: place, Value: schemas.AppendDispositionJSON(nil, &d)}})
+		if err != nil || f.Settled[0].Err != nil {
+			t.Fatal(f, err)
+		}
+		place++
+		list, _, err := v.Items(t.Context(), Filter{}, 0, "", 10)
+		figures, _ := v.Figures(t.Context(), 0)
+		if err != nil || len(list) != want || figures.Open != int64(want) || figures.Closed != int64(n-want) {
+			t.Fatalf("%d alerts, %+v, want %d, %v", len(list), figures, want, err)
+		}
+	}
+	for i := range n {
+		act(schemas.ClosedFraud, fmt.Sprintf("0-%d", i), "", n-1-i)
+	}
+	act(schemas.Undone, "0-4", "a4", 1)
+}
+
 // TestCursorsAreStable lists alerts page by page while others arrive at both ends of
 // the order: each that was there is listed once.
 func TestCursorsAreStable(t *testing.T) {

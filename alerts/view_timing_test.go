@@ -68,17 +68,31 @@ func BenchmarkFold(b *testing.B) {
 	})
 }
 
+// BenchmarkOpen opens a view that was folded before.
+func BenchmarkOpen(b *testing.B) {
+	n := alertsOf(b)
+	b.Run(fmt.Sprintf("alerts=%d", n), func(b *testing.B) {
+		v := fresh(b)
+		fill(b, v, n, 0.5)
+		b.ReportAllocs()
+		for b.Loop() {
+			again, err := OpenView(b.Context(), v.file)
+			if err == nil {
+				err = again.Close()
+			}
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
 // BenchmarkQuery asks a view what pages ask it, and reports the slowest in a hundred.
 func BenchmarkQuery(b *testing.B) {
 	n := alertsOf(b)
 	for _, closed := range []float64{0, 0.95} {
 		v := fresh(b)
 		fill(b, v, n, closed)
-		start := time.Now()
-		if err := v.load(b.Context()); err != nil {
-			b.Fatal(err)
-		}
-		b.Logf("loaded %d alerts in %v", n, time.Since(start))
 		for _, q := range queries(b, v) {
 			b.Run(fmt.Sprintf("alerts=%d/closed=%v/query=%s", n, closed, q.name), func(b *testing.B) {
 				b.ReportAllocs()
@@ -115,6 +129,8 @@ func queries(b *testing.B, v *View) []question {
 		{"queue-amount", queue(Filter{AmountMin: 50_000, AmountMax: 50_010})},
 		{"queue-reason", queue(Filter{Reason: "velocity"})},
 		{"queue-text", queue(Filter{Text: "card0000"})},
+		{"queue-text-wide", queue(Filter{Text: "card00"})},
+		{"queue-text-all", queue(Filter{Text: "card"})},
 		{"queue-merchant", queue(Filter{Entity: schemas.Merchant, EntityValue: "shop000001"})},
 		{"figures", func(b *testing.B) error { _, err := v.Figures(b.Context(), now); return err }},
 		{"related", func(b *testing.B) error {
