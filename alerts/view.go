@@ -28,6 +28,7 @@ type View struct {
 	file   string
 	writer *sql.DB // one connection
 	reader *sql.DB
+	wide   int        // wideMax, less in tests
 	fold   sync.Mutex // held by who writes
 
 	mu     sync.RWMutex // guards memory
@@ -129,7 +130,7 @@ func OpenView(ctx context.Context, file string) (*View, error) {
 
 // openFile opens a file and returns the version of the tables in it, 0 for none.
 func openFile(ctx context.Context, file string) (v *View, version int, err error) {
-	v = &View{file: file, memory: newMemory()}
+	v = &View{file: file, wide: wideMax, memory: newMemory()}
 	// What a fall of the machine takes back is folded again, but the file must not be
 	// damaged by it: NORMAL.
 	pragmas := url.Values{"_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(NORMAL)", "temp_store(MEMORY)",

@@ -28,9 +28,17 @@ type Filter struct {
 	EntityValue string // empty: any
 	Channel     string
 	// Text is a prefix of a token or id: alert (its shard, and a digit of its offset
-	// at least), transaction, card, customer, merchant, terminal, device, account.
+	// at least), transaction, card, customer, merchant, terminal, device, account. One
+	// that too many have gives ErrWide.
 	Text string
 }
+
+// ErrWide is of a Filter.Text that too many alerts have: more letters are to be typed.
+var ErrWide = errors.New("too many tokens and ids begin with this text")
+
+// wideMax is how many tokens and ids Filter.Text may be a prefix of. All of them are
+// looked at, in about a microsecond each.
+const wideMax = 30_000
 
 // ErrFilter is of a filter that asks for what alerts are not searched by.
 var ErrFilter = errors.New("alerts are not searched by this field")
@@ -183,13 +191,17 @@ func (v *View) narrow(ctx context.Context, f *Filter) (keys []int64, narrow bool
 		return keys, f.EntityValue != "", nil
 	}
 	found := v.keysOfID(f.Text)
+	ids := len(found)
 	for _, field := range textFields {
 		text, args := `SELECT key FROM alerts WHERE `+column(field)+` >= ?`, []any{f.Text}
 		if end, ok := after(f.Text); ok {
 			text, args = text+` AND `+column(field)+` < ?`, append(args, end)
 		}
-		if found, err = v.keys(ctx, found, text, args...); err != nil {
+		if found, err = v.keys(ctx, found, text+` LIMIT ?`, append(args, v.wide+1)...); err != nil {
 			return nil, false, err
+		}
+		if len(found) > ids+v.wide {
+			return nil, false, fmt.Errorf("%.40q: more than %d: %w", f.Text, v.wide, ErrWide)
 		}
 	}
 	if f.EntityValue == "" {

@@ -149,7 +149,7 @@ func TestFilters(t *testing.T) {
 		{RaisedFrom: 1_700_000_700_000}, {RaisedTo: 1_700_000_070_000}, {RaisedFrom: 1_700_000_070_000, RaisedTo: 1_700_000_070_001},
 		{Reason: "velocity"}, {Channel: "atm"}, {Entity: schemas.Card, EntityValue: "card000003"},
 		{Entity: schemas.IP, EntityValue: string(some.Text[schemas.IP])}, {Entity: schemas.ID, EntityValue: string(some.Text[schemas.ID])}, {Text: "card000001"}, {Text: "dev"}, {Text: "0-12"}, {Text: "1-0"},
-		{Text: "tx-1-3"},
+		{Text: "tx-1-3"}, {Text: "cust\x00"}, {Entity: schemas.Customer, EntityValue: "cust\x00'"}, {Entity: schemas.Customer, EntityValue: "cust"},
 	}
 	check := func(f Filter) int {
 		t.Helper()
@@ -310,6 +310,30 @@ func TestFiguresCountEachAlertOnce(t *testing.T) {
 		got, err := v.Figures(t.Context(), now)
 		if err != nil || got != want || now == 0 && (got.Snoozed == 0 || got.Escalated == 0 || got.Closed == 0) {
 			t.Errorf("at %d: %+v, want %+v, %v", now, got, want, err)
+		}
+	}
+}
+
+// TestTextsOfTooManyAlerts counts tokens, and not the ids of alerts, which cost little.
+func TestTextsOfTooManyAlerts(t *testing.T) {
+	v, r := fresh(t), rand.New(rand.NewPCG(1, 9))
+	var rs []Record
+	for i := range int64(30) {
+		rs = append(rs, Record{Offset: i, Value: decide(r, 0, i, 1000).json()})
+	}
+	if _, err := v.FoldAlerts(t.Context(), 0, rs); err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]int{"card": 30, "0-1": 11, "tx-0-1": 11} {
+		for wide, wantErr := range map[int]error{want: nil, 9: ErrWide} {
+			if text == "0-1" {
+				wantErr = nil
+			}
+			v.wide = wide
+			list, _, err := v.Items(t.Context(), Filter{Text: text}, 0, "", 100)
+			if !errors.Is(err, wantErr) || err == nil && len(list) != want {
+				t.Errorf("%s with room for %d: %d alerts, %v", text, wide, len(list), err)
+			}
 		}
 	}
 }

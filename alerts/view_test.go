@@ -45,6 +45,7 @@ func randomLogs(r *rand.Rand, alerts, actions int) *logs {
 			}
 			if r.IntN(6) == 0 {
 				d.Text[schemas.Card] = nil
+				d.Text[schemas.Customer] = []byte([]string{"cust\x00'", "cust\x00\"", "cust"}[r.IntN(3)])
 			}
 			last = d.json()
 			add(&l.alerts[shard], last)
