@@ -245,11 +245,13 @@ func (t *tape) follow(ctx context.Context, on func()) error {
 			return fmt.Errorf("read %s partition %d: %w", t.topic, t.place.Partition, err)
 		}
 		for more := true; more; {
-			if more, err = t.collect(set); err != nil {
-				return fmt.Errorf("read %s partition %d: %w", t.topic, t.place.Partition, err)
-			}
+			var unread error
+			more, unread = t.collect(set)
 			if err := t.fold(ctx); err != nil {
 				return err
+			}
+			if unread != nil { // behind what was folded, which is not read again
+				return fmt.Errorf("read %s partition %d: %w", t.topic, t.place.Partition, unread)
 			}
 		}
 		if !t.caught && set.NextOffset() >= t.end {

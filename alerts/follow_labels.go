@@ -92,10 +92,8 @@ func (d *Desk) readBack(ctx context.Context, partitions int) error {
 				break
 			}
 			for more := true; more; {
-				if more, err = tape.collect(set); err == nil {
-					err = d.view.MarkLabelled(ctx, p, tape.records)
-				}
-				if err != nil {
+				more, err = tape.collect(set)
+				if err = errors.Join(d.view.MarkLabelled(ctx, p, tape.records), err); err != nil {
 					return fmt.Errorf("read %s partition %d: %w", tape.topic, p, err)
 				}
 			}

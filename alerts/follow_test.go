@@ -3,8 +3,10 @@ package alerts
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"log/slog"
 	"math/rand/v2"
 	"path/filepath"
@@ -297,6 +299,38 @@ func TestReadySaysWhatToMend(t *testing.T) {
 	w.must(cluster.CreateTopic(w.topics.Labels, 3, nil))
 	r.ready()
 	w.until("the label", func() bool { return len(w.labels()) == 1 })
+}
+
+// TestDamageHaltsTheFold has a batch that cannot be unpacked behind sound ones. What
+// comes before it is folded, it is not passed over, and once somebody has deleted it
+// the fold goes on.
+func TestDamageHaltsTheFold(t *testing.T) {
+	w := newWorld(t, 8)
+	w.alert(3)
+	var b kafka.BatchWriter
+	b.Append(nil, bytes.Repeat([]byte("a"), 200), 1, nil)
+	batch, err := b.Finish(kafka.LZ4)
+	w.must(err)
+	for i := 61; i < len(batch); i++ { // behind the head, whose checksum is of what follows
+		batch[i] ^= 0xff
+	}
+	binary.BigEndian.PutUint32(batch[17:], crc32.Checksum(batch[21:], crc32.MakeTable(crc32.Castagnoli)))
+	_, err = w.log.Produce(t.Context(), w.topics.Alerts, 0, batch)
+	w.must(err)
+	w.alert(2)
+	r := w.start()
+	w.until("Ready says what is damaged", func() bool { _, why := r.Ready(); return strings.Contains(why, "record batch at offset 3") })
+	if f, err := r.view.Figures(t.Context(), 0); f.Open != 3 || err != nil {
+		t.Errorf("%+v, %v", f, err)
+	}
+	w.must(w.broker.Cluster().DeleteRecords(w.topics.Alerts, 0, 4))
+	r.ready()
+	if f, err := r.view.Figures(t.Context(), 0); f.Open != 5 || err != nil {
+		t.Errorf("%+v, %v", f, err)
+	}
+	if said := w.said.String(); !strings.Contains(said, "records were deleted before they were folded") {
+		t.Errorf("logged %s", said)
+	}
 }
 
 // TestTopicsMadeAnew folds the view anew where a topic is another: with the desk
