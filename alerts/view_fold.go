@@ -290,6 +290,8 @@ func (v *View) foldDispositions(ctx context.Context, rs []Record) (f Folded, cha
 		return f, nil, err
 	}
 	err = v.write(ctx, func(tx *sql.Tx) error {
+		b := &statements{Tx: tx, known: make(map[string]*sql.Stmt)}
+		defer b.close()
 		for i := range rs {
 			var d schemas.Disposition
 			err := schemas.ParseDisposition(rs[i].Value, &d)
@@ -301,7 +303,7 @@ func (v *View) foldDispositions(ctx context.Context, rs []Record) (f Folded, cha
 				f.malformed(place, rs[i].Offset, err)
 				continue
 			}
-			c, err := settle(ctx, tx, key, &d, &rs[i], &f)
+			c, err := settle(ctx, b, key, &d, &rs[i], &f)
 			if err != nil {
 				return fmt.Errorf("offset %d: %w", rs[i].Offset, err)
 			}
@@ -312,8 +314,50 @@ func (v *View) foldDispositions(ctx context.Context, rs []Record) (f Folded, cha
 	return f, changes, err
 }
 
+// statements is a transaction that prepares each statement once: to do so for every
+// record would be most of the work.
+type statements struct {
+	*sql.Tx
+	known map[string]*sql.Stmt
+}
+
+func (s *statements) stmt(ctx context.Context, text string) (*sql.Stmt, error) {
+	if stmt, ok := s.known[text]; ok {
+		return stmt, nil
+	}
+	stmt, err := s.PrepareContext(ctx, text)
+	if err == nil {
+		s.known[text] = stmt
+	}
+	return stmt, err
+}
+
+// ExecContext does as a transaction's.
+func (s *statements) ExecContext(ctx context.Context, text string, args ...any) (sql.Result, error) {
+	stmt, err := s.stmt(ctx, text)
+	if err != nil {
+		return nil, err
+	}
+	return stmt.ExecContext(ctx, args...)
+}
+
+// QueryRowContext does as a transaction's.
+func (s *statements) QueryRowContext(ctx context.Context, text string, args ...any) *sql.Row {
+	stmt, err := s.stmt(ctx, text)
+	if err != nil {
+		return s.Tx.QueryRowContext(ctx, text, args...) // which fails the same way, and says so
+	}
+	return stmt.QueryRowContext(ctx, args...)
+}
+
+func (s *statements) close() {
+	for _, stmt := range s.known {
+		_ = stmt.Close() // it ends with the transaction
+	}
+}
+
 // settle applies one disposition. It returns the state that followed, if one did.
-func settle(ctx context.Context, tx *sql.Tx, key int64, d *schemas.Disposition, r *Record, f *Folded) ([]change, error) {
+func settle(ctx context.Context, tx *statements, key int64, d *schemas.Disposition, r *Record, f *Folded) ([]change, error) {
 	s, err := stateOf(ctx, tx, key)
 	if err != nil {
 		return nil, err

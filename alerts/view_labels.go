@@ -35,7 +35,7 @@ func (r *labelRow) of(a *schemas.Alert) schemas.Label {
 // addLabel keeps a label, and gives it out where its alert is known. A label of a
 // version beyond the highest there is cannot be sent; it takes some five hundred
 // undone verdicts of one alert to make one.
-func addLabel(ctx context.Context, tx *sql.Tx, r labelRow, f *Folded) error {
+func addLabel(ctx context.Context, tx *statements, r labelRow, f *Folded) error {
 	if r.version > schemas.LabelVersionMax {
 		return nil
 	}

@@ -53,20 +53,23 @@ func fill(b *testing.B, v *View, alerts int, closed float64) (folding time.Durat
 	return folding
 }
 
-// BenchmarkFold folds alerts into an empty view, and makes its indexes.
+// BenchmarkFold folds alerts, and the dispositions that close a share of them, into an
+// empty view, and makes its indexes.
 func BenchmarkFold(b *testing.B) {
 	n := alertsOf(b)
-	b.Run(fmt.Sprintf("alerts=%d", n), func(b *testing.B) {
-		b.ReportAllocs()
-		var folding time.Duration
-		rounds := 0
-		for b.Loop() {
-			folding += fill(b, fresh(b), n, 0)
-			rounds++
-		}
-		b.ReportMetric(float64(n*rounds)/folding.Seconds(), "alerts/s")
-		b.ReportMetric(folding.Seconds()/float64(rounds), "s/fold")
-	})
+	for _, closed := range []float64{0, 1} {
+		b.Run(fmt.Sprintf("alerts=%d/closed=%v", n, closed), func(b *testing.B) {
+			b.ReportAllocs()
+			var folding time.Duration
+			rounds := 0
+			for b.Loop() {
+				folding += fill(b, fresh(b), n, closed)
+				rounds++
+			}
+			b.ReportMetric(float64(n*rounds)/folding.Seconds(), "alerts/s")
+			b.ReportMetric(folding.Seconds()/float64(rounds), "s/fold")
+		})
+	}
 }
 
 // BenchmarkOpen opens a view that was folded before.
