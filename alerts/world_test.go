@@ -20,7 +20,7 @@ type decided struct {
 
 // json is its record.
 func (d *decided) json() []byte {
-	return schemas.AppendAlertJSON(nil, &d.Decision, d.shard, d.offset, d.reasons)
+	return schemas.AppendAlertJSON(nil, &d.Decision, d.shard, d.offset, d.reasons, false)
 }
 
 // id is the alert's.

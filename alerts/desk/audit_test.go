@@ -30,12 +30,12 @@ func TestAuditTopic(t *testing.T) {
 	}
 	w := newWorld(t, func(o *Options) { o.Audit = AuditTo(log, topics.Audit) })
 	w.add("ann", Analyst)
-	w.route(route{pattern: "GET /alerts/{id}", roles: everyone, of: func(r *http.Request) string { return r.PathValue("id") }, handle: w.server.start})
+	w.route(route{pattern: "GET /things/{id}", roles: everyone, of: func(r *http.Request) string { return r.PathValue("id") }, handle: w.server.start})
 	browser := w.browser()
 	browser.login("ann", "wrong password").is(t, http.StatusForbidden)
 	browser.login("eve", "wrong password").is(t, http.StatusForbidden)
 	browser.enters("ann")
-	browser.get("/alerts/0-7").is(t, http.StatusOK)
+	browser.get("/things/0-7").is(t, http.StatusOK)
 	browser.do("POST", "/logout", nil).is(t, http.StatusSeeOther)
 
 	want := []string{"ann login_failed  not let in: wrong password", "? login_failed  not let in: no account of this name",

@@ -403,13 +403,13 @@ func TestOpenRedirect(t *testing.T) {
 func TestLinkSurvivesTheLogIn(t *testing.T) {
 	w := newWorld(t)
 	w.add("ann", Analyst)
-	w.route(route{pattern: "GET /alerts/{id}", roles: everyone, handle: w.server.start})
+	w.route(route{pattern: "GET /things/{id}", roles: everyone, handle: w.server.start})
 	b := w.browser()
-	a := b.get("/alerts/0-7?x=1").is(t, http.StatusSeeOther)
-	if got := a.Header.Get("Location"); got != "/login?next=%2Falerts%2F0-7%3Fx%3D1" {
+	a := b.get("/things/0-7?x=1").is(t, http.StatusSeeOther)
+	if got := a.Header.Get("Location"); got != "/login?next=%2Fthings%2F0-7%3Fx%3D1" {
 		t.Fatalf("leads to %q", got)
 	}
-	b.get(a.Header.Get("Location")).is(t, http.StatusOK, `name="next" value="/alerts/0-7?x=1"`)
+	b.get(a.Header.Get("Location")).is(t, http.StatusOK, `name="next" value="/things/0-7?x=1"`)
 }
 
 func FuzzLocalPath(f *testing.F) {

@@ -37,8 +37,19 @@ func (s *Server) routes() []route {
 		{pattern: "POST /logout-everywhere", roles: everyone, handle: s.logoutEverywhere, passive: true},
 		{pattern: "GET /static/{name}", roles: public, handle: s.static},
 		{pattern: "GET /{$}", roles: everyone, handle: s.start},
+		{pattern: "GET /queue", roles: desk, handle: s.queue, of: address},
+		{pattern: "GET /alerts/{id}", roles: desk, handle: s.alert, of: address},
+		{pattern: "POST /alerts/{id}/act", roles: Roles(Analyst, Supervisor), handle: s.act},
+		{pattern: "GET /events", roles: desk, handle: s.events, passive: true},
+		{pattern: "POST /next", roles: Roles(Analyst, Supervisor), handle: s.next},
 	}
 }
+
+// desk are those who see alerts.
+const desk = RoleSet(1<<Analyst | 1<<Supervisor | 1<<Auditor)
+
+// address is what a request looks at: its address, which holds no more than ids.
+func address(r *http.Request) string { return r.URL.RequestURI() }
 
 // start is the first page.
 func (s *Server) start(w http.ResponseWriter, r *http.Request) error {

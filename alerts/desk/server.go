@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/weir-risk/weir/alerts"
 	"github.com/weir-risk/weir/schemas"
 )
 
@@ -27,6 +28,14 @@ type Options struct {
 	TLS bool
 	// Proxies are the networks whose X-Forwarded-For is believed.
 	Proxies []netip.Prefix
+
+	View *alerts.View // what pages show
+	Desk *alerts.Desk // what acts
+	// Base is the currency of the spec's sums, Groups are its groups of features.
+	Base   string
+	Groups []string
+	// Within is how long an alert may wait.
+	Within time.Duration
 }
 
 // Server is the web application. It may serve many requests at once.
@@ -41,8 +50,8 @@ type Server struct {
 
 // New makes a server.
 func New(o Options) (*Server, error) {
-	if o.Log == nil || o.Now == nil || o.Accounts == nil || o.Audit == nil {
-		return nil, errors.New("make desk: log, clock, accounts and audit log are all needed")
+	if o.Log == nil || o.Now == nil || o.Accounts == nil || o.Audit == nil || o.View == nil || o.Desk == nil {
+		return nil, errors.New("make desk: log, clock, accounts, audit log, view and desk are all needed")
 	}
 	s := &Server{options: o, mux: http.NewServeMux(), protection: http.NewCrossOriginProtection()}
 	var err error

@@ -90,18 +90,18 @@ func TestSessionsEnd(t *testing.T) {
 func TestPassiveRequestsKeepNoSession(t *testing.T) {
 	w := newWorld(t)
 	w.add("ann", Analyst)
-	w.route(route{pattern: "GET /events", roles: everyone, passive: true, handle: func(http.ResponseWriter, *http.Request) error { return nil }})
+	w.route(route{pattern: "GET /polls", roles: everyone, passive: true, handle: func(http.ResponseWriter, *http.Request) error { return nil }})
 	b := w.browser().enters("ann")
 	id := b.cookie().Value
 	for range 5 {
 		w.pass(5 * time.Minute)
-		b.get("/events").is(t, http.StatusOK)
+		b.get("/polls").is(t, http.StatusOK)
 	}
 	if b.cookie().Value != id {
 		t.Error("a passive request has changed the id")
 	}
 	w.pass(5 * time.Minute)
-	b.get("/events").is(t, http.StatusSeeOther)
+	b.get("/polls").is(t, http.StatusSeeOther)
 	if b.in() {
 		t.Error("in after 30 minutes of nothing but polls")
 	}

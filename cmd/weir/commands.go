@@ -15,6 +15,7 @@ func commands() []*command {
 		scoreCommand,
 		recordCommand,
 		migrateCommand,
+		deskCommand,
 		userCommand,
 		verifyCommand,
 		tailCommand,

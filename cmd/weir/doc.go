@@ -48,6 +48,10 @@
 // trainer learns a model from rows and what became of them, holds it against the one in
 // service, and reports.
 //
+// alerts folds what analysts do by one rule, [alerts.State.Apply], into a view that can
+// be thrown away; alerts/desk are the pages where they do it, behind accounts, sessions
+// and an audit log.
+//
 // This package wires these: main.go, command.go and commands.go are the frame, and
 // each command has a file of its name. service.go is what the long-running ones
 // share.

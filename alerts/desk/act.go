@@ -1,0 +1,133 @@
+package desk
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/weir-risk/weir/alerts"
+	"github.com/weir-risk/weir/schemas"
+)
+
+// snoozeFor is how long an alert is put off.
+const snoozeFor = 4 * time.Hour
+
+// told is what the page of an alert says after an action that did not count, by the
+// word for it in the address: nothing that a stranger can put into a link is shown.
+var told = map[string]string{
+	"stale":   "Somebody else acted on it first: this is how it stands now. Nothing of yours was done.",
+	"closed":  "It was closed already. Nothing of yours was done.",
+	"nothing": "That cannot be done with it as it stands.",
+	"eyes":    "You proposed to close it, and it is escalated: another person has to agree.",
+	"undo":    "Too late to undo: only its author can, and within ten seconds.",
+	"owner":   "Somebody else works on it. Take it first, or ask a supervisor.",
+}
+
+// whyNot is the word for why an action did not count.
+func whyNot(err error) string {
+	for _, x := range []struct {
+		err  error
+		word string
+	}{{alerts.ErrStale, "stale"}, {alerts.ErrClosed, "closed"}, {alerts.ErrSameEyes, "eyes"}, {alerts.ErrNoUndo, "undo"}, {errOwner, "owner"}} {
+		if errors.Is(err, x.err) {
+			return x.word
+		}
+	}
+	return "nothing"
+}
+
+var errOwner = errors.New("somebody else works on the alert")
+
+// act does with an alert what its form says, and shows what came of it.
+func (s *Server) act(w http.ResponseWriter, r *http.Request) error {
+	id := r.PathValue("id")
+	kind, ok := schemas.ParseDispositionKind(r.PostFormValue("kind"))
+	note, reason := r.PostFormValue("note"), r.PostFormValue("reason")
+	if !ok || len(note) > schemas.NoteBytesMax || !known(reason) || kind == schemas.Noted && note == "" {
+		return problemf(http.StatusBadRequest, "The form was not understood, so nothing was done. A note has %d bytes at most, and to note something it must not be empty.", schemas.NoteBytesMax)
+	}
+	i, err := s.options.View.Item(r.Context(), id)
+	if errors.Is(err, alerts.ErrNoAlert) {
+		return errNoAlert(id)
+	}
+	if err == nil {
+		err = s.do(r, &i, kind, note, reason, r.PostFormValue("previous"))
+	}
+	to := "/alerts/" + url.PathEscape(id)
+	var void voidError
+	if errors.As(err, &void) {
+		to, err = to+"?told="+whyNot(void.error), nil
+	}
+	if err != nil {
+		return err
+	}
+	http.Redirect(w, r, to, http.StatusSeeOther)
+	return nil
+}
+
+// voidError is of an action that did not count.
+type voidError struct{ error }
+
+// do sends an action and waits for what comes of it. Errors are of the log, or a
+// voidError.
+func (s *Server) do(r *http.Request, i *alerts.Item, kind schemas.DispositionKind, note, reason, previous string) error {
+	u, now := s.user(r), s.options.Now()
+	// Only the one who works on it decides, or a supervisor. Of two who act at once
+	// the log decides, whatever this page knew.
+	if i.At(now.UnixMilli()) == alerts.Claimed && i.Owner != u.Name && kind != schemas.Noted && !u.Roles.Any(Roles(Supervisor)) {
+		return voidError{errOwner}
+	}
+	d := schemas.Disposition{AlertID: i.ID, TxID: i.Text[schemas.ID], Kind: kind, By: []byte(u.Name), At: now.UnixMilli(),
+		Note: []byte(note), Reason: []byte(reason), Previous: []byte(previous)}
+	if kind == schemas.Snoozed {
+		d.Until = now.Add(snoozeFor).UnixMilli()
+	}
+	settled, err := s.options.Desk.Act(r.Context(), d)
+	if err != nil {
+		return fmt.Errorf("act on alert %s: %w", i.ID, err)
+	}
+	if settled.Err != nil {
+		return voidError{settled.Err}
+	}
+	return nil
+}
+
+// known reports whether a reason is one of the desk's list, or none.
+func known(reason string) bool {
+	for _, c := range reasonCodes {
+		if c.Code == reason {
+			return true
+		}
+	}
+	return reason == ""
+}
+
+// nextTries is how often another alert is tried where somebody else was faster.
+const nextTries = 5
+
+// next takes the best alert that nobody works on, and shows it.
+func (s *Server) next(w http.ResponseWriter, r *http.Request) error {
+	to := "/queue"
+	for range nextTries {
+		i, err := s.options.View.Best(r.Context(), alerts.Filter{Statuses: []alerts.Status{alerts.Open}}, s.options.Now().UnixMilli(), "")
+		if errors.Is(err, alerts.ErrNoAlert) {
+			break
+		}
+		if err == nil {
+			err = s.do(r, &i, schemas.Claimed, "", "", i.Last)
+		}
+		var void voidError
+		if errors.As(err, &void) {
+			continue // somebody took it
+		}
+		if err != nil {
+			return err
+		}
+		to = "/alerts/" + url.PathEscape(string(i.ID))
+		break
+	}
+	http.Redirect(w, r, to, http.StatusSeeOther)
+	return nil
+}

@@ -1,0 +1,211 @@
+package desk
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/weir-risk/weir/alerts"
+	"github.com/weir-risk/weir/schemas"
+)
+
+// relatedMax is how many alerts of an entity a case shows.
+const relatedMax = 100
+
+// plotDays is over how many days the picture of a case goes.
+const plotDays = 30
+
+// casePage is what case.html shows.
+type casePage struct {
+	Note                                       string // what came of the action before
+	ID, Amount, Who, Merchant, Channel         string
+	Time, Clock, Ago                           string
+	Likely, Prob, State, Class                 string
+	Age, Within                                string
+	Late, Quick, Open, Mine, MayEscalate, Undo bool
+	Reasons                                    []reasonRow
+	NoReasons                                  string
+	Plot                                       *plot
+	Timeline                                   []timelineRow
+	Facts                                      []fact
+	Codes                                      []reasonCode
+	Previous                                   string
+}
+
+// reasonRow is one group of features that moved the score.
+type reasonRow struct {
+	Group   string
+	Words   []string
+	Width   int // of the bar, in hundredths of the widest
+	Share   string
+	Against bool
+}
+
+type timelineRow struct {
+	at                                         int64
+	Time, Clock, Text, Note, Void, Path, Class string
+}
+
+type fact struct{ Name, Value string }
+
+// A reasonCode is why somebody closes an alert, as the desk's list has it.
+type reasonCode struct{ Code, Words string }
+
+var reasonCodes = []reasonCode{
+	{"customer_denies", "customer says it was not them"}, {"card_lost", "card lost or stolen"}, {"account_taken", "account taken over"},
+	{"merchant_compromised", "merchant or terminal compromised"}, {"card_testing", "card testing"},
+	{"customer_confirms", "customer says it was them"}, {"usual_for_customer", "usual for this customer"}, {"merchant_error", "merchant's mistake"},
+}
+
+// entityOf is what an alert's case is about: the card, where there is one.
+func entityOf(i *alerts.Item) (schemas.TextField, string) {
+	for _, f := range []schemas.TextField{schemas.Card, schemas.Customer, schemas.Account} {
+		if len(i.Text[f]) > 0 {
+			return f, string(i.Text[f])
+		}
+	}
+	return schemas.ID, string(i.Text[schemas.ID])
+}
+
+// otherSide is who gets the money: a merchant, or whose account it goes to.
+func otherSide(i *alerts.Item) string {
+	return cmp.Or(string(i.Text[schemas.Merchant]), string(i.Text[schemas.Counterparty]))
+}
+
+// errNoAlert is of an address that names none.
+func errNoAlert(id string) error {
+	return problemf(http.StatusNotFound, "There is no alert %.40q. The link may be mistyped, or of another weir.", id)
+}
+
+// alert shows one alert, and what is known around it.
+func (s *Server) alert(w http.ResponseWriter, r *http.Request) error {
+	i, err := s.options.View.Item(r.Context(), r.PathValue("id"))
+	if errors.Is(err, alerts.ErrNoAlert) {
+		return errNoAlert(r.PathValue("id"))
+	}
+	if err != nil {
+		return fmt.Errorf("read the alert: %w", err)
+	}
+	p, err := s.casePage(r, &i)
+	if err != nil {
+		return fmt.Errorf("read around alert %s: %w", i.ID, err)
+	}
+	return s.page(w, r, http.StatusOK, "case", p)
+}
+
+// casePage gathers what is shown of an alert.
+func (s *Server) casePage(r *http.Request, i *alerts.Item) (casePage, error) {
+	now, who := s.options.Now().UnixMilli(), s.user(r).Name
+	status := i.At(now)
+	waits := time.Duration(now-i.Raised) * time.Millisecond
+	entity, value := entityOf(i)
+	p := casePage{Note: told[r.URL.Query().Get("told")], ID: string(i.ID), Amount: money(i.Tx.Amount, string(i.Text[schemas.Currency])),
+		Who: value, Merchant: otherSide(i), Channel: string(i.Text[schemas.Channel]),
+		Time: fullTime(i.Tx.Time), Clock: clock(i.Tx.Time, now), Ago: ago(i.Tx.Time, now),
+		Likely: likely(i.Prob), Prob: percent(i.Prob), State: statusWords(i.State, now), Class: status.String(),
+		Age: span(max(waits, 0)), Within: span(s.options.Within), Late: waits > s.options.Within && !status.Closed(),
+		Quick: i.Quick, Open: !status.Closed(), Mine: i.Owner == who, MayEscalate: !i.Escalated,
+		Undo: i.Before != nil && i.LastBy == who && now-i.LastAt <= alerts.UndoMs, Reasons: reasonRows(i.Reasons), NoReasons: withoutReasons(i),
+		Codes: reasonCodes, Previous: i.Last}
+	related, err := s.options.View.Related(r.Context(), entity, value, relatedMax)
+	if err != nil {
+		return p, err
+	}
+	p.Plot = plotAmounts(related, i, s.options.Base, now, plotDays)
+	p.Facts = factsOf(i)
+	p.Timeline, err = s.timeline(r.Context(), i, related, now)
+	return p, err
+}
+
+// reasonRows are the reasons as bars, the widest one whole.
+func reasonRows(reasons []schemas.AlertReason) (rows []reasonRow) {
+	most := float32(0)
+	for _, r := range reasons {
+		most = max(most, r.Logit, -r.Logit)
+	}
+	for _, r := range reasons {
+		row := reasonRow{Group: string(r.Group), Against: r.Logit < 0, Share: "moves the odds " + factor(r.Logit)}
+		if most > 0 {
+			row.Width = int(100 * max(r.Logit, -r.Logit) / most)
+		}
+		for _, w := range r.Words {
+			row.Words = append(row.Words, string(w))
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// withoutReasons says why an alert has no reasons of a model.
+func withoutReasons(i *alerts.Item) string {
+	switch {
+	case i.Verdict.Outcome == schemas.Unscored:
+		return "Not scored: " + i.Verdict.Reason.String() + "."
+	case i.Verdict.Outcome == schemas.Degraded:
+		return "No model could score it; the rules decided (" + i.Verdict.Reason.String() + ")."
+	case i.ReviewProb > 0 && i.Score < i.Threshold:
+		return "Drawn at random, to see what the model does not."
+	}
+	return "The model gave no reasons."
+}
+
+// factsOf lists all that the alert says of the transaction.
+func factsOf(i *alerts.Item) (list []fact) {
+	for f, text := range i.Text {
+		if len(text) > 0 {
+			list = append(list, fact{schemas.TextField(f).String(), string(text)})
+		}
+	}
+	number := func(name string, x float32) {
+		list = append(list, fact{name, strconv.FormatFloat(float64(x), 'g', -1, 32)})
+	}
+	list = append(list, fact{"type", i.Tx.Type.String()}, fact{"status", i.Tx.Status.String()}, fact{"outcome", i.Verdict.Outcome.String()}, fact{"action", i.Action.String()})
+	number("score", i.Score)
+	number("probability", i.Prob)
+	number("threshold", i.Threshold)
+	number("rank", i.Rank)
+	number("review probability", i.ReviewProb)
+	return append(list, fact{"bundle", strconv.FormatUint(i.Bundle, 16)},
+		fact{"ledger", "partition " + strconv.Itoa(int(i.Shard)) + ", offset " + strconv.FormatInt(i.Offset, 10)},
+		fact{"source", "partition " + strconv.Itoa(int(i.Source.Partition)) + ", offset " + strconv.FormatInt(i.Source.Offset, 10)})
+}
+
+// timeline is what was done with the alert, and the other alerts of its entity,
+// newest first.
+func (s *Server) timeline(ctx context.Context, i *alerts.Item, related []alerts.Item, now int64) ([]timelineRow, error) {
+	actions, err := s.options.View.Actions(ctx, string(i.ID))
+	if err != nil {
+		return nil, err
+	}
+	var rows []timelineRow
+	for _, a := range actions {
+		row := timelineRow{at: a.At, Text: string(a.By) + " " + did[a.Kind], Note: string(a.Note), Void: a.Err}
+		for _, c := range reasonCodes {
+			if c.Code == string(a.Reason) {
+				row.Text += ": " + c.Words
+			}
+		}
+		if a.Err != "" {
+			row.Class = "void"
+		}
+		rows = append(rows, row)
+	}
+	for _, o := range related {
+		row := timelineRow{at: o.Tx.Time, Text: money(o.Tx.Amount, string(o.Text[schemas.Currency])) + " to " + cmp.Or(otherSide(&o), "somebody unknown") +
+			", " + percent(o.Prob) + ", " + statusWords(o.State, now), Path: "/alerts/" + string(o.ID)}
+		if string(o.ID) == string(i.ID) {
+			row.Text, row.Path, row.Class = "This alert: "+row.Text, "", "this"
+		}
+		rows = append(rows, row)
+	}
+	slices.SortStableFunc(rows, func(a, b timelineRow) int { return cmp.Compare(b.at, a.at) })
+	for k := range rows {
+		rows[k].Time, rows[k].Clock = fullTime(rows[k].at), clock(rows[k].at, now)
+	}
+	return rows, nil
+}

@@ -1,0 +1,308 @@
+package desk
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"log/slog"
+	"math"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/weir-risk/weir/alerts"
+	"github.com/weir-risk/weir/ingest/broker"
+	"github.com/weir-risk/weir/ingest/kafka"
+	"github.com/weir-risk/weir/schemas"
+)
+
+// A floor is a desk at work: topics on a broker, a view that follows them, and pages.
+type floor struct {
+	*world
+	log    *kafka.Client
+	topics schemas.Topics
+	view   *alerts.View
+	desk   *alerts.Desk
+	next   int64 // ledger offset of the next alert
+}
+
+// withView gives a server a view that nothing follows.
+func withView(t testing.TB, o *Options) {
+	t.Helper()
+	v, err := alerts.OpenView(context.Background(), filepath.Join(t.TempDir(), "view.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = v.Close() })
+	o.View, o.Base, o.Groups, o.Within = v, "EUR", []string{"card", "device"}, time.Hour
+	o.Desk = alerts.New(nil, v, alerts.Config{Log: o.Log, Now: o.Now, After: time.After})
+}
+
+func newFloor(t *testing.T) *floor {
+	t.Helper()
+	b, err := broker.Start(broker.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	f := &floor{topics: schemas.DefaultTopics(""), log: kafka.New(kafka.Options{Brokers: []string{b.Addr()}})}
+	t.Cleanup(f.log.Close)
+	if err := f.log.Ensure(t.Context(), f.topics.Layouts(1)); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	f.world = newWorld(t, func(o *Options) {
+		f.view = o.View
+		f.desk = alerts.New(f.log, f.view, alerts.Config{Log: slog.New(slog.DiscardHandler), Now: o.Now, After: time.After, Topics: f.topics})
+		o.Desk = f.desk
+		go func() { ended <- f.desk.Run(ctx) }() // ends with the test, below
+	})
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return f
+}
+
+// raise publishes an alert and waits until the view has it.
+func (f *floor) raise(card, merchant string, amount int64, prob float32) string {
+	f.t.Helper()
+	events, stop := f.desk.Subscribe()
+	defer stop()
+	d := schemas.Decision{Tx: schemas.Transaction{Time: f.clock().Add(-time.Minute).UnixMilli(), Amount: amount, AmountBase: amount},
+		Action: schemas.Review, Score: prob, Prob: prob, Threshold: .2, Bundle: 7, Rank: prob * float32(math.Sqrt(float64(amount)))}
+	d.Text[schemas.ID] = fmt.Appendf(nil, "tx-%d", f.next)
+	d.Text[schemas.Card], d.Text[schemas.Merchant], d.Text[schemas.Currency] = []byte(card), []byte(merchant), []byte("EUR")
+	value := schemas.AppendAlertJSON(nil, &d, 0, f.next, []schemas.AlertReason{
+		{Group: []byte("card"), Logit: 2, Words: [][]byte{[]byte("9.2 times this customer's 30-day mean")}}, {Group: []byte("device"), Logit: -1}}, false)
+	id := string(schemas.AppendAlertID(nil, 0, f.next))
+	f.next++
+	var w kafka.BatchWriter
+	w.Append([]byte(id), value, f.clock().UnixMilli(), nil)
+	batch, err := w.Finish(kafka.None)
+	if err == nil {
+		_, err = f.log.Produce(f.t.Context(), f.topics.Alerts, 0, batch)
+	}
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	for {
+		if _, err := f.view.Item(f.t.Context(), id); err == nil {
+			return id
+		}
+		select {
+		case <-events:
+		case <-time.After(time.Millisecond): // what was there before the desk had caught up is told to nobody
+		case <-f.t.Context().Done():
+			f.t.Fatal("the alert did not arrive")
+		}
+	}
+}
+
+// analyst is a browser that is logged in.
+func (f *floor) analyst(name string, roles ...Role) *browser {
+	f.t.Helper()
+	f.add(name, roles...)
+	b := f.browser()
+	b.enters(name)
+	return b
+}
+
+var previous = regexp.MustCompile(`name="previous" value="([^"]*)"`)
+
+// act loads the page of an alert and sends its form.
+func (b *browser) act(id, kind string, more ...string) answer {
+	b.w.t.Helper()
+	page := b.do("GET", "/alerts/"+id, nil)
+	found := previous.FindStringSubmatch(page.body)
+	if found == nil {
+		b.w.t.Fatalf("no form in\n%s", page.body)
+	}
+	return b.send(id, kind, found[1], more...)
+}
+
+func (b *browser) send(id, kind, previous string, more ...string) answer {
+	b.w.t.Helper()
+	form := url.Values{"kind": {kind}, "previous": {previous}}
+	for i := 0; i+1 < len(more); i += 2 {
+		form.Set(more[i], more[i+1])
+	}
+	return b.do("POST", "/alerts/"+id+"/act", form)
+}
+
+// shows fails unless a page has all texts.
+func (a answer) shows(t *testing.T, texts ...string) {
+	t.Helper()
+	for _, text := range texts {
+		if !strings.Contains(a.body, text) {
+			t.Errorf("%q is not in\n%s", text, a.body)
+		}
+	}
+}
+
+// TestADayAtTheDesk works through alerts by forms alone, as without script.
+func TestADayAtTheDesk(t *testing.T) {
+	f := newFloor(t)
+	small, large := f.raise("card-a", "shop", 1000, .9), f.raise("card-b", "shop", 250000, .8)
+	f.raise("card-b", "other", 200, .3)
+	ann := f.analyst("ann", Analyst)
+	queue := ann.do("GET", "/queue", nil)
+	queue.shows(t, "3 open", "2,500.00 EUR", `title="alerts of this card">2<`, "9.2 times this customer&#39;s 30-day mean")
+	if strings.Index(queue.body, large) > strings.Index(queue.body, small) {
+		t.Error("the queue does not begin with the most expected loss")
+	}
+	next := ann.do("POST", "/next", url.Values{})
+	if got := next.Header.Get("Location"); got != "/alerts/"+large {
+		t.Fatalf("the best alert is %s, want %s", got, large)
+	}
+	ann.do("GET", "/alerts/"+large, nil).shows(t, "with ann", "likely fraud, 80 %", "card", "speaks against it", "Put back", "Amounts of the alerts")
+	ann.act(large, "noted", "note", "called <b>them</b>")
+	ann.act(large, "closed_fraud", "reason", "card_lost")
+	done := ann.do("GET", "/alerts/"+large, nil)
+	done.shows(t, `class="state fraud"`, "ann said fraud: card lost or stolen", "called &lt;b&gt;them&lt;/b&gt;", "Undo")
+	ann.act(large, "undone")
+	ann.do("GET", "/alerts/"+large, nil).shows(t, "with ann", "took the last action back")
+	f.pass(11 * time.Second)
+	if page := ann.do("GET", "/alerts/"+large, nil); strings.Contains(page.body, "Undo") {
+		t.Error("undo is offered of what cannot be undone")
+	}
+	ann.do("GET", "/queue?status=claimed", nil).shows(t, "2,500.00 EUR")
+}
+
+// TestTwoWhoActAtOnce has two analysts see the same page and both send its form: the
+// second one is told, and nothing of theirs is done.
+func TestTwoWhoActAtOnce(t *testing.T) {
+	f := newFloor(t)
+	id := f.raise("card-a", "shop", 1000, .9)
+	ann, bob := f.analyst("ann", Analyst), f.analyst("bob", Analyst)
+	ann.send(id, "claimed", "")
+	if got := bob.send(id, "closed_genuine", "").Header.Get("Location"); got != "/alerts/"+id+"?told=owner" {
+		t.Errorf("bob is sent to %q", got)
+	}
+	bob.do("GET", "/alerts/"+id+"?told=owner", nil).shows(t, "Somebody else works on it", "with ann")
+	f.add("sue", Supervisor)
+	sue := f.browser()
+	sue.enters("sue")
+	if got := sue.send(id, "closed_genuine", "").Header.Get("Location"); got != "/alerts/"+id+"?told=stale" {
+		t.Errorf("sue is sent to %q", got)
+	}
+	sue.do("GET", "/alerts/"+id+"?told=stale", nil).shows(t, "Nothing of yours was done", "did not count")
+}
+
+// TestNobodyClosesAnEscalatedAlertAlone has an analyst escalate and propose.
+func TestNobodyClosesAnEscalatedAlertAlone(t *testing.T) {
+	f := newFloor(t)
+	id := f.raise("card-a", "shop", 1000, .9)
+	ann, sue := f.analyst("ann", Analyst), f.analyst("sue", Supervisor)
+	ann.act(id, "escalated")
+	ann.act(id, "closed_fraud")
+	if got := ann.act(id, "closed_fraud").Header.Get("Location"); got != "/alerts/"+id+"?told=eyes" {
+		t.Errorf("ann is sent to %q", got)
+	}
+	sue.do("GET", "/alerts/"+id, nil).shows(t, "ann says fraud, a second person decides")
+	sue.act(id, "closed_fraud")
+	sue.do("GET", "/alerts/"+id, nil).shows(t, `class="state fraud"`)
+}
+
+func TestWhoMaySeeAlerts(t *testing.T) {
+	f := newFloor(t)
+	id := f.raise("card-a", "shop", 1000, .9)
+	for _, c := range []struct {
+		role       Role
+		see, doing int
+	}{{Analyst, 200, 303}, {Supervisor, 200, 303}, {Auditor, 200, 403}, {ModelOwner, 403, 403}} {
+		b := f.analyst(c.role.String(), c.role)
+		for _, path := range []string{"/queue", "/alerts/" + id} {
+			if got := b.do("GET", path, nil).StatusCode; got != c.see {
+				t.Errorf("%v at %s: %d, want %d", c.role, path, got, c.see)
+			}
+		}
+		if c.see == http.StatusOK && f.lastEntry().What != schemas.AuditViewed {
+			t.Errorf("%v saw an alert, and the audit log ends with %v", c.role, f.lastEntry().What)
+		}
+		if got := b.send(id, "noted", "x", "note", "n").StatusCode; got != c.doing {
+			t.Errorf("%v acts: %d, want %d", c.role, got, c.doing)
+		}
+	}
+}
+
+func TestFormsThatAreNotUnderstood(t *testing.T) {
+	f := newFloor(t)
+	id := f.raise("card-a", "shop", 1000, .9)
+	ann := f.analyst("ann", Analyst)
+	for _, c := range [][]string{{"shut"}, {"noted"}, {"closed_fraud", "reason", "because"}, {"noted", "note", strings.Repeat("n", schemas.NoteBytesMax+1)}} {
+		if got := ann.send(id, c[0], "", c[1:]...).StatusCode; got != http.StatusBadRequest {
+			t.Errorf("%v: %d", c[0], got)
+		}
+	}
+	if got := ann.do("GET", "/alerts/0-99", nil).StatusCode; got != http.StatusNotFound {
+		t.Errorf("an alert that is not there: %d", got)
+	}
+	if got := ann.do("GET", "/queue?after=rubbish", nil).StatusCode; got != http.StatusBadRequest {
+		t.Errorf("a cursor that is none: %d", got)
+	}
+	ann.do("GET", "/queue?text=%3Cscript%3E&min=x&amount=-1", nil).shows(t, "&lt;script&gt;")
+}
+
+// TestNothingInAnAlertIsMarkup puts markup into every text that a bank may send.
+func TestNothingInAnAlertIsMarkup(t *testing.T) {
+	f := newFloor(t)
+	const evil = `"><script>alert(1)</script>`
+	id := f.raise(evil, evil, 1000, .9)
+	ann := f.analyst("ann", Analyst)
+	for _, path := range []string{"/queue", "/alerts/" + id, "/queue?text=" + url.QueryEscape(evil)} {
+		if page := ann.do("GET", path, nil); strings.Contains(page.body, "<script>alert") {
+			t.Errorf("%s holds the bank's markup:\n%s", path, page.body)
+		}
+	}
+}
+
+// TestWhatArrivesIsTold reads the stream while alerts come.
+func TestWhatArrivesIsTold(t *testing.T) {
+	f := newFloor(t)
+	f.add("ann", Analyst)
+	server := httptest.NewServer(f.server)
+	defer server.Close()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	a, err := client.PostForm(server.URL+"/login", url.Values{"name": {"ann"}, "password": {password}})
+	if err != nil || a.StatusCode != http.StatusSeeOther {
+		t.Fatal(a, err)
+	}
+	_ = a.Body.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, "GET", server.URL+"/events", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Body.Close()
+	lines := bufio.NewScanner(stream.Body)
+	lines.Scan() // it has subscribed before it begins
+	if stream.Header.Get("Content-Type") != "text/event-stream" || lines.Text() != ": begun" {
+		t.Fatalf("%v: %q", stream.Header, lines.Text())
+	}
+	f.raise("card-a", "shop", 1000, .9)
+	for lines.Scan() {
+		if lines.Text() == "event: arrived" {
+			return
+		}
+	}
+	t.Error("the stream ended and told of nothing", lines.Err())
+}

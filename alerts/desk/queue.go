@@ -1,0 +1,163 @@
+package desk
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/weir-risk/weir/alerts"
+	"github.com/weir-risk/weir/schemas"
+)
+
+// queueRows is how many cases a page shows: what an analyst scrolls through.
+const queueRows = 50
+
+// queuePage is what queue.html shows.
+type queuePage struct {
+	Figures         alerts.Figures
+	Open, Oldest    string // how many are open, and how long the oldest waits
+	States, Reasons []choice
+	Query           struct{ Min, Amount, Channel, Text string }
+	Filtered        bool
+	Here, After     string // this page, and the one behind it
+	Cases           []queueRow
+}
+
+// choice is one of a list that a filter offers.
+type choice struct {
+	Value, Name string
+	Here        bool
+}
+
+type queueRow struct {
+	ID, Amount, Entity, Who, Merchant string
+	Alerts                            int
+	Likely, Prob, Why, State, Class   string
+	Percent                           int
+	Age, Raised                       string
+	Late                              bool
+}
+
+// queueStates are what the filter of states offers.
+var queueStates = []struct {
+	value, name string
+	set         func(*alerts.Filter)
+}{
+	{"", "to be done", func(*alerts.Filter) {}},
+	{"open", "nobody's", func(f *alerts.Filter) { f.Statuses = []alerts.Status{alerts.Open} }},
+	{"claimed", "being worked on", func(f *alerts.Filter) { f.Statuses = []alerts.Status{alerts.Claimed} }},
+	{"snoozed", "put off", func(f *alerts.Filter) { f.Statuses = []alerts.Status{alerts.Snoozed} }},
+	{"escalated", "escalated", func(f *alerts.Filter) { yes := true; f.Escalated = &yes }},
+	{"proposed", "waits for a second person", func(f *alerts.Filter) {
+		f.Statuses = []alerts.Status{alerts.ProposedFraud, alerts.ProposedGenuine}
+	}},
+	{"fraud", "closed as fraud", func(f *alerts.Filter) { f.Statuses = []alerts.Status{alerts.Fraud} }},
+	{"genuine", "closed as genuine", func(f *alerts.Filter) { f.Statuses = []alerts.Status{alerts.Genuine} }},
+}
+
+// filterOf reads a filter from a page's query. What cannot be read filters nothing,
+// and is shown as it was written.
+func (s *Server) filterOf(q url.Values) (f alerts.Filter, filtered bool) {
+	for _, state := range queueStates {
+		if q.Get("status") == state.value {
+			state.set(&f)
+			filtered = filtered || state.value != ""
+		}
+	}
+	if p, err := strconv.ParseFloat(q.Get("min"), 64); err == nil && p > 0 && p <= 100 {
+		f.ProbMin, filtered = p/100, true
+	}
+	if a, err := strconv.ParseFloat(q.Get("amount"), 64); err == nil && a > 0 && a < 1e15 {
+		digits, ok := schemas.CurrencyDigits([]byte(s.options.Base))
+		if !ok {
+			digits = 2
+		}
+		f.AmountMin, filtered = int64(math.Round(a*math.Pow10(digits))), true
+	}
+	for _, x := range []struct {
+		to  *string
+		key string
+	}{{&f.Reason, "reason"}, {&f.Channel, "channel"}, {&f.Text, "text"}, {&f.EntityValue, "value"}} {
+		*x.to = q.Get(x.key)
+		filtered = filtered || *x.to != ""
+	}
+	if e, ok := schemas.ParseTextField(q.Get("entity")); ok {
+		f.Entity = e
+	}
+	return f, filtered
+}
+
+// queue shows the open alerts, a line each entity.
+func (s *Server) queue(w http.ResponseWriter, r *http.Request) error {
+	now, q := s.options.Now().UnixMilli(), r.URL.Query()
+	var p queuePage
+	var f alerts.Filter
+	f, p.Filtered = s.filterOf(q)
+	p.Query.Min, p.Query.Amount, p.Query.Channel, p.Query.Text = q.Get("min"), q.Get("amount"), q.Get("channel"), q.Get("text")
+	for _, c := range queueStates {
+		p.States = append(p.States, choice{c.value, c.name, c.value == q.Get("status")})
+	}
+	for _, name := range s.options.Groups {
+		p.Reasons = append(p.Reasons, choice{name, name, name == q.Get("reason")})
+	}
+	cases, after, err := s.options.View.Queue(r.Context(), f, now, alerts.Cursor(q.Get("after")), queueRows)
+	if err == nil {
+		p.Figures, err = s.options.View.Figures(r.Context(), now)
+	}
+	if errors.Is(err, alerts.ErrCursor) {
+		return problemf(http.StatusBadRequest, "The address of this page was not understood. Open the queue from its beginning.")
+	}
+	if err != nil {
+		return fmt.Errorf("read the queue: %w", err)
+	}
+	p.Open = strings.TrimSuffix(money(p.Figures.Open, "JPY"), " JPY")
+	if p.Figures.OldestOpen > 0 {
+		p.Oldest = span(time.Duration(now-p.Figures.OldestOpen) * time.Millisecond)
+	}
+	p.Here = "/queue?" + q.Encode()
+	if after != "" {
+		q.Set("after", string(after))
+		p.After = "/queue?" + q.Encode()
+	}
+	for _, c := range cases {
+		p.Cases = append(p.Cases, s.queueRow(&c, now))
+	}
+	return s.page(w, r, http.StatusOK, "queue", p)
+}
+
+// queueRow is the line of a case.
+func (s *Server) queueRow(c *alerts.Case, now int64) queueRow {
+	best := &c.Best
+	row := queueRow{ID: string(best.ID), Amount: money(best.Tx.Amount, string(best.Text[schemas.Currency])), Entity: c.Entity.String(), Who: short(c.Value),
+		Merchant: short(otherSide(best)), Alerts: c.Alerts, Likely: likely(best.Prob), Prob: percent(best.Prob), Percent: percentOf(best.Prob),
+		State: statusWords(best.State, now), Class: best.At(now).String(), Raised: fullTime(c.Oldest)}
+	if len(best.Reasons) > 0 && len(best.Reasons[0].Words) > 0 {
+		row.Why = string(best.Reasons[0].Words[0])
+	} else {
+		row.Why = withoutReasons(best)
+	}
+	waits := time.Duration(now-c.Oldest) * time.Millisecond
+	row.Age, row.Late = span(max(waits, 0)), waits > s.options.Within
+	return row
+}
+
+// percentOf is a probability as a meter takes it.
+func percentOf(p float32) int {
+	if p != p {
+		return 0
+	}
+	return int(math.Round(float64(p) * 100))
+}
+
+// short is a token or an id as a line has room for it; the page of the case has all.
+func short(value string) string {
+	if len(value) > 20 {
+		return value[:9] + "…" + value[len(value)-6:]
+	}
+	return value
+}
