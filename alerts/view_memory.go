@@ -163,6 +163,11 @@ func caseOf(text func(schemas.TextField) string) (schemas.TextField, string) {
 	return schemas.ID, text(schemas.ID)
 }
 
+// Case returns the entity whose case the alert belongs to.
+func (i *Item) Case() (schemas.TextField, string) {
+	return caseOf(func(f schemas.TextField) string { return string(i.Text[f]) })
+}
+
 // caseKey is a case's name in memory.
 func caseKey(f schemas.TextField, value string) string { return string(rune('a'+f)) + value }
 

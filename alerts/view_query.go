@@ -170,7 +170,7 @@ func (v *View) Queue(ctx context.Context, f Filter, now int64, after Cursor, lim
 		} else if err != nil {
 			return nil, "", fmt.Errorf("queue: %w", err)
 		}
-		c.Entity, c.Value = caseOf(func(f schemas.TextField) string { return string(c.Best.Text[f]) })
+		c.Entity, c.Value = c.Best.Case()
 		out = append(out, c)
 	}
 	return out, next, nil

@@ -70,7 +70,8 @@ func (s *Server) act(w http.ResponseWriter, r *http.Request) error {
 // voidError is of an action that did not count.
 type voidError struct{ error }
 
-// do sends an action and waits for what comes of it. Errors are of the log, or a
+// do sends an action and waits for what comes of it. Of a card number in the note only
+// what may be shown is kept. Errors are of the log, or a
 // voidError.
 func (s *Server) do(r *http.Request, i *alerts.Item, kind schemas.DispositionKind, note, reason, previous string) error {
 	u, now := s.user(r), s.options.Now()
@@ -80,7 +81,7 @@ func (s *Server) do(r *http.Request, i *alerts.Item, kind schemas.DispositionKin
 		return voidError{errOwner}
 	}
 	d := schemas.Disposition{AlertID: i.ID, TxID: i.Text[schemas.ID], Kind: kind, By: []byte(u.Name), At: now.UnixMilli(),
-		Note: []byte(note), Reason: []byte(reason), Previous: []byte(previous)}
+		Note: schemas.HideCards([]byte(note)), Reason: []byte(reason), Previous: []byte(previous)}
 	if kind == schemas.Snoozed {
 		d.Until = now.Add(snoozeFor).UnixMilli()
 	}

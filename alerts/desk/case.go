@@ -62,16 +62,6 @@ var reasonCodes = []reasonCode{
 	{"customer_confirms", "customer says it was them"}, {"usual_for_customer", "usual for this customer"}, {"merchant_error", "merchant's mistake"},
 }
 
-// entityOf is what an alert's case is about: the card, where there is one.
-func entityOf(i *alerts.Item) (schemas.TextField, string) {
-	for _, f := range []schemas.TextField{schemas.Card, schemas.Customer, schemas.Account} {
-		if len(i.Text[f]) > 0 {
-			return f, string(i.Text[f])
-		}
-	}
-	return schemas.ID, string(i.Text[schemas.ID])
-}
-
 // otherSide is who gets the money: a merchant, or whose account it goes to.
 func otherSide(i *alerts.Item) string {
 	return cmp.Or(string(i.Text[schemas.Merchant]), string(i.Text[schemas.Counterparty]))
@@ -103,7 +93,7 @@ func (s *Server) casePage(r *http.Request, i *alerts.Item) (casePage, error) {
 	now, who := s.options.Now().UnixMilli(), s.user(r).Name
 	status := i.At(now)
 	waits := time.Duration(now-i.Raised) * time.Millisecond
-	entity, value := entityOf(i)
+	entity, value := i.Case()
 	p := casePage{Note: told[r.URL.Query().Get("told")], ID: string(i.ID), Amount: money(i.Tx.Amount, string(i.Text[schemas.Currency])),
 		Who: value, Merchant: otherSide(i), Channel: string(i.Text[schemas.Channel]),
 		Time: fullTime(i.Tx.Time), Clock: clock(i.Tx.Time, now), Ago: ago(i.Tx.Time, now),

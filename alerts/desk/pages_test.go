@@ -165,10 +165,10 @@ func TestADayAtTheDesk(t *testing.T) {
 		t.Fatalf("the best alert is %s, want %s", got, large)
 	}
 	ann.do("GET", "/alerts/"+large, nil).shows(t, "with ann", "likely fraud, 80 %", "card", "speaks against it", "Put back", "Amounts of the alerts")
-	ann.act(large, "noted", "note", "called <b>them</b>")
+	ann.act(large, "noted", "note", "called <b>them</b> about 4111 1111 1111 1111")
 	ann.act(large, "closed_fraud", "reason", "card_lost")
 	done := ann.do("GET", "/alerts/"+large, nil)
-	done.shows(t, `class="state fraud"`, "ann said fraud: card lost or stolen", "called &lt;b&gt;them&lt;/b&gt;", "Undo")
+	done.shows(t, `class="state fraud"`, "ann said fraud: card lost or stolen", "called &lt;b&gt;them&lt;/b&gt; about 411111******1111", "Undo")
 	ann.act(large, "undone")
 	ann.do("GET", "/alerts/"+large, nil).shows(t, "with ann", "took the last action back")
 	f.pass(11 * time.Second)
@@ -305,4 +305,25 @@ func TestWhatArrivesIsTold(t *testing.T) {
 		}
 	}
 	t.Error("the stream ended and told of nothing", lines.Err())
+}
+
+// TestACardNumberIsNotSearchedFor pastes one into the search, and into an address.
+func TestACardNumberIsNotSearchedFor(t *testing.T) {
+	w := newWorld(t)
+	w.add("ann", Analyst)
+	ann := w.browser().enters("ann")
+	const card = "4111 1111 1111 1111"
+	for _, key := range []string{"text", "channel"} {
+		a := ann.do("POST", "/queue", url.Values{key: {"  " + card}})
+		if a.StatusCode != http.StatusBadRequest || a.Header.Get("Location") != "" || strings.Contains(a.body, "1111") {
+			t.Errorf("%s: %d, leads to %q", key, a.StatusCode, a.Header.Get("Location"))
+		}
+	}
+	if got := ann.do("POST", "/queue", url.Values{"text": {"k1.a b"}, "status": {"open"}, "min": {""}}).Header.Get("Location"); got != "/queue?status=open&text=k1.a+b" {
+		t.Errorf("a search leads to %q", got)
+	}
+	ann.do("GET", "/queue?text="+url.QueryEscape(card), nil)
+	if of := string(w.lastEntry().Of); of != "/queue?text=411111******1111" {
+		t.Errorf("the audit log holds %q", of)
+	}
 }

@@ -23,9 +23,8 @@ type plot struct {
 
 type dot struct {
 	X, Y         float64
-	This         bool // ringed: the alert that the page is about
-	Fraud        bool // crossed
-	Genuine      bool
+	This         bool   // ringed: the alert that the page is about
+	Fraud        bool   // crossed
 	Label, Place string // on hover, and where it leads
 }
 
@@ -72,7 +71,7 @@ func plotAmounts(items []alerts.Item, this *alerts.Item, currency string, now in
 	}
 	frauds := 0
 	for _, i := range shown {
-		d := dot{X: x(i.Tx.Time), Y: y(i.Tx.AmountBase), This: string(i.ID) == string(this.ID), Fraud: i.Status == alerts.Fraud, Genuine: i.Status == alerts.Genuine,
+		d := dot{X: x(i.Tx.Time), Y: y(i.Tx.AmountBase), This: string(i.ID) == string(this.ID), Fraud: i.Status == alerts.Fraud,
 			Label: fmt.Sprintf("%s, %s, %s", money(i.Tx.AmountBase, currency), clock(i.Tx.Time, now), i.Status), Place: "/alerts/" + string(i.ID)}
 		if d.Fraud {
 			frauds++

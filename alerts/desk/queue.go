@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/weir-risk/weir/alerts"
@@ -92,6 +91,30 @@ func (s *Server) filterOf(q url.Values) (f alerts.Filter, filtered bool) {
 	return f, filtered
 }
 
+// errCard is of a search for a card number: it would be in the browser's history, and
+// alerts do not hold it.
+var errCard = problemf(http.StatusBadRequest, "That looks like a card number. Alerts hold none, only the card's token: search for that, or for the customer. Nothing was kept of what you wrote.")
+
+// search leads to the queue behind a filter, which comes in a form's body, so that a
+// card number that somebody pastes gets into no address.
+func (s *Server) search(w http.ResponseWriter, r *http.Request) error {
+	if err := r.ParseForm(); err != nil {
+		return problemf(http.StatusBadRequest, "The form was not understood. Load the queue anew and try again.")
+	}
+	q := url.Values{}
+	for _, key := range []string{"status", "min", "amount", "reason", "channel", "text"} {
+		v := r.PostForm.Get(key)
+		if hidden := schemas.HideCards([]byte(v)); string(hidden) != v {
+			return errCard
+		}
+		if v != "" {
+			q.Set(key, v)
+		}
+	}
+	http.Redirect(w, r, "/queue?"+q.Encode(), http.StatusSeeOther)
+	return nil
+}
+
 // queue shows the open alerts, a line each entity.
 func (s *Server) queue(w http.ResponseWriter, r *http.Request) error {
 	now, q := s.options.Now().UnixMilli(), r.URL.Query()
@@ -115,7 +138,7 @@ func (s *Server) queue(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return fmt.Errorf("read the queue: %w", err)
 	}
-	p.Open = strings.TrimSuffix(money(p.Figures.Open, "JPY"), " JPY")
+	p.Open = grouped(strconv.FormatInt(p.Figures.Open, 10))
 	if p.Figures.OldestOpen > 0 {
 		p.Oldest = span(time.Duration(now-p.Figures.OldestOpen) * time.Millisecond)
 	}

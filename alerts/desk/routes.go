@@ -2,6 +2,7 @@ package desk
 
 import (
 	"net/http"
+	"net/url"
 
 	"github.com/weir-risk/weir/schemas"
 )
@@ -38,6 +39,7 @@ func (s *Server) routes() []route {
 		{pattern: "GET /static/{name}", roles: public, handle: s.static},
 		{pattern: "GET /{$}", roles: everyone, handle: s.start},
 		{pattern: "GET /queue", roles: desk, handle: s.queue, of: address},
+		{pattern: "POST /queue", roles: desk, handle: s.search},
 		{pattern: "GET /alerts/{id}", roles: desk, handle: s.alert, of: address},
 		{pattern: "POST /alerts/{id}/act", roles: Roles(Analyst, Supervisor), handle: s.act},
 		{pattern: "GET /events", roles: desk, handle: s.events, passive: true},
@@ -48,8 +50,15 @@ func (s *Server) routes() []route {
 // desk are those who see alerts.
 const desk = RoleSet(1<<Analyst | 1<<Supervisor | 1<<Auditor)
 
-// address is what a request looks at: its address, which holds no more than ids.
-func address(r *http.Request) string { return r.URL.RequestURI() }
+// address is what a request looks at: its path and query, of which an address that
+// somebody made by hand may hold a card number.
+func address(r *http.Request) string {
+	text := r.URL.Path
+	if query, err := url.QueryUnescape(r.URL.RawQuery); query != "" && err == nil {
+		text += "?" + query
+	}
+	return string(schemas.HideCards([]byte(text)))
+}
 
 // start is the first page.
 func (s *Server) start(w http.ResponseWriter, r *http.Request) error {

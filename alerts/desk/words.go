@@ -23,13 +23,18 @@ func money(minor int64, currency string) string {
 	}
 	text := fmt.Sprintf("%0*d", digits+1, abs)
 	whole, rest := text[:len(text)-digits], text[len(text)-digits:]
-	for i := len(whole) - 3; i > 0; i -= 3 {
-		whole = whole[:i] + "," + whole[i:]
-	}
 	if rest != "" {
 		rest = "." + rest
 	}
-	return strings.TrimSpace(sign + whole + rest + " " + currency)
+	return strings.TrimSpace(sign + grouped(whole) + rest + " " + currency)
+}
+
+// grouped writes digits in groups of three.
+func grouped(digits string) string {
+	for i := len(digits) - 3; i > 0; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
+	}
+	return digits
 }
 
 // ago writes how long before now a time was, as in "6 min ago".
