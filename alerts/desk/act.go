@@ -1,6 +1,7 @@
 package desk
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -85,7 +86,13 @@ func (s *Server) do(r *http.Request, i *alerts.Item, kind schemas.DispositionKin
 	if kind == schemas.Snoozed {
 		d.Until = now.Add(snoozeFor).UnixMilli()
 	}
-	settled, err := s.options.Desk.Act(r.Context(), d)
+	ctx, cancel := context.WithTimeout(r.Context(), s.options.ActWithin)
+	defer cancel()
+	settled, err := s.options.Desk.Act(ctx, d)
+	if errors.Is(err, context.DeadlineExceeded) {
+		s.options.Log.Error("action without an answer", "alert", string(i.ID), "cause", err)
+		return problemf(http.StatusServiceUnavailable, "The log did not answer in time, so it is not known whether this counts. Go back in a minute and look at the alert's timeline before you do it again.")
+	}
 	if err != nil {
 		return fmt.Errorf("act on alert %s: %w", i.ID, err)
 	}

@@ -327,3 +327,17 @@ func TestACardNumberIsNotSearchedFor(t *testing.T) {
 		t.Errorf("the audit log holds %q", of)
 	}
 }
+
+// TestALogThatDoesNotAnswer acts while nothing comes back from the log.
+func TestALogThatDoesNotAnswer(t *testing.T) {
+	f := newFloor(t)
+	id := f.raise("card-a", "shop", 1000, .9)
+	ann := f.analyst("ann", Analyst)
+	f.server.options.ActWithin = 20 * time.Millisecond
+	f.server.options.Desk = alerts.New(f.log, f.view, alerts.Config{Log: slog.New(slog.DiscardHandler), Now: f.clock, After: time.After, Topics: f.topics})
+	a := ann.act(id, "claimed")
+	a.shows(t, "not known whether this counts")
+	if a.StatusCode != http.StatusServiceUnavailable {
+		t.Error(a.Status)
+	}
+}

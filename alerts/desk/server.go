@@ -36,6 +36,9 @@ type Options struct {
 	Groups []string
 	// Within is how long an alert may wait.
 	Within time.Duration
+	// ActWithin is how long a browser waits for what came of an action, 10 s if it is 0:
+	// less than a connection may take, so that there is an answer.
+	ActWithin time.Duration
 }
 
 // Server is the web application. It may serve many requests at once.
@@ -52,6 +55,9 @@ type Server struct {
 func New(o Options) (*Server, error) {
 	if o.Log == nil || o.Now == nil || o.Accounts == nil || o.Audit == nil || o.View == nil || o.Desk == nil {
 		return nil, errors.New("make desk: log, clock, accounts, audit log, view and desk are all needed")
+	}
+	if o.ActWithin == 0 {
+		o.ActWithin = 10 * time.Second
 	}
 	s := &Server{options: o, mux: http.NewServeMux(), protection: http.NewCrossOriginProtection()}
 	var err error
