@@ -113,6 +113,7 @@ func loadPages(a *assets) (map[string]*template.Template, error) {
 // shown is what a template is given.
 type shown struct {
 	User *User // nil where nobody is logged in
+	Nav  []link
 	Data any
 }
 
@@ -123,8 +124,12 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request, status int, name s
 	if !ok {
 		return fmt.Errorf("there is no page %s", name)
 	}
+	given := shown{User: s.user(r), Data: data}
+	if given.User != nil {
+		given.Nav = s.nav(given.User)
+	}
 	var b bytes.Buffer
-	if err := page.Execute(&b, shown{s.user(r), data}); err != nil {
+	if err := page.Execute(&b, given); err != nil {
 		return fmt.Errorf("make page %s: %w", name, err)
 	}
 	w.Header().Set("Content-Type", mime.FormatMediaType("text/html", map[string]string{"charset": "utf-8"}))

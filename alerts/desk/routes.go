@@ -3,6 +3,7 @@ package desk
 import (
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/weir-risk/weir/schemas"
 )
@@ -20,6 +21,9 @@ type route struct {
 	passive bool
 	// act is what of is audited as, where it is not AuditViewed.
 	act schemas.AuditAct
+	// nav is what the page is called in the header of every page, for those who may
+	// see it; empty for what is not linked from there.
+	nav string
 }
 
 // handler answers a request, or returns an error and has written nothing.
@@ -38,13 +42,26 @@ func (s *Server) routes() []route {
 		{pattern: "POST /logout-everywhere", roles: everyone, handle: s.logoutEverywhere, passive: true},
 		{pattern: "GET /static/{name}", roles: public, handle: s.static},
 		{pattern: "GET /{$}", roles: everyone, handle: s.start},
-		{pattern: "GET /queue", roles: desk, handle: s.queue, of: address},
+		{pattern: "GET /queue", roles: desk, handle: s.queue, of: address, nav: "Queue"},
 		{pattern: "POST /queue", roles: desk, handle: s.search},
 		{pattern: "GET /alerts/{id}", roles: desk, handle: s.alert, of: address},
 		{pattern: "POST /alerts/{id}/act", roles: Roles(Analyst, Supervisor), handle: s.act},
 		{pattern: "GET /events", roles: desk, handle: s.events, passive: true},
 		{pattern: "POST /next", roles: Roles(Analyst, Supervisor), handle: s.next},
 	}
+}
+
+// A link leads to a page from the header of every other one.
+type link struct{ Path, Name string }
+
+// nav are the pages that somebody may see, in the order of the table.
+func (s *Server) nav(u *User) (list []link) {
+	for _, rt := range s.table {
+		if _, path, _ := strings.Cut(rt.pattern, " "); rt.nav != "" && rt.roles.Any(u.Roles) {
+			list = append(list, link{path, rt.nav})
+		}
+	}
+	return list
 }
 
 // desk are those who see alerts.

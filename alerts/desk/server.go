@@ -44,6 +44,7 @@ type Options struct {
 // Server is the web application. It may serve many requests at once.
 type Server struct {
 	options    Options
+	table      []route
 	mux        *http.ServeMux
 	protection *http.CrossOriginProtection
 	pages      map[string]*template.Template
@@ -67,7 +68,8 @@ func New(o Options) (*Server, error) {
 	if s.pages, err = loadPages(s.assets); err != nil {
 		return nil, fmt.Errorf("make desk: %w", err)
 	}
-	for _, rt := range s.routes() {
+	s.table = s.routes()
+	for _, rt := range s.table {
 		method, path, _ := strings.Cut(rt.pattern, " ")
 		if method == "" || !strings.HasPrefix(path, "/") || rt.handle == nil || rt.roles == 0 {
 			return nil, fmt.Errorf("make desk: the route %q lacks its method, its path, its roles or its handler", rt.pattern)

@@ -137,6 +137,3 @@ func factor(logit float32) string {
 	}
 	return "up " + text + " times"
 }
-
-// Sees reports whether somebody may look at alerts.
-func (u *User) Sees() bool { return u.Roles.Any(desk) }
