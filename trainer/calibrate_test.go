@@ -118,7 +118,7 @@ func TestOutOfFoldScoresAreOfOtherCards(t *testing.T) {
 	o := plain()
 	o.CalibrateFolds = 3
 	fit := d.Slice(0, 14_000)
-	scores, err := outOfFold(fit, &o, nil)
+	scores, err := outOfFold(t.Context(), fit, &o, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +130,7 @@ func TestOutOfFoldScoresAreOfOtherCards(t *testing.T) {
 			turned.Y[i] = 1 - turned.Y[i]
 		}
 	}
-	other, err := outOfFold(turned, &o, nil)
+	other, err := outOfFold(t.Context(), turned, &o, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +147,7 @@ func TestOutOfFoldScoresAreOfOtherCards(t *testing.T) {
 			t.Errorf("fold %d has %d rows", k, n)
 		}
 	}
-	r, err := Fit(d, o, nil)
+	r, err := Fit(t.Context(), d, o, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package trainer
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -71,8 +72,9 @@ type Facts struct {
 
 // Fit learns a model from d, whose rows it puts in the order of time. Progress,
 // where not nil, is called with the iterations done and at most to come. The
-// errors are the Options', ErrTooFew, and of a loss that is not finite.
-func Fit(d *Dataset, o Options, progress func(done, total int)) (*Result, error) {
+// errors are the Options', ErrTooFew, of a loss that is not finite, and the context's,
+// within a step of its end.
+func Fit(ctx context.Context, d *Dataset, o Options, progress func(done, total int)) (*Result, error) {
 	if err := o.Validate(); err != nil {
 		return nil, fmt.Errorf("check options: %w", err)
 	}
@@ -92,11 +94,11 @@ func Fit(d *Dataset, o Options, progress func(done, total int)) (*Result, error)
 	if o.CalibrateFolds > 1 {
 		parts += o.CalibrateFolds
 	}
-	if err := r.learn(used, &o, stage(progress, 0, parts)); err != nil {
+	if err := r.learn(ctx, used, &o, stage(progress, 0, parts)); err != nil {
 		return nil, err
 	}
 	r.Facts.Used = used.Rows()
-	if err := r.calibrate(used, calibrate, &o, progress); err != nil {
+	if err := r.calibrate(ctx, used, calibrate, &o, progress); err != nil {
 		return nil, err
 	}
 	if err := r.operate(fit, calibrate, held, &o); err != nil {
@@ -109,11 +111,11 @@ func Fit(d *Dataset, o Options, progress func(done, total int)) (*Result, error)
 }
 
 // learn finds the weights of the family that o asks for.
-func (r *Result) learn(d *Dataset, o *Options, progress func(done, total int)) (err error) {
+func (r *Result) learn(ctx context.Context, d *Dataset, o *Options, progress func(done, total int)) (err error) {
 	if o.Network != nil {
-		err = r.fitNetwork(d, o, progress)
+		err = r.fitNetwork(ctx, d, o, progress)
 	} else {
-		err = r.fitLogistic(d, o, progress)
+		err = r.fitLogistic(ctx, d, o, progress)
 	}
 	if err != nil {
 		return fmt.Errorf("fit %d rows of %d columns: %w", d.Rows(), len(d.Names), err)
@@ -129,23 +131,23 @@ func stage(progress func(done, total int), k, parts int) func(done, total int) {
 	return func(done, total int) { progress(k*total+done, parts*total) }
 }
 
-func (r *Result) fitLogistic(d *Dataset, o *Options, progress func(done, total int)) (err error) {
+func (r *Result) fitLogistic(ctx context.Context, d *Dataset, o *Options, progress func(done, total int)) (err error) {
 	r.Facts.Kind, r.Facts.L2, r.Facts.Weight = "logistic", o.L2, o.FraudWeight
 	r.Logistic = standardise(d, o.Logs)
 	if r.Facts.Terms = len(r.Logistic.Column); r.Facts.Terms == 0 {
 		return fmt.Errorf("no column varies: %w", ErrTooFew)
 	}
-	r.Facts.Iterations, err = r.Logistic.learn(d, o, progress)
+	r.Facts.Iterations, err = r.Logistic.learn(ctx, d, o, progress)
 	return err
 }
 
-func (r *Result) fitNetwork(d *Dataset, o *Options, progress func(done, total int)) (err error) {
+func (r *Result) fitNetwork(ctx context.Context, d *Dataset, o *Options, progress func(done, total int)) (err error) {
 	r.Facts.Kind = "network"
 	learn := LearnNetwork
 	if o.Warm != nil {
 		r.Facts.Kind, learn = "network, continued", o.Warm.Continue
 	}
-	r.Network, err = learn(d, *o.Network, func(done, total int) {
+	r.Network, err = learn(ctx, d, *o.Network, func(done, total int) {
 		r.Facts.Iterations = done
 		if progress != nil {
 			progress(done, total)
@@ -192,7 +194,7 @@ func Cut(d *Dataset, o *Options) (fit, calibrate, held *Dataset, err error) {
 }
 
 // learn finds the weights.
-func (l *Logistic) learn(d *Dataset, o *Options, progress func(done, total int)) (iterations int, err error) {
+func (l *Logistic) learn(ctx context.Context, d *Dataset, o *Options, progress func(done, total int)) (iterations int, err error) {
 	terms := len(l.Column)
 	obj := newObjective(l.design(d), d, terms, o.FraudWeight, o.L2)
 	start := make([]float64, terms+1)
@@ -202,7 +204,7 @@ func (l *Logistic) learn(d *Dataset, o *Options, progress func(done, total int))
 		fraud += float64(y) * obj.weight[i]
 	}
 	start[terms] = math.Log(fraud / (obj.total - fraud))
-	p, iterations, err := minimise(obj.value, obj.gradient, start, o.Iterations, progress)
+	p, iterations, err := minimise(ctx, obj.value, obj.gradient, start, o.Iterations, progress)
 	if err != nil {
 		return 0, err
 	}
@@ -213,11 +215,11 @@ func (l *Logistic) learn(d *Dataset, o *Options, progress func(done, total int))
 
 // calibrate fits the calibration: to later rows than the weights', or to the
 // weights' own rows, each scored by a model that has not seen its card.
-func (r *Result) calibrate(used, later *Dataset, o *Options, progress func(done, total int)) error {
+func (r *Result) calibrate(ctx context.Context, used, later *Dataset, o *Options, progress func(done, total int)) error {
 	rows, scores, err := later, []float32(nil), error(nil)
 	if r.Facts.CalibrateFolds = o.CalibrateFolds; o.CalibrateFolds > 1 {
 		rows = used
-		scores, err = outOfFold(used, o, progress)
+		scores, err = outOfFold(ctx, used, o, progress)
 	} else {
 		scores, err = r.scores(later)
 	}
@@ -228,7 +230,7 @@ func (r *Result) calibrate(used, later *Dataset, o *Options, progress func(done,
 }
 
 // outOfFold returns each row's score by a model learnt from the other folds.
-func outOfFold(d *Dataset, o *Options, progress func(done, total int)) ([]float32, error) {
+func outOfFold(ctx context.Context, d *Dataset, o *Options, progress func(done, total int)) ([]float32, error) {
 	scores := make([]float32, d.Rows())
 	for k := range o.CalibrateFolds {
 		var in, out []int
@@ -240,7 +242,7 @@ func outOfFold(d *Dataset, o *Options, progress func(done, total int)) ([]float3
 			}
 		}
 		var r Result
-		if err := r.learn(d.pick(in), o, stage(progress, k+1, o.CalibrateFolds+1)); err != nil {
+		if err := r.learn(ctx, d.pick(in), o, stage(progress, k+1, o.CalibrateFolds+1)); err != nil {
 			return nil, fmt.Errorf("leave out fold %d of %d: %w", k+1, o.CalibrateFolds, err)
 		}
 		some, err := r.scores(d.pick(out))

@@ -2,6 +2,7 @@ package trainer
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"errors"
@@ -48,7 +49,7 @@ func plain() Options {
 
 func TestFitFindsTheModelThatMadeTheData(t *testing.T) {
 	d, chance := knownWorld(1, 100_000)
-	r, err := Fit(d, plain(), nil)
+	r, err := Fit(t.Context(), d, plain(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +89,7 @@ func TestCalibrationUndoesWeights(t *testing.T) {
 	d, _ := knownWorld(2, 60_000)
 	o := plain()
 	o.FraudWeight = 20
-	r, err := Fit(d, o, nil)
+	r, err := Fit(t.Context(), d, o, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +112,7 @@ func TestLogsFindWhatALineCannot(t *testing.T) {
 	fit := func(logs bool) float64 {
 		o := plain()
 		o.Logs = logs
-		res, err := Fit(d, o, nil)
+		res, err := Fit(t.Context(), d, o, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -191,7 +192,7 @@ func TestServedScoresAreThoseLearnt(t *testing.T) {
 
 func sealed(t *testing.T, d *Dataset, o Options) ([]byte, *scoring.Bundle) {
 	t.Helper()
-	r, err := Fit(d, o, nil)
+	r, err := Fit(t.Context(), d, o, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,7 +242,7 @@ func TestSameDataGivesSameBytes(t *testing.T) {
 func TestFitReportsProgressAndSummary(t *testing.T) {
 	d, _ := knownWorld(7, 20_000)
 	last, calls := 0, 0
-	r, err := Fit(d, DefaultOptions(), func(done, total int) {
+	r, err := Fit(t.Context(), d, DefaultOptions(), func(done, total int) {
 		if done < last || done > total {
 			t.Fatalf("%d of %d after %d", done, total, last)
 		}
@@ -291,7 +292,7 @@ func TestFitFailure(t *testing.T) {
 		if spoil != nil {
 			spoil(&o)
 		}
-		_, err := Fit(d, o, nil)
+		_, err := Fit(t.Context(), d, o, nil)
 		if err == nil || want != nil && !errors.Is(err, want) {
 			t.Errorf("%v, not %v", err, want)
 		}
@@ -324,7 +325,7 @@ func TestHeldOutMetricsAreWhatTheBundleDecides(t *testing.T) {
 	for _, key := range []scoring.RankKey{scoring.ByProb, scoring.BySqrtAmount, scoring.ByAmount} {
 		o := DefaultOptions()
 		o.Rank, o.ReviewShare = key, 0.02
-		r, err := Fit(d, o, nil)
+		r, err := Fit(t.Context(), d, o, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -361,14 +362,14 @@ func TestFitNetwork(t *testing.T) {
 	d, _ := hills(11, 30_000)
 	o := plain()
 	o.Logs = true
-	line, err := Fit(d, o, nil)
+	line, err := Fit(t.Context(), d, o, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	network := DefaultNetwork()
 	network.Epochs = 6
 	o.Network = &network
-	r, err := Fit(d, o, nil)
+	r, err := Fit(t.Context(), d, o, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -391,7 +392,32 @@ func TestFitNetwork(t *testing.T) {
 		t.Errorf("summary:\n%s", s)
 	}
 	o.Network = &NetworkOptions{Widths: []int{63}}
-	if _, err := Fit(d, o, nil); err == nil || !strings.Contains(err.Error(), "Widths cannot be [63]") {
+	if _, err := Fit(t.Context(), d, o, nil); err == nil || !strings.Contains(err.Error(), "Widths cannot be [63]") {
 		t.Errorf("a width of 63: %v", err)
+	}
+}
+
+// A fit ends within a step of its context, whatever it fits.
+func TestFitEndsWithItsContext(t *testing.T) {
+	d, _ := knownWorld(1, 4000)
+	network := DefaultNetwork()
+	network.Widths, network.Epochs = []int{64}, 1000
+	for name, o := range map[string]Options{"regression": plain(), "network": plain(), "baseline in folds": plain()} {
+		switch name {
+		case "network":
+			o.Network = &network
+		case "baseline in folds":
+			o.CalibrateFolds = 3
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		steps := 0
+		_, err := Fit(ctx, d, o, func(done, _ int) {
+			steps++
+			cancel()
+		})
+		if !errors.Is(err, context.Canceled) || steps > 2 {
+			t.Errorf("%s: %d steps, then %v", name, steps, err)
+		}
+		cancel()
 	}
 }

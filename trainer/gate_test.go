@@ -207,7 +207,7 @@ func TestJudgeBundle(t *testing.T) {
 	d, _ := knownWorld(13, 20_000)
 	o := DefaultOptions()
 	o.Rank = scoring.BySqrtAmount
-	r, err := Fit(d, o, nil)
+	r, err := Fit(t.Context(), d, o, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

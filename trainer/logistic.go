@@ -1,6 +1,7 @@
 package trainer
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -292,12 +293,12 @@ func (o *objective) gradient(grad, p []float64) {
 // minimise finds the least value from a start, by L-BFGS. It stops after a
 // number of iterations at the latest, which is no error: the loss of a
 // regression has no bad place to stop at.
-func minimise(value func([]float64) float64, gradient func(grad, p []float64), start []float64, iterations int,
+func minimise(ctx context.Context, value func([]float64) float64, gradient func(grad, p []float64), start []float64, iterations int,
 	progress func(done, total int)) (p []float64, done int, err error) {
 	settings := &optimize.Settings{
 		MajorIterations: iterations, GradientThreshold: 1e-6,
 		Converger: &optimize.FunctionConverge{Absolute: 1e-12, Relative: 1e-9, Iterations: 10},
-		Recorder:  recorder{progress, iterations},
+		Recorder:  recorder{ctx, progress, iterations},
 	}
 	r, err := optimize.Minimize(optimize.Problem{Func: value, Grad: gradient}, start, settings, &optimize.LBFGS{})
 	// Near the end a line search may find no better point that float64 can tell
@@ -317,8 +318,9 @@ func minimise(value func([]float64) float64, gradient func(grad, p []float64), s
 	return r.X, done, nil
 }
 
-// recorder reports iterations to a progress function.
+// recorder reports iterations to a progress function, and stops where the context ended.
 type recorder struct {
+	ctx      context.Context
 	progress func(done, total int)
 	total    int
 }
@@ -329,5 +331,5 @@ func (r recorder) Record(_ *optimize.Location, op optimize.Operation, stats *opt
 	if op == optimize.MajorIteration && r.progress != nil {
 		r.progress(min(stats.MajorIterations, r.total), r.total)
 	}
-	return nil
+	return r.ctx.Err()
 }

@@ -1,6 +1,7 @@
 package trainer
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -85,9 +86,9 @@ func encode(d *Dataset, inputs []encoder) *encoded {
 
 // LearnNetwork learns a network from all rows of d. The same data and options
 // give the same bits on processors of one kind. Progress, where not nil, is
-// called with the steps done and all. The errors are the options', ErrTooFew, and
-// of a loss that is not finite.
-func LearnNetwork(d *Dataset, o NetworkOptions, progress func(done, total int)) (*Network, error) {
+// called with the steps done and all. The errors are the options', ErrTooFew, of a
+// loss that is not finite, and the context's.
+func LearnNetwork(ctx context.Context, d *Dataset, o NetworkOptions, progress func(done, total int)) (*Network, error) {
 	if err := o.Validate(); err != nil {
 		return nil, fmt.Errorf("check options: %w", err)
 	}
@@ -106,7 +107,7 @@ func LearnNetwork(d *Dataset, o NetworkOptions, progress func(done, total int)) 
 	}
 	l := &learner{data: encode(d, n.inputs), pass: newPass(n, o.Dropout), adam: newAdam(n, &o), rng: rng, options: &o}
 	l.pass.rng = *rand.NewPCG(o.Seed, 1)
-	return n, l.run(progress)
+	return n, l.run(ctx, progress)
 }
 
 // learner takes a network through epochs.
@@ -122,7 +123,7 @@ type learner struct {
 	weight          []float32
 }
 
-func (l *learner) run(progress func(done, total int)) error {
+func (l *learner) run(ctx context.Context, progress func(done, total int)) error {
 	for i, y := range l.data.y {
 		if y != 0 {
 			l.frauds = append(l.frauds, int32(i))
@@ -140,6 +141,9 @@ func (l *learner) run(progress func(done, total int)) error {
 		l.draw(drawn)
 		loss := 0.0
 		for s := range steps {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
 			loss += l.step(l.rows[s*epoch/steps:(s+1)*epoch/steps], float32(share), l.options.Rate*pace(done, total))
 			if done++; progress != nil {
 				progress(done, total)

@@ -57,7 +57,7 @@ func TestNetworkFindsWhatNoLineCan(t *testing.T) {
 	o := DefaultNetwork()
 	o.Epochs = 10
 	began := time.Now()
-	n, err := LearnNetwork(d, o, nil)
+	n, err := LearnNetwork(t.Context(), d, o, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +131,7 @@ func TestNetworkIsServedAsItWasLearnt(t *testing.T) {
 	d, _ := hills(4, 3000)
 	o := DefaultNetwork()
 	o.Epochs = 2
-	n, err := LearnNetwork(d, o, nil)
+	n, err := LearnNetwork(t.Context(), d, o, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +170,7 @@ func TestNetworkIsTheSameAgain(t *testing.T) {
 	o.Epochs = 2
 	var all [][]float32
 	for range 2 {
-		n, err := LearnNetwork(d, o, nil)
+		n, err := LearnNetwork(t.Context(), d, o, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -180,7 +180,7 @@ func TestNetworkIsTheSameAgain(t *testing.T) {
 		t.Error("two networks of the same rows differ")
 	}
 	o.Seed = 2
-	n, err := LearnNetwork(d, o, nil)
+	n, err := LearnNetwork(t.Context(), d, o, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

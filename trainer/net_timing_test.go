@@ -86,7 +86,7 @@ func BenchmarkLearnNetwork(b *testing.B) {
 			}
 			from := cpuSeconds()
 			for b.Loop() {
-				if _, err := LearnNetwork(d, o, nil); err != nil {
+				if _, err := LearnNetwork(b.Context(), d, o, nil); err != nil {
 					b.Fatal(err)
 				}
 			}

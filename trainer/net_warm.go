@@ -1,6 +1,7 @@
 package trainer
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -11,7 +12,7 @@ import (
 // encoding is kept, so that what was learnt keeps its meaning: after a few weeks
 // learn one from scratch. The errors are those of LearnNetwork, and of other
 // columns, widths or members.
-func (n *Network) Continue(d *Dataset, o NetworkOptions, progress func(done, total int)) (*Network, error) {
+func (n *Network) Continue(ctx context.Context, d *Dataset, o NetworkOptions, progress func(done, total int)) (*Network, error) {
 	if err := o.Validate(); err != nil {
 		return nil, fmt.Errorf("check options: %w", err)
 	}
@@ -25,7 +26,7 @@ func (n *Network) Continue(d *Dataset, o NetworkOptions, progress func(done, tot
 	next.p = slices.Clone(n.p)
 	l := &learner{data: encode(d, next.inputs), pass: newPass(&next, o.Dropout), adam: newAdam(&next, &o), rng: rand.NewPCG(o.Seed, 0), options: &o}
 	l.pass.rng = *rand.NewPCG(o.Seed, 1)
-	return &next, l.run(progress)
+	return &next, l.run(ctx, progress)
 }
 
 // Fits returns an error that says what differs where n cannot go on with so many

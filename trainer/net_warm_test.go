@@ -17,20 +17,20 @@ func TestNetworkGoesOn(t *testing.T) {
 	held, _ := hills(12, 6000)
 	o := DefaultNetwork()
 	o.Epochs = 3
-	first, err := LearnNetwork(d, o, nil)
+	first, err := LearnNetwork(t.Context(), d, o, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	before := slices.Clone(first.p)
 	o.Epochs = 1
-	next, err := first.Continue(d, o, nil)
+	next, err := first.Continue(t.Context(), d, o, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !slices.Equal(first.p, before) || slices.Equal(next.p, before) {
 		t.Error("the old network changed, or the new one did not")
 	}
-	scratch, err := LearnNetwork(d, o, nil)
+	scratch, err := LearnNetwork(t.Context(), d, o, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func TestNetworkGoesOn(t *testing.T) {
 		t.Errorf("average precision %.3f after going on, %.3f before, %.3f from scratch", is, was, cold)
 	}
 	narrow := NewDataset([]string{"x"})
-	if _, err := first.Continue(narrow, o, nil); err == nil {
+	if _, err := first.Continue(t.Context(), narrow, o, nil); err == nil {
 		t.Error("it goes on with other columns")
 	}
 	warm := DefaultOptions()
@@ -62,7 +62,7 @@ func TestNetworkResumes(t *testing.T) {
 	held.Row(0)[0], held.Row(1)[0], held.Row(2)[1] = -1e9, 1e9, 0
 	o := DefaultNetwork()
 	o.Epochs = 2
-	first, err := LearnNetwork(d, o, nil)
+	first, err := LearnNetwork(t.Context(), d, o, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,11 +81,11 @@ func TestNetworkResumes(t *testing.T) {
 		t.Errorf("scores differ by %g", most)
 	}
 	o.Epochs = 1
-	on, err := first.Continue(d, o, nil)
+	on, err := first.Continue(t.Context(), d, o, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	onAgain, err := again.Continue(d, o, nil)
+	onAgain, err := again.Continue(t.Context(), d, o, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +94,7 @@ func TestNetworkResumes(t *testing.T) {
 		t.Errorf("average precision %.3f after going on, %.3f after being taken back first", a, b)
 	}
 	l := DefaultOptions()
-	r, err := Fit(d, l, nil)
+	r, err := Fit(t.Context(), d, l, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package trainer
 
 import (
+	"context"
 	_ "embed"
 	"fmt"
 	"html/template"
@@ -66,8 +67,8 @@ var reportTemplate = template.Must(template.New("report").Funcs(template.FuncMap
 // Write computes what the report shows, and writes it. The errors are Cut's, of
 // a champion that does not cover the rows held out, of fitting the baseline, and
 // the writer's.
-func (r *Report) Write(w io.Writer) error {
-	v, err := r.view()
+func (r *Report) Write(ctx context.Context, w io.Writer) error {
+	v, err := r.view(ctx)
 	if err != nil {
 		return fmt.Errorf("make report: %w", err)
 	}
@@ -130,7 +131,7 @@ type reportBar struct {
 	Note  string
 }
 
-func (r *Report) view() (*reportView, error) {
+func (r *Report) view(ctx context.Context) (*reportView, error) {
 	fit, calibrate, held, err := Cut(r.Data, &r.Options)
 	if err != nil {
 		return nil, err
@@ -145,7 +146,7 @@ func (r *Report) view() (*reportView, error) {
 		newPart("Learning", "the weights", fit), newPart("Calibration", "probabilities and operating point", calibrate),
 		newPart("Held out", "measured on, and compared", held),
 	}
-	if v.Models, err = r.models(held, &gate); err != nil {
+	if v.Models, err = r.models(ctx, held, &gate); err != nil {
 		return nil, err
 	}
 	v.Days = r.dayPlots(fit, calibrate, held)
@@ -183,7 +184,7 @@ func newPart(name, use string, d *Dataset) reportPart {
 
 // models returns the models to show: this one, the champion, and a regression as
 // the baseline that any model has to beat.
-func (r *Report) models(held *Dataset, gate *GateOptions) ([]reportModel, error) {
+func (r *Report) models(ctx context.Context, held *Dataset, gate *GateOptions) ([]reportModel, error) {
 	own, err := r.Result.Judge(r.Name, held)
 	if err != nil {
 		return nil, err
@@ -200,7 +201,7 @@ func (r *Report) models(held *Dataset, gate *GateOptions) ([]reportModel, error)
 		if base == nil {
 			o := r.Options
 			o.Network, o.CalibrateFolds = nil, 0
-			if base, err = Fit(r.Data, o, nil); err != nil {
+			if base, err = Fit(ctx, r.Data, o, nil); err != nil {
 				return nil, fmt.Errorf("fit baseline: %w", err)
 			}
 		}

@@ -23,7 +23,7 @@ func reportOf(t *testing.T, network bool) *Report {
 	}
 	o := DefaultOptions()
 	o.ReviewCardsPerDay, o.Iterations = 5, 20
-	champion, err := Fit(d, o, nil)
+	champion, err := Fit(t.Context(), d, o, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +34,7 @@ func reportOf(t *testing.T, network bool) *Report {
 	}
 	o.Rank = scoring.BySqrtAmount
 	r := &Report{Name: "bank <b>&", Spec: "payments", Made: "2026-01-02", Data: d, Options: o, Groups: []Group{{"all that tells", []int{0, 1, 4}}, {"noise", []int{3}}}}
-	if r.Result, err = Fit(d, o, nil); err != nil {
+	if r.Result, err = Fit(t.Context(), d, o, nil); err != nil {
 		t.Fatal(err)
 	}
 	if !network {
@@ -69,7 +69,7 @@ func reportOf(t *testing.T, network bool) *Report {
 func written(t *testing.T, r *Report) string {
 	t.Helper()
 	var b bytes.Buffer
-	if err := r.Write(&b); err != nil {
+	if err := r.Write(t.Context(), &b); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()
@@ -126,11 +126,11 @@ func TestReportOfAFirstModel(t *testing.T) {
 func TestReportFailure(t *testing.T) {
 	r := reportOf(t, false)
 	full := errors.New("full")
-	if err := r.Write(failing{full}); !errors.Is(err, full) {
+	if err := r.Write(t.Context(), failing{full}); !errors.Is(err, full) {
 		t.Errorf("%v", err)
 	}
 	r.Champion = &Judged{Name: "short", Prob: []float32{1}}
-	if err := r.Write(&bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), "compare short: 1 probabilities") {
+	if err := r.Write(t.Context(), &bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), "compare short: 1 probabilities") {
 		t.Errorf("%v", err)
 	}
 	// What a caller cannot tell is left out, and breaks nothing.
@@ -139,7 +139,7 @@ func TestReportFailure(t *testing.T) {
 		t.Error("label ages of nothing")
 	}
 	r.Options.FitShare = .999
-	if err := r.Write(&bytes.Buffer{}); !errors.Is(err, ErrTooFew) {
+	if err := r.Write(t.Context(), &bytes.Buffer{}); !errors.Is(err, ErrTooFew) {
 		t.Errorf("%v", err)
 	}
 }
@@ -205,7 +205,7 @@ func TestWilson(t *testing.T) {
 // nothing; genuine rows that were thinned are drawn as often as they stand for.
 func TestImportanceIsOfWhatTells(t *testing.T) {
 	d, _ := knownWorld(22, 20_000)
-	r, err := Fit(d, plain(), nil)
+	r, err := Fit(t.Context(), d, plain(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

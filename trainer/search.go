@@ -1,6 +1,7 @@
 package trainer
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -79,9 +80,9 @@ func (s *Search) Options(trial int) NetworkOptions {
 }
 
 // Try learns with the options of a trial, and judges them. Progress is as in Fit.
-func (s *Search) Try(trial int, progress func(done, total int)) (TrialResult, error) {
+func (s *Search) Try(ctx context.Context, trial int, progress func(done, total int)) (TrialResult, error) {
 	t := TrialResult{Search: s.key, Trial: trial, Options: s.Options(trial)}
-	n, err := LearnNetwork(s.fit, t.Options, progress)
+	n, err := LearnNetwork(ctx, s.fit, t.Options, progress)
 	if err != nil {
 		return t, fmt.Errorf("trial %d: %w", trial, err)
 	}

@@ -68,7 +68,7 @@ func TestSearchDoesNotSeeWhatIsHeldOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first, err := s.Try(1, nil)
+	first, err := s.Try(t.Context(), 1, nil)
 	if err != nil || !(first.AveragePrecision > 0) {
 		t.Fatal(first, err)
 	}
@@ -86,7 +86,7 @@ func TestSearchDoesNotSeeWhatIsHeldOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if second, err := again.Try(1, nil); err != nil || !reflect.DeepEqual(first, second) {
+	if second, err := again.Try(t.Context(), 1, nil); err != nil || !reflect.DeepEqual(first, second) {
 		t.Errorf("%+v with other rows held out, was %+v, %v", second, first, err)
 	}
 	calibrate.X[0]++

@@ -31,7 +31,7 @@ func TestRetrainingWinsWhereFraudChanges(t *testing.T) {
 	start := bank.Start.UnixMilli()
 	learn := func(day int64) scoring.Scorer {
 		rows := past.rows(start+(day-window)*dayMs, start+day*dayMs, start+day*dayMs)
-		n, err := trainer.LearnNetwork(rows, trainer.DefaultNetwork(), nil)
+		n, err := trainer.LearnNetwork(t.Context(), rows, trainer.DefaultNetwork(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -222,11 +222,8 @@ func (v *evaluation) leaveOut() []string {
 
 func (v *evaluation) folds(ctx context.Context, e *env, what string, starts []string) (f evalFolds, err error) {
 	for k, start := range starts {
-		if err := ctx.Err(); err != nil {
-			return f, err
-		}
 		bar := newBar(e, fmt.Sprintf("%s fold %d of %d", what, k+1, len(starts)))
-		one, err := v.fold(dayTime(start), func(done, total int) { bar.set(int64(done), int64(total)) })
+		one, err := v.fold(ctx, dayTime(start), func(done, total int) { bar.set(int64(done), int64(total)) })
 		bar.end()
 		if err != nil {
 			return f, fmt.Errorf("fold of %s: %w", start, err)
@@ -287,7 +284,7 @@ func (f *evalFolds) sum() {
 }
 
 // fold learns from the days before start+7 and measures from start+14 on.
-func (v *evaluation) fold(start int64, progress func(done, total int)) (f evalFold, err error) {
+func (v *evaluation) fold(ctx context.Context, start int64, progress func(done, total int)) (f evalFold, err error) {
 	before, _ := v.rows.Split(start + 7*dayMs)
 	_, train := before.Split(start + 7*dayMs - int64(v.days)*dayMs)
 	test := v.test(start)
@@ -296,7 +293,7 @@ func (v *evaluation) fold(start int64, progress func(done, total int)) (f evalFo
 		return f, errors.New("there is no fraud in the test week")
 	}
 	began := time.Now()
-	n, err := trainer.LearnNetwork(train, v.network, progress)
+	n, err := trainer.LearnNetwork(ctx, train, v.network, progress)
 	if err != nil {
 		return f, err
 	}

@@ -40,7 +40,7 @@ func (l *online) train(ctx context.Context, start, night int64) error {
 	l.forget(ripe - onlineDays*dayMs)
 	known, _ := l.rows.Split(ripe)
 	o := l.onlineOptions()
-	fitted, err := trainer.Fit(known, o, nil)
+	fitted, err := trainer.Fit(ctx, known, o, nil)
 	if errors.Is(err, trainer.ErrTooFew) {
 		return nil
 	}

@@ -251,19 +251,20 @@ func (t *training) learn(ctx context.Context, e *env, from *trainFrom, rows *tra
 
 // fit fits, or ends with the context.
 func fit(ctx context.Context, rows *trainer.Dataset, o trainer.Options, bar *bar) (*trainer.Result, error) {
-	return aside(ctx, bar, func(progress func(done, total int)) (*trainer.Result, error) { return trainer.Fit(rows, o, progress) })
+	return aside(ctx, bar, func(ctx context.Context, progress func(done, total int)) (*trainer.Result, error) {
+		return trainer.Fit(ctx, rows, o, progress)
+	})
 }
 
-// aside does long work, or ends with the context: what is not done then nobody waits
-// for, since the process ends too.
-func aside[T any](ctx context.Context, bar *bar, work func(progress func(done, total int)) (T, error)) (result T, err error) {
+// aside does long work, which ends with the context, and shows how far it is.
+func aside[T any](ctx context.Context, bar *bar, work func(ctx context.Context, progress func(done, total int)) (T, error)) (T, error) {
 	type outcome struct {
 		result T
 		err    error
 	}
 	steps, ended := make(chan [2]int64, 1), make(chan outcome, 1)
-	go func() { // see above
-		r, err := work(func(done, total int) {
+	go func() { // waited for below
+		r, err := work(ctx, func(done, total int) {
 			select {
 			case steps <- [2]int64{int64(done), int64(total)}:
 			default: // what is there was not drawn yet
@@ -277,8 +278,6 @@ func aside[T any](ctx context.Context, bar *bar, work func(progress func(done, t
 			bar.set(s[0], s[1])
 		case o := <-ended:
 			return o.result, o.err
-		case <-ctx.Done():
-			return result, ctx.Err()
 		}
 	}
 }

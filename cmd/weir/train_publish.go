@@ -193,7 +193,7 @@ type gateReport struct {
 }
 
 // writeReport writes the report of what was learnt from d, whole or not at all.
-func (t *training) writeReport(r *rival, d *trainer.Dataset, fitted *trainer.Result, s *spec.Spec, name string, v *trainer.Verdict) error {
+func (t *training) writeReport(ctx context.Context, r *rival, d *trainer.Dataset, fitted *trainer.Result, s *spec.Spec, name string, v *trainer.Verdict) error {
 	if t.gate.report == "" {
 		return nil
 	}
@@ -216,7 +216,7 @@ func (t *training) writeReport(r *rival, d *trainer.Dataset, fitted *trainer.Res
 		rep.Groups = append(rep.Groups, g)
 	}
 	var text bytes.Buffer
-	if err := rep.Write(&text); err != nil {
+	if err := rep.Write(ctx, &text); err != nil {
 		return err
 	}
 	return writeWhole(t.gate.report, text.Bytes())
@@ -239,7 +239,7 @@ func writeWhole(name string, data []byte) error {
 // settle judges a sealed bundle, publishes it, and says what came of it.
 func (t *training) settle(ctx context.Context, e *env, r *rival, d *trainer.Dataset, fitted *trainer.Result, s *spec.Spec, data []byte, sealed *scoring.Bundle) (gateReport, error) {
 	if r == nil {
-		return gateReport{Reason: "no champion to hold it against: --kafka or --champion names one"}, t.writeReport(nil, d, fitted, s, sealed.Name, nil)
+		return gateReport{Reason: "no champion to hold it against: --kafka or --champion names one"}, t.writeReport(ctx, nil, d, fitted, s, sealed.Name, nil)
 	}
 	judging := time.Now()
 	v, err := r.judge(e, d, &t.options, fitted, s, sealed.Name)
@@ -249,7 +249,7 @@ func (t *training) settle(ctx context.Context, e *env, r *rival, d *trainer.Data
 	}
 	t.timed("gate", judging)
 	// Before anything is published: what serves has a report.
-	if err := t.writeReport(r, d, fitted, s, sealed.Name, v); err != nil {
+	if err := t.writeReport(ctx, r, d, fitted, s, sealed.Name, v); err != nil {
 		return gateReport{}, err
 	}
 	if few {

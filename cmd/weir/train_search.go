@@ -47,8 +47,8 @@ func (t *training) search(ctx context.Context, e *env, rows *trainer.Dataset) (*
 			rep.Resumed++
 		} else {
 			bar := newBar(e, fmt.Sprintf("search %d/%d", i+1, t.trials))
-			r, err = aside(ctx, bar, func(progress func(done, total int)) (trainer.TrialResult, error) {
-				return s.Try(i, func(done, total int) { progress(i*total+done, t.trials*total) })
+			r, err = aside(ctx, bar, func(ctx context.Context, progress func(done, total int)) (trainer.TrialResult, error) {
+				return s.Try(ctx, i, func(done, total int) { progress(i*total+done, t.trials*total) })
 			})
 			bar.end()
 			if err == nil {
