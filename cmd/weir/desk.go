@@ -4,14 +4,15 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
+	"io"
 	"net"
-	"net/http"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/weir-risk/weir/alerts"
 	"github.com/weir-risk/weir/alerts/desk"
+	"github.com/weir-risk/weir/features/spec"
 )
 
 var deskCommand = &command{
@@ -30,7 +31,7 @@ with --tls-cert and --tls-key, or behind a proxy that speaks it, which --behind-
 		"weir desk --kafka k1:9092 --spec bank.spec --within 15m",
 	},
 	flags: func(fs *flag.FlagSet) func(context.Context, *env, []string) error {
-		service, d := addService(fs), addDesk(fs)
+		service, sp, d := addService(fs), addSpec(fs, "payments"), addDesk(fs)
 		return func(ctx context.Context, e *env, _ []string) error {
 			if err := d.check(); err != nil {
 				return err
@@ -40,23 +41,27 @@ with --tls-cert and --tls-key, or behind a proxy that speaks it, which --behind-
 				return err
 			}
 			defer s.close()
-			return s.desk(ctx, d)
+			return s.desk(ctx, d, *sp)
 		}
 	},
 }
 
+// webDefault is where a desk is served.
+const webDefault = "127.0.0.1:8464"
+
 // deskFlags are what the desk takes beside a service's.
 type deskFlags struct {
-	spec              *string
 	web               string
 	certFile, keyFile string
 	behindTLS         bool
 	within            time.Duration
+
+	anyPort bool // whether another port will do where the default is taken
 }
 
 func addDesk(fs *flag.FlagSet) *deskFlags {
-	d := &deskFlags{spec: addSpec(fs, "payments")}
-	fs.StringVar(&d.web, "web", "127.0.0.1:8464", "`HOST:PORT` of the pages; port 0 is one that the system chooses")
+	d := &deskFlags{}
+	fs.StringVar(&d.web, "web", webDefault, "`HOST:PORT` of the pages; port 0 is one that the system chooses")
 	fs.StringVar(&d.certFile, "tls-cert", "", "PEM `FILE` with the certificate of the pages, and those that vouch for it")
 	fs.StringVar(&d.keyFile, "tls-key", "", "PEM `FILE` with its private key")
 	fs.BoolVar(&d.behindTLS, "behind-tls", false, "a proxy in front speaks TLS: cookies are sent over nothing else")
@@ -83,27 +88,16 @@ func (d *deskFlags) check() error {
 }
 
 // desk serves the pages until the context ends.
-func (s *service) desk(ctx context.Context, f *deskFlags) (err error) {
-	sp, err := loadSpec(*f.spec)
+func (s *service) desk(ctx context.Context, f *deskFlags, specName string) (err error) {
+	sp, err := loadSpec(specName)
 	if err != nil {
 		return err
 	}
-	view, err := alerts.OpenView(ctx, filepath.Join(s.flags.data, "desk-view.db"))
+	d, err := s.openDesk(ctx, f, sp)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, view.Close()) }()
-	accounts, err := desk.OpenAccounts(ctx, filepath.Join(s.flags.data, "desk.db"), desk.AccountsConfig{Now: time.Now})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, accounts.Close()) }()
-	d := alerts.New(s.client, view, alerts.Config{Log: s.log, Now: time.Now, After: time.After, Topics: s.topics})
-	web, err := desk.New(desk.Options{Log: s.log, Now: time.Now, Accounts: accounts, Audit: desk.AuditTo(s.client, s.topics.Audit),
-		TLS: f.certFile != "" || f.behindTLS, View: view, Desk: d, Base: string(sp.Base), Groups: sp.Groups(), Within: f.within})
-	if err != nil {
-		return err
-	}
+	defer func() { err = errors.Join(err, d.close()) }()
 	at, stop, err := serveMetrics(s.flags.listen, s.flags.pprof, s.registry, func() (bool, any) {
 		ok, why := d.Ready()
 		return ok, map[string]any{"ready": ok, "reason": why}
@@ -113,38 +107,80 @@ func (s *service) desk(ctx context.Context, f *deskFlags) (err error) {
 	}
 	defer stop()
 	s.log.Info("serves metrics", "address", at)
-	return together(ctx, role{"", d.Run}, role{"", func(ctx context.Context) error { return s.serveDesk(ctx, f, web) }})
+	return d.run(ctx)
 }
 
-// deskStop is how long requests in flight may take when the desk stops.
-const deskStop = 5 * time.Second
+// An openDesk is a desk that answers browsers once it runs.
+type openDesk struct {
+	*alerts.Desk
+	url      string
+	accounts *desk.Accounts
+	serve    func(context.Context) error
+	closers  []io.Closer // what it holds, in the order in which it was opened
+}
 
-// serveDesk answers browsers until the context ends.
-func (s *service) serveDesk(ctx context.Context, f *deskFlags, web http.Handler) error {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", f.web)
+// openDesk makes the desk of a process: its view and its accounts, what follows the
+// topics, the pages, and where they are served. Whoever calls it closes it.
+func (s *service) openDesk(ctx context.Context, f *deskFlags, sp *spec.Spec) (_ *openDesk, err error) {
+	d := &openDesk{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.close())
+		}
+	}()
+	view, err := alerts.OpenView(ctx, filepath.Join(s.flags.data, "desk-view.db"))
 	if err != nil {
-		return fmt.Errorf("--web: %w", err)
+		return nil, err
 	}
-	server := desk.HTTPServer(web, s.log)
-	server.BaseContext = func(net.Listener) context.Context { return ctx } // streams end with it
-	scheme := "http"
-	ended := make(chan error, 1)
-	if f.certFile != "" {
-		scheme = "https"
-		go func() { ended <- server.ServeTLS(l, f.certFile, f.keyFile) }() // ends with Shutdown
-	} else {
-		go func() { ended <- server.Serve(l) }() // ends with Shutdown
+	d.closers = append(d.closers, view)
+	d.accounts, err = desk.OpenAccounts(ctx, filepath.Join(s.flags.data, "desk.db"), desk.AccountsConfig{Now: time.Now})
+	if err != nil {
+		return nil, err
 	}
-	s.log.Info("serves the desk", "address", scheme+"://"+l.Addr().String())
-	select {
-	case err := <-ended:
-		return fmt.Errorf("serve the desk: %w", err)
-	case <-ctx.Done():
+	d.closers = append(d.closers, d.accounts)
+	d.Desk = alerts.New(s.client, view, alerts.Config{
+		Log:    s.log,
+		Now:    time.Now,
+		After:  time.After,
+		Topics: s.topics,
+	})
+	pages, err := desk.New(desk.Options{
+		Log:      s.log,
+		Now:      time.Now,
+		Accounts: d.accounts,
+		Audit:    desk.AuditTo(s.client, s.topics.Audit),
+		TLS:      f.certFile != "" || f.behindTLS,
+		View:     view,
+		Desk:     d.Desk,
+		Base:     string(sp.Base),
+		Groups:   sp.Groups(),
+		Within:   f.within,
+	})
+	if err != nil {
+		return nil, err
 	}
-	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), deskStop)
-	defer cancel()
-	if err := server.Shutdown(stopping); err != nil {
-		return errors.Join(server.Close(), fmt.Errorf("stop the desk: %w", err))
+	l, err := f.listen(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	d.closers = append(d.closers, l)
+	d.url = f.scheme() + "://" + l.Addr().String()
+	d.serve = func(ctx context.Context) error { return f.serve(ctx, l, desk.HTTPServer(pages, s.log)) }
+	s.log.Info("serves the desk", "address", d.url)
+	return d, nil
+}
+
+// run follows the topics and answers browsers until the context ends.
+func (d *openDesk) run(ctx context.Context) error {
+	return together(ctx, role{"", d.Desk.Run}, role{"", d.serve})
+}
+
+// close closes what a desk holds, the last first.
+func (d *openDesk) close() (err error) {
+	for _, c := range slices.Backward(d.closers) {
+		if closed := c.Close(); !errors.Is(closed, net.ErrClosed) { // the server closes its listener
+			err = errors.Join(err, closed)
+		}
+	}
+	return err
 }
