@@ -78,8 +78,9 @@ func (a *Accounts) Close() error { return a.db.Close() }
 
 func (a *Accounts) now() int64 { return a.config.Now().UnixMilli() }
 
-// Add makes an account.
-func (a *Accounts) Add(ctx context.Context, u User, password string) error {
+// Check says what is wrong with a new account and its password, if anything is; Add
+// would say the same.
+func (u *User) Check(password string) error {
 	name, err := ParseName(u.Name)
 	if err == nil {
 		err = parsePassword(name, password)
@@ -87,14 +88,20 @@ func (a *Accounts) Add(ctx context.Context, u User, password string) error {
 	if err == nil && u.Roles&everyone == 0 {
 		err = errors.New("an account has one role or more")
 	}
-	if u.Display == "" {
-		u.Display = name
-	}
-	if err == nil {
+	if err == nil && u.Display != "" {
 		err = parseDisplay(u.Display)
 	}
-	if err != nil {
+	return err
+}
+
+// Add makes an account, which is called by its name where no other name is given.
+func (a *Accounts) Add(ctx context.Context, u User, password string) error {
+	if err := u.Check(password); err != nil {
 		return fmt.Errorf("add account: %w", err)
+	}
+	name, _ := ParseName(u.Name) // Check has
+	if u.Display == "" {
+		u.Display = name
 	}
 	h := newHash(password, a.config.Cost)
 	now := a.now()

@@ -100,7 +100,11 @@ func (u *userRun) run(ctx context.Context, e *env, args []string) error {
 		if err := u.open(ctx, verb == "add"); err != nil {
 			return err
 		}
-		return errors.Join(v.run(), u.accounts.Close())
+		err := v.run()
+		if u.accounts != nil {
+			err = errors.Join(err, u.accounts.Close())
+		}
+		return err
 	}
 	return usagef("weir user add NAME, ls, disable NAME, enable NAME, password NAME, roles NAME, or backup FILE")
 }
@@ -124,18 +128,28 @@ func (u *userRun) check(verb string) error {
 	return nil
 }
 
-// open opens the accounts. Only the first account makes the file: a folder that is
-// mistyped must not look like a desk without users.
-func (u *userRun) open(ctx context.Context, make bool) (err error) {
-	file := filepath.Join(u.data, "desk.db")
-	if make {
-		if err := os.MkdirAll(u.data, 0o700); err != nil {
-			return fmt.Errorf("make the folder of the accounts: %w", err)
+// file is where accounts are.
+func (u *userRun) file() string { return filepath.Join(u.data, "desk.db") }
+
+// open opens the accounts. Only the first account makes the file, once it is known to be
+// one: a folder that is mistyped must not look like a desk without users.
+func (u *userRun) open(ctx context.Context, first bool) (err error) {
+	if _, err := os.Stat(u.file()); errors.Is(err, fs.ErrNotExist) {
+		if first {
+			return nil
 		}
-	} else if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("there are no accounts in %s; weir user add makes the first, --data names another folder", u.data)
 	}
-	u.accounts, err = desk.OpenAccounts(ctx, file, desk.AccountsConfig{Now: time.Now})
+	u.accounts, err = desk.OpenAccounts(ctx, u.file(), desk.AccountsConfig{Now: time.Now})
+	return err
+}
+
+// begin makes the file of the first account.
+func (u *userRun) begin(ctx context.Context) (err error) {
+	if err := os.MkdirAll(u.data, 0o700); err != nil {
+		return fmt.Errorf("make the folder of the accounts: %w", err)
+	}
+	u.accounts, err = desk.OpenAccounts(ctx, u.file(), desk.AccountsConfig{Now: time.Now})
 	return err
 }
 
@@ -158,14 +172,23 @@ func (u *userRun) add(ctx context.Context, e *env, name string) error {
 	if _, err := desk.ParseName(name); err != nil {
 		return usagef("%v", err)
 	}
-	if _, err := u.accounts.User(ctx, name); err == nil {
-		return fmt.Errorf("%w; weir user password and weir user roles change it", desk.ErrIsThere)
+	if u.accounts != nil {
+		if _, err := u.accounts.User(ctx, name); err == nil {
+			return fmt.Errorf("%w; weir user password and weir user roles change it", desk.ErrIsThere)
+		}
 	}
 	password, err := u.ask(ctx, e)
 	if err != nil {
 		return err
 	}
-	return u.change(ctx, e, name, u.accounts.Add(ctx, desk.User{Name: name, Display: u.display, Roles: roles}, password))
+	user := desk.User{Name: name, Display: u.display, Roles: roles}
+	if err = user.Check(password); err == nil && u.accounts == nil {
+		err = u.begin(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("add account: %w", err)
+	}
+	return u.change(ctx, e, name, u.accounts.Add(ctx, user, password))
 }
 
 func (u *userRun) password(ctx context.Context, e *env, name string) error {

@@ -20,6 +20,10 @@ func TestUser(t *testing.T) {
 		return callWith(t, stdin, nil, append([]string{"user"}, append(args, "--data", dir)...)...)
 	}
 	with("", "ls").fails(t, exitFailed, "weir user add makes the first")
+	with("too short", "add", "ann", "--role", "analyst").fails(t, exitFailed, "at least 12")
+	with("", "add", "ann", "--role", "analyst").fails(t, exitFailed, "expected one line")
+	with(testPassword, "add", "ann", "--role", "analyst", "--display", " ").fails(t, exitFailed, "blank")
+	with("", "ls").fails(t, exitFailed, "weir user add makes the first") // still: what failed left nothing
 	if out := with(testPassword+"\n", "add", "Ann", "--role", "analyst, supervisor", "--display", "Ann Bo").succeeds(t).stdout; out != "ann: analyst, supervisor\n" {
 		t.Errorf("add says %q", out)
 	}
