@@ -200,6 +200,11 @@ func (c *checking) keys(f *findings) []ed25519.PublicKey {
 func (c *checking) wiring(f *findings) {
 	c.brokers(f)
 	address(f, "listen", c.service.listen, hostPort)
+	if err := c.desk.check(); err != nil {
+		f.wrong("desk", "%v", err)
+	} else if !c.desk.off() {
+		f.right("desk", "%s://%s", c.desk.scheme(), c.desk.web)
+	}
 	if c.service.kafka.brokers == "" {
 		address(f, "broker", c.broker, hostPort)
 	}

@@ -43,7 +43,7 @@ func TestCheck(t *testing.T) {
 	call(t, "check", "--spec", "small.spec").succeeds(t)
 
 	got = call(t, "check", "--spec", "bad.spec", "--token-key-file", "token.key", "--key", "none.key", "--trust", "none.pem", "--bundle", "none.weir",
-		"--kafka", "k1,k2:x", "--kafka-user", "weir", "--kafka-ca", "none.pem", "--listen", "9464", "--pprof", "x:99999", "--data", "bad.spec",
+		"--kafka", "k1,k2:x", "--kafka-user", "weir", "--kafka-ca", "none.pem", "--listen", "9464", "--web", "0.0.0.0:8464", "--pprof", "x:99999", "--data", "bad.spec",
 		"--compression", "best", "--rows-max", "0", "--session", "0s", "--log", "xml", "--history", "mysql://weir:hunter2@db/x").fails(t, exitFailed)
 	golden(t, "check_wrong.txt", got.stderr)
 	if all := got.stdout + got.stderr; strings.Contains(all, "hunter2") || strings.Contains(all, "k1:zz") {

@@ -205,9 +205,13 @@ func (w *crashWorld) score(run, folder string) *process {
 
 // flags are what score and up take here.
 func (w *crashWorld) flags(run, data string) []string {
-	return []string{w.command, "--topic-prefix", w.prefix(run), "--group", w.prefix(run) + "score", "--data", data,
+	flags := []string{w.command, "--topic-prefix", w.prefix(run), "--group", w.prefix(run) + "score", "--data", data,
 		"--trust", filepath.Join(w.dir, "signing.key.pub"), "--token-key-file", filepath.Join(w.dir, "token.key"), "--listen", "127.0.0.1:0",
 		"--session", "1s", "--snapshot-every", fmt.Sprint(w.snapshotEvery), "--rows-max", "500", "--log", "json", "--json"}
+	if w.command == "up" {
+		flags = append(flags, "--web", "127.0.0.1:0")
+	}
+	return flags
 }
 
 // up starts weir up, broker and all, and connects to its broker.

@@ -31,7 +31,7 @@ with --tls-cert and --tls-key, or behind a proxy that speaks it, which --behind-
 		"weir desk --kafka k1:9092 --spec bank.spec --within 15m",
 	},
 	flags: func(fs *flag.FlagSet) func(context.Context, *env, []string) error {
-		service, sp, d := addService(fs), addSpec(fs, "payments"), addDesk(fs)
+		service, sp, d := addService(fs), addSpec(fs, "payments"), addDesk(fs, false)
 		return func(ctx context.Context, e *env, _ []string) error {
 			if err := d.check(); err != nil {
 				return err
@@ -56,12 +56,17 @@ type deskFlags struct {
 	behindTLS         bool
 	within            time.Duration
 
-	anyPort bool // whether another port will do where the default is taken
+	// beside is of a desk that is one role of several: it may be off, and where the
+	// default port is taken another one will do.
+	beside bool
 }
 
-func addDesk(fs *flag.FlagSet) *deskFlags {
-	d := &deskFlags{}
-	fs.StringVar(&d.web, "web", webDefault, "`HOST:PORT` of the pages; port 0 is one that the system chooses")
+func addDesk(fs *flag.FlagSet, beside bool) *deskFlags {
+	d, usage := &deskFlags{beside: beside}, "`HOST:PORT` of the pages; port 0 is one that the system chooses"
+	if beside {
+		usage = "`HOST:PORT` of the desk's pages; port 0 is one that the system chooses, as is the default\nwhere that is taken; off is no desk"
+	}
+	fs.StringVar(&d.web, "web", webDefault, usage)
 	fs.StringVar(&d.certFile, "tls-cert", "", "PEM `FILE` with the certificate of the pages, and those that vouch for it")
 	fs.StringVar(&d.keyFile, "tls-key", "", "PEM `FILE` with its private key")
 	fs.BoolVar(&d.behindTLS, "behind-tls", false, "a proxy in front speaks TLS: cookies are sent over nothing else")
@@ -69,8 +74,14 @@ func addDesk(fs *flag.FlagSet) *deskFlags {
 	return d
 }
 
+// off reports whether there is to be no desk.
+func (d *deskFlags) off() bool { return d.beside && d.web == "off" }
+
 // check sees that passwords do not cross a network in clear.
 func (d *deskFlags) check() error {
+	if d.off() {
+		return nil
+	}
 	if (d.certFile == "") != (d.keyFile == "") {
 		return usagef("--tls-cert and --tls-key belong together")
 	}
@@ -108,6 +119,27 @@ func (s *service) desk(ctx context.Context, f *deskFlags, specName string) (err 
 	defer stop()
 	s.log.Info("serves metrics", "address", at)
 	return d.run(ctx)
+}
+
+// deskBeside makes the desk of a process that does more, and says in the log what a
+// person needs to know to use it.
+func (s *service) deskBeside(ctx context.Context, f *deskFlags, specName string) (*openDesk, error) {
+	sp, err := loadSpec(specName)
+	if err != nil {
+		return nil, err
+	}
+	d, err := s.openDesk(ctx, f, sp)
+	if err != nil {
+		return nil, err
+	}
+	users, err := d.accounts.Users(ctx)
+	if err != nil {
+		return nil, errors.Join(err, d.close())
+	}
+	if len(users) == 0 {
+		s.log.Warn("nobody has an account at the desk", "remedy", "weir user add NAME --role analyst,supervisor --data "+s.flags.data)
+	}
+	return d, nil
 }
 
 // An openDesk is a desk that answers browsers once it runs.

@@ -14,7 +14,7 @@ import (
 func (f *deskFlags) listen(ctx context.Context) (net.Listener, error) {
 	var c net.ListenConfig
 	l, err := c.Listen(ctx, "tcp", f.web)
-	if errors.Is(err, syscall.EADDRINUSE) && f.anyPort && f.web == webDefault {
+	if errors.Is(err, syscall.EADDRINUSE) && f.beside && f.web == webDefault {
 		// Another weir is here; where nobody asked for a port, any will do.
 		l, err = c.Listen(ctx, "tcp", "127.0.0.1:0")
 	}

@@ -124,7 +124,7 @@ func TestUpTrains(t *testing.T) {
 	var stdout bytes.Buffer
 	log := &stopAt{text: "msg=trained", times: 1, stop: cancel}
 	e := &env{stdin: strings.NewReader(""), stdout: &stdout, stderr: log, lookup: func(string) (string, bool) { return "", false }}
-	if code := run(ctx, []string{"up", "--data", dir, "--train-every", "24h", "--listen", "127.0.0.1:0"}, e); code != exitOK {
+	if code := run(ctx, []string{"up", "--data", dir, "--train-every", "24h", "--listen", "127.0.0.1:0", "--web", "127.0.0.1:0"}, e); code != exitOK {
 		t.Fatalf("exit code %d\n%s%s", code, &stdout, log)
 	}
 	if !strings.Contains(log.String(), "result=too_few_labels") || !strings.Contains(log.String(), "has no decision") {

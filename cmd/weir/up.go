@@ -18,6 +18,8 @@ var upCommand = &command{
 	about: `With nothing configured it starts an embedded broker, whose data is in the data
 folder, keeps history in SQLite beside it, makes the topics, and scores. With
 --kafka and --history it does the same over a real Kafka and a real ClickHouse.
+It serves the desk as well, where analysts work on the alerts, to this machine alone
+unless --web says otherwise: weir desk --help says more, weir user add makes accounts.
 It runs until Ctrl-C or SIGTERM and then prints what was decided.
 
 With --train-every it learns from that history again and again, and publishes what is
@@ -25,6 +27,7 @@ better, as weir train --every does, which has more to say of how. That is off un
 asked for: it takes all processors for a while, and who publishes a model should know.`,
 	examples: []string{
 		"weir up                                                   # embedded broker and SQLite in ./weir-data",
+		"weir up --web off                                         # without the desk",
 		"weir up --broker 127.0.0.1:9092 --bundle model.weir       # the broker on a port that others can use",
 		"weir up --kafka 127.0.0.1:9092 --history clickhouse://127.0.0.1:9000/weir",
 		"weir up --train-every 24h                                 # learns from its own history",
@@ -38,6 +41,7 @@ type up struct {
 	service    *serviceFlags
 	score      *scoreFlags
 	history    *historyFlags
+	desk       *deskFlags
 	broker     string
 	syncWrites bool
 	partitions int
@@ -47,7 +51,7 @@ type up struct {
 
 // addUp declares the command's flags, which weir check takes as well.
 func addUp(fs *flag.FlagSet) *up {
-	u := &up{service: addService(fs), score: addScore(fs), history: addHistory(fs)}
+	u := &up{service: addService(fs), score: addScore(fs), history: addHistory(fs), desk: addDesk(fs, true)}
 	u.score.addWatch(fs)
 	fs.StringVar(&u.broker, "broker", "127.0.0.1:0", "`HOST:PORT` of the embedded broker; port 0 is one that the system chooses")
 	fs.BoolVar(&u.syncWrites, "sync-writes", false, "the embedded broker syncs each write to disk: slower, and nothing is lost\nin a power failure")
@@ -59,6 +63,9 @@ func addUp(fs *flag.FlagSet) *up {
 
 func (u *up) run(ctx context.Context, e *env, _ []string) error {
 	training, err := u.training()
+	if err == nil {
+		err = u.desk.check()
+	}
 	if err != nil {
 		return err
 	}
@@ -88,6 +95,14 @@ func (u *up) run(ctx context.Context, e *env, _ []string) error {
 	defer store.Close()
 	record, recorder := s.record(store)
 	beside := []role{record, s.watch(store, recorder)}
+	if !u.desk.off() {
+		d, err := s.deskBeside(ctx, u.desk, *u.score.spec)
+		if err != nil {
+			return err
+		}
+		defer d.close()
+		beside = append(beside, role{"desk", d.run})
+	}
 	if training != nil {
 		r := training.role(e, nil, u.train.every, s.log, s.registry)
 		beside = append(beside, role{"train", func(ctx context.Context) error {
