@@ -2,6 +2,9 @@ package desk
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -83,6 +86,7 @@ func (s *Server) do(r *http.Request, i *alerts.Item, kind schemas.DispositionKin
 	}
 	d := schemas.Disposition{AlertID: i.ID, TxID: i.Text[schemas.ID], Kind: kind, By: []byte(u.Name), At: now.UnixMilli(),
 		Note: schemas.HideCards([]byte(note)), Reason: []byte(reason), Previous: []byte(previous)}
+	d.ID = actionID(&d)
 	if kind == schemas.Snoozed {
 		d.Until = now.Add(snoozeFor).UnixMilli()
 	}
@@ -100,6 +104,19 @@ func (s *Server) do(r *http.Request, i *alerts.Item, kind schemas.DispositionKin
 		return voidError{settled.Err}
 	}
 	return nil
+}
+
+// actionID is the id of an action: a hash of what its form says. So a form that comes
+// again, because a key was hit twice or no answer came, is the same action, and is told
+// what became of it; under an id of its own it would be told that somebody else was
+// first. To do the same once more is another action: Previous is another one by then.
+func actionID(d *schemas.Disposition) []byte {
+	h := sha256.New()
+	for _, text := range [][]byte{d.AlertID, d.By, {byte(d.Kind)}, d.Reason, d.Note, d.Previous} {
+		_, _ = h.Write(binary.AppendUvarint(nil, uint64(len(text)))) // a hash takes all
+		_, _ = h.Write(text)
+	}
+	return hex.AppendEncode(nil, h.Sum(nil)[:16])
 }
 
 // known reports whether a reason is one of the desk's list, or none.

@@ -1,0 +1,51 @@
+package desk
+
+import (
+	"net/http"
+	"sync"
+	"testing"
+)
+
+// TestAFormThatComesAgainIsOneAction sends forms twice, as a browser does whose user
+// hits a key twice or reloads: both are told what became of the one action. The same
+// done by somebody else, or done once more, is another.
+func TestAFormThatComesAgainIsOneAction(t *testing.T) {
+	f := newFloor(t)
+	id := f.raise("card-a", "shop", 1000, .9)
+	ann, bob := f.analyst("ann", Analyst), f.analyst("bob", Analyst)
+	var both sync.WaitGroup
+	for range 2 {
+		again := ann.copied()
+		both.Go(func() {
+			if got := again.send(id, "noted", "", "note", "called"); got.StatusCode != http.StatusSeeOther || got.Header.Get("Location") != "/alerts/"+id {
+				t.Errorf("two at once: %s, sent to %q", got.Status, got.Header.Get("Location"))
+			}
+		})
+	}
+	both.Wait()
+	if got := ann.send(id, "noted", "", "note", "called").Header.Get("Location"); got != "/alerts/"+id {
+		t.Errorf("the same later: sent to %q", got)
+	}
+	for _, c := range []struct {
+		b    *browser
+		note string
+	}{{bob, "called"}, {ann, "called twice"}} {
+		if got := c.b.send(id, "noted", "", "note", c.note).Header.Get("Location"); got != "/alerts/"+id+"?told=stale" {
+			t.Errorf("another action on the same page: sent to %q", got)
+		}
+	}
+	ann.act(id, "noted", "note", "called")
+	list, err := f.view.Actions(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	counted := 0
+	for _, a := range list {
+		if a.Err == "" {
+			counted++
+		}
+	}
+	if len(list) != 4 || counted != 2 {
+		t.Errorf("%d actions, %d of them count: %+v", len(list), counted, list)
+	}
+}
