@@ -79,14 +79,19 @@ type voidError struct{ error }
 // voidError.
 func (s *Server) do(r *http.Request, i *alerts.Item, kind schemas.DispositionKind, note, reason, previous string) error {
 	u, now := s.user(r), s.options.Now()
-	// Only the one who works on it decides, or a supervisor. Of two who act at once
-	// the log decides, whatever this page knew.
-	if i.At(now.UnixMilli()) == alerts.Claimed && i.Owner != u.Name && kind != schemas.Noted && !u.Roles.Any(Roles(Supervisor)) {
-		return voidError{errOwner}
-	}
 	d := schemas.Disposition{AlertID: i.ID, TxID: i.Text[schemas.ID], Kind: kind, By: []byte(u.Name), At: now.UnixMilli(),
 		Note: schemas.HideCards([]byte(note)), Reason: []byte(reason), Previous: []byte(previous)}
 	d.ID = actionID(&d)
+	// Only the one who works on it decides, or a supervisor. Of two who act at once
+	// the log decides, whatever this page knew; and so it does of a form that comes
+	// again, after somebody else took the alert.
+	if i.At(now.UnixMilli()) == alerts.Claimed && i.Owner != u.Name && kind != schemas.Noted && !u.Roles.Any(Roles(Supervisor)) {
+		if before, err := s.options.Desk.Knows(r.Context(), string(i.ID), string(d.ID)); err != nil {
+			return fmt.Errorf("act on alert %s: %w", i.ID, err)
+		} else if !before {
+			return voidError{errOwner}
+		}
+	}
 	if kind == schemas.Snoozed {
 		d.Until = now.Add(snoozeFor).UnixMilli()
 	}

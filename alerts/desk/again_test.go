@@ -49,3 +49,18 @@ func TestAFormThatComesAgainIsOneAction(t *testing.T) {
 		t.Errorf("%d actions, %d of them count: %+v", len(list), counted, list)
 	}
 }
+
+// TestAFormThatComesAgainAfterSomebodyElse sends one once more when another analyst has
+// the alert by then: what it did still counts.
+func TestAFormThatComesAgainAfterSomebodyElse(t *testing.T) {
+	f := newFloor(t)
+	id := f.raise("card-a", "shop", 1000, .9)
+	ann, bob := f.analyst("ann", Analyst), f.analyst("bob", Analyst)
+	ann.send(id, "escalated", "")
+	bob.act(id, "claimed")
+	for kind, want := range map[string]string{"escalated": "", "snoozed": "?told=owner"} {
+		if got := ann.send(id, kind, "").Header.Get("Location"); got != "/alerts/"+id+want {
+			t.Errorf("%s: sent to %q, want %q", kind, got, want)
+		}
+	}
+}
