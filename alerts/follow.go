@@ -24,9 +24,10 @@ type Config struct {
 // Desk reads the topics into a view, and writes dispositions and labels.
 //
 // Any number of desks may follow the same topics, each into a view of its own, and
-// analysts may act at all of them. One of them at a time is to publish labels, and all
-// do: two that publish the same one at once put it into the topic twice, which the
-// scorer takes as one, since it has the same version.
+// analysts may act at all of them. A label is published by the desk at which it was
+// made, and by the others if that one has not for a while. Two that publish the same
+// one at once put it into the topic twice, which the scorer takes as one, since it has
+// the same version.
 type Desk struct {
 	Config
 	log  *kafka.Client
@@ -42,13 +43,14 @@ type Desk struct {
 	halted  map[string]string  // why it is not ready, by what is not
 	waiting map[string][]*wait // for dispositions, by their ids
 	readers map[*subscriber]struct{}
+	mine    map[labelName]bool // labels that actions made here, and that may be due
 }
 
 // New returns a desk from an open client into an open view; the caller closes both
 // after [Desk.Run] has returned.
 func New(log *kafka.Client, v *View, c Config) *Desk {
 	d := &Desk{Config: c, log: log, view: v, due: make(chan struct{}, 1), halted: map[string]string{"fold": "starting"},
-		waiting: make(map[string][]*wait), readers: make(map[*subscriber]struct{})}
+		waiting: make(map[string][]*wait), readers: make(map[*subscriber]struct{}), mine: make(map[labelName]bool)}
 	d.due <- struct{}{} // what a desk before this one left
 	return d
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"time"
 
 	"github.com/weir-risk/weir/ingest/kafka"
@@ -18,6 +19,17 @@ const labelsAtOnce = 500
 // connection is closed by then, and what the broker has read of it is carried out.
 const settling = time.Second
 
+// othersAfter is how long a label is left to the desk whose analyst made it. A desk
+// that is there publishes it within milliseconds, and one that is not should not be
+// waited for.
+const othersAfter = 2 * time.Second
+
+// labelName is what labels are told apart by.
+type labelName struct {
+	tx      string
+	version uint32
+}
+
 // labels publishes labels as they come due, until an error. Each goes into the topic
 // once, whatever crashes: what the topic holds is read to its end before anything is
 // written, and what was written is marked by reading it back. So it does not matter
@@ -25,18 +37,48 @@ const settling = time.Second
 // only one that reaches the log after its end was read would not be seen, which is why
 // there is a pause after a request of unknown outcome.
 func (d *Desk) labels(ctx context.Context, on func()) error {
-	for {
+	for left := false; ; {
+		var others <-chan time.Time
+		if left {
+			others = d.After(othersAfter)
+		}
 		select {
 		case <-d.due:
+		case <-others:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		if err := d.publish(ctx); err != nil {
+		var err error
+		if left, err = d.publish(ctx); err != nil {
 			d.remind()
 			return fmt.Errorf("publish labels: %w", err)
 		}
 		on()
 	}
+}
+
+// own takes note that an action of this desk's analysts made a label.
+func (d *Desk) own(tx string, version uint32) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.mine[labelName{tx, version}] = true
+	d.remind()
+}
+
+// takeOwn returns the labels that were noted since, and forgets them.
+func (d *Desk) takeOwn() map[labelName]bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	mine := d.mine
+	d.mine = make(map[labelName]bool)
+	return mine
+}
+
+// ours are those of a list that this desk is to publish now: what its own analysts
+// made, and what other desks have left for long.
+func (d *Desk) ours(list []schemas.Label, mine map[labelName]bool) []schemas.Label {
+	before := d.Now().Add(-othersAfter).UnixMilli()
+	return slices.DeleteFunc(list, func(l schemas.Label) bool { return l.KnownAt > before && !mine[labelName{string(l.TxID), l.Version}] })
 }
 
 // remind says that labels may be due.
@@ -47,10 +89,19 @@ func (d *Desk) remind() {
 	}
 }
 
-// publish publishes all labels that are due.
-func (d *Desk) publish(ctx context.Context) error {
+// publish publishes all labels that are due and are this desk's to publish; left says
+// that there are others.
+func (d *Desk) publish(ctx context.Context) (left bool, err error) {
 	d.publishing.Lock()
 	defer d.publishing.Unlock()
+	mine := d.takeOwn()
+	defer func() {
+		for name := range mine {
+			if err != nil {
+				d.own(name.tx, name.version)
+			}
+		}
+	}()
 	t, err := d.known(ctx, PlaceLabels, d.Topics.Labels)
 	if err == nil {
 		err = d.readBack(ctx, t.Partitions)
@@ -66,14 +117,15 @@ func (d *Desk) publish(ctx context.Context) error {
 	for err == nil {
 		var list []schemas.Label
 		list, err = d.view.Unpublished(ctx, labelsAtOnce)
-		if len(list) == 0 || err != nil {
-			return err
+		left = len(list) > 0
+		if list = d.ours(list, mine); len(list) == 0 || err != nil {
+			return left, err
 		}
 		if err = d.produceLabels(ctx, list, t.Partitions); err == nil {
 			err = d.readBack(ctx, t.Partitions)
 		}
 	}
-	return err
+	return left, err
 }
 
 // readBack reads what labels hold from where the view last knew.
@@ -105,17 +157,13 @@ func (d *Desk) readBack(ctx context.Context, partitions int) error {
 // produceLabels writes labels, each once although two alerts of one transaction may
 // have made it, to the partitions of their transactions.
 func (d *Desk) produceLabels(ctx context.Context, list []schemas.Label, partitions int) error {
-	type name struct {
-		tx      string
-		version uint32
-	}
-	seen := make(map[name]bool)
+	seen := make(map[labelName]bool)
 	batches := make([]kafka.BatchWriter, partitions)
 	counts := make([]int, partitions)
 	var value []byte
 	for i := range list {
 		l := &list[i]
-		if n := (name{string(l.TxID), l.Version}); seen[n] {
+		if n := (labelName{string(l.TxID), l.Version}); seen[n] {
 			continue
 		} else {
 			seen[n] = true
