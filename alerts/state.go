@@ -1,6 +1,8 @@
 package alerts
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -48,10 +50,45 @@ type State struct {
 	Last   string
 	LastBy string
 	LastAt int64
+	// Since is when Owner took it up, ms since the Unix epoch; 0 where nobody has, or
+	// where a supervisor gave it to Owner, who has not said yet that they are at it.
+	Since int64 `json:",omitzero"`
+	// Closing is how it was closed, Review what a second person said who had not seen
+	// that; Settled says that a supervisor had the last word. They are zero of an alert
+	// that is not closed.
+	Closing Closing `json:",omitzero"`
+	Review  Review  `json:",omitzero"`
+	Settled bool    `json:",omitzero"`
 	// Labels is how many labels the actions made: the version of the last one.
 	Labels uint32
 	// Before is what Last was done to, while it can be undone.
 	Before *State
+}
+
+// Closing is the verdict by which an alert was closed. What a supervisor settles later
+// is in the state's Status and leaves it.
+type Closing struct {
+	By    string
+	At    int64
+	Took  int64 // ms since By had taken it up, 0 where they had not said so
+	Fraud bool
+	// Draw is a number that the alert drew when it was closed: second looks are given to
+	// those with the lowest. It follows from the closing action's id, so that nobody
+	// knows it while they decide.
+	Draw uint32
+}
+
+// Review is a second look at a closed alert.
+type Review struct {
+	By    string
+	At    int64
+	Fraud bool
+}
+
+// Disputed reports whether the second look came to another verdict than the first, and
+// no supervisor has said yet which of them holds.
+func (s *State) Disputed() bool {
+	return s.Review.By != "" && s.Review.Fraud != s.Closing.Fraud && !s.Settled
 }
 
 // UndoMs is for how long an action can be undone, by the times that its author's
@@ -63,13 +100,14 @@ var (
 	ErrStale    = errors.New("somebody else acted on the alert first")
 	ErrClosed   = errors.New("the alert is closed")
 	ErrNothing  = errors.New("there is nothing of it to do in this state")
-	ErrSameEyes = errors.New("who proposed to close an escalated alert cannot be the one who agrees")
+	ErrSameEyes = errors.New("another person has to say so than who gave a verdict before")
 	ErrNoUndo   = errors.New("only its author can undo the last action, and within ten seconds")
 )
 
 // Apply returns the state after an action, and what it makes known of the
 // transaction: a label, if label is true, of that verdict (none takes the one
-// before it back) and of version State.Labels. An action that does not count
+// before it back) and of version State.Labels. Who may do what is not asked here: the
+// desk lets supervisors alone assign and settle. An action that does not count
 // changes nothing, and the error says why: it wraps one of those above.
 func (s State) Apply(d *schemas.Disposition) (next State, verdict schemas.LabelVerdict, label bool, err error) {
 	if string(d.Previous) != s.Last {
@@ -85,34 +123,58 @@ func (s State) Apply(d *schemas.Disposition) (next State, verdict schemas.LabelV
 		return s, 0, false, err
 	}
 	next.Last, next.LastBy, next.LastAt, next.Before = string(d.ID), string(d.By), d.At, &before
-	if next.Status.Closed() && !s.Status.Closed() {
-		next.Labels++
-		return next, verdictOf(next.Status), true, nil
+	if d.Kind == schemas.ReviewedFraud || d.Kind == schemas.ReviewedGenuine {
+		next.Before = nil // whoever has given a second verdict is shown the first one
 	}
-	return next, 0, false, nil
+	switch closed := next.Status.Closed(); {
+	case closed && !s.Status.Closed():
+		next.Closing = closingOf(&s, d, next.Status == Fraud)
+	case !closed:
+		next.Closing, next.Review, next.Settled = Closing{}, Review{}, false
+	}
+	return next.known(&s)
 }
 
-// verdictOf is the verdict of a closed alert.
+// known makes the label that says what is known now, where that is another thing than
+// it was before. One that was sent is never unsaid: the next version withdraws it.
+func (s State) known(before *State) (State, schemas.LabelVerdict, bool, error) {
+	verdict := verdictOf(s.Status)
+	if verdict == verdictOf(before.Status) {
+		return s, 0, false, nil
+	}
+	s.Labels++
+	return s, verdict, true, nil
+}
+
+// verdictOf is what a status makes known.
 func verdictOf(s Status) schemas.LabelVerdict {
-	if s == Fraud {
+	switch s {
+	case Fraud:
 		return schemas.LabelFraud
+	case Genuine:
+		return schemas.LabelGenuine
 	}
-	return schemas.LabelGenuine
+	return schemas.LabelNone
 }
 
-// undo takes the last action back. What was made known by it is withdrawn, by a
-// label of its own: one that was sent is never unsaid.
+// closingOf is the closing of an alert that was in a state before.
+func closingOf(before *State, d *schemas.Disposition, fraud bool) Closing {
+	sum := sha256.Sum256(d.ID)
+	c := Closing{By: string(d.By), At: d.At, Fraud: fraud, Draw: binary.BigEndian.Uint32(sum[:])}
+	if before.Status == Claimed && before.Owner == c.By && before.Since != 0 {
+		c.Took = max(c.At-before.Since, 1)
+	}
+	return c
+}
+
+// undo takes the last action back, and what was made known by it.
 func (s State) undo(d *schemas.Disposition) (State, schemas.LabelVerdict, bool, error) {
 	if s.Before == nil || string(d.By) != s.LastBy || d.At < s.LastAt || d.At-s.LastAt > UndoMs {
 		return s, 0, false, ErrNoUndo
 	}
 	next := *s.Before
 	next.Last, next.LastBy, next.LastAt, next.Labels = string(d.ID), string(d.By), d.At, s.Labels
-	if s.Labels == s.Before.Labels {
-		return next, 0, false, nil
-	}
-	next.Labels++
-	return next, schemas.LabelNone, true, nil
+	return next.known(&s)
 }
 
 // act does what the action is, but for what is the same of all.
@@ -120,13 +182,28 @@ func (s *State) act(d *schemas.Disposition) error {
 	if d.Kind == schemas.Noted {
 		return nil // on a closed alert as well
 	}
+	by := string(d.By)
+	switch d.Kind {
+	case schemas.ReviewedFraud, schemas.ReviewedGenuine:
+		return s.review(d.Kind == schemas.ReviewedFraud, by, d.At)
+	case schemas.SettledFraud, schemas.SettledGenuine:
+		return s.settle(d.Kind == schemas.SettledFraud, by)
+	}
 	if s.Status.Closed() {
 		return ErrClosed
 	}
-	by := string(d.By)
+	since := int64(0)
 	switch d.Kind {
 	case schemas.Claimed:
+		if since = d.At; s.Status == Claimed && s.Owner == by && s.Since != 0 {
+			since = s.Since // to say so again is not to begin again
+		}
 		s.Status, s.Owner, s.Until = Claimed, by, 0
+	case schemas.Assigned:
+		if s.Status == Claimed && s.Owner == string(d.To) {
+			return ErrNothing
+		}
+		s.Status, s.Owner, s.Until = Claimed, string(d.To), 0
 	case schemas.Released:
 		if s.Status == Open {
 			return ErrNothing
@@ -144,7 +221,7 @@ func (s *State) act(d *schemas.Disposition) error {
 	default:
 		return fmt.Errorf("%w: %v", ErrNothing, d.Kind)
 	}
-	s.By = ""
+	s.By, s.Since = "", since
 	return nil
 }
 
@@ -163,8 +240,39 @@ func (s *State) shut(fraud bool, by string) error {
 	default:
 		s.Status = closed
 	}
-	s.Owner, s.By, s.Until = "", by, 0
+	s.Owner, s.By, s.Until, s.Since = "", by, 0, 0
 	return nil
+}
+
+// review keeps the verdict of a second look, which changes nothing that is known.
+func (s *State) review(fraud bool, by string, at int64) error {
+	switch {
+	case !s.Status.Closed() || s.Review.By != "":
+		return ErrNothing
+	case s.Closing.By == by || s.By == by:
+		return ErrSameEyes
+	}
+	s.Review = Review{By: by, At: at, Fraud: fraud}
+	return nil
+}
+
+// settle has the last word on a closed alert: of two who disagree it upholds one, and
+// neither of them may; without a second look it changes the verdict. An escalated alert
+// is closed anew with four eyes, so that another has to say the same.
+func (s *State) settle(fraud bool, by string) error {
+	same := s.Status.Closed() && fraud == (s.Status == Fraud)
+	switch {
+	case !s.Status.Closed() || same && !s.Disputed():
+		return ErrNothing
+	case s.Disputed() && (by == s.Closing.By || by == s.Review.By):
+		return ErrSameEyes
+	}
+	s.Settled = true
+	if same {
+		return nil
+	}
+	s.Status = Open
+	return s.shut(fraud, by)
 }
 
 // At is the status at a time: a snooze ends by itself.

@@ -38,7 +38,7 @@ type View struct {
 }
 
 // viewVersion is the version of the tables. A file of another one is made anew.
-const viewVersion = 1
+const viewVersion = 2
 
 // viewMark marks a file as a view ("wrvw"), so that no other file is deleted for
 // being of another version.

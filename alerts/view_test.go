@@ -71,6 +71,9 @@ func randomLogs(r *rand.Rand, alerts, actions int) *logs {
 		}
 		d := schemas.Disposition{ID: fmt.Appendf(nil, "a%d", i), AlertID: []byte(id), TxID: []byte("t"), By: []byte([]string{"ann", "bob", "sue"}[r.IntN(3)]),
 			Kind: schemas.DispositionKind(r.IntN(int(schemas.NumDispositionKinds))), At: at, Previous: []byte(states[id].Last)}
+		if after := []schemas.DispositionKind{schemas.ReviewedFraud, schemas.ReviewedGenuine, schemas.SettledFraud, schemas.SettledGenuine}; states[id].Status.Closed() && r.IntN(2) == 0 {
+			d.Kind = after[r.IntN(len(after))]
+		}
 		if r.IntN(8) == 0 {
 			d.Previous = []byte("stale")
 		}
@@ -79,6 +82,9 @@ func randomLogs(r *rand.Rand, alerts, actions int) *logs {
 		}
 		if d.Kind == schemas.Snoozed {
 			d.Until = at + 60_000
+		}
+		if d.Kind == schemas.Assigned {
+			d.To = []byte([]string{"ann", "bob"}[r.IntN(2)])
 		}
 		states[id], _, _, _ = states[id].Apply(&d)
 		value := schemas.AppendDispositionJSON(nil, &d)

@@ -12,7 +12,14 @@ const (
 	Snoozed // until Until
 	ClosedFraud
 	ClosedGenuine
-	Undone // takes the action that Previous names back
+	Undone   // takes the action that Previous names back
+	Assigned // a supervisor gives it to To
+	// A second look at a closed alert, by somebody who has not seen the first verdict.
+	ReviewedFraud
+	ReviewedGenuine
+	// A supervisor's last word on a closed alert, which may be another than the first.
+	SettledFraud
+	SettledGenuine
 	NumDispositionKinds
 )
 
@@ -35,5 +42,6 @@ type Disposition struct {
 	// Previous is the alert's last action that the analyst saw; empty where
 	// there was none.
 	Previous []byte
-	Until    int64 // ms since the Unix epoch; of a snooze, 0 otherwise
+	Until    int64  // ms since the Unix epoch; of a snooze, 0 otherwise
+	To       []byte // whom it is assigned to, by the name of the account; empty otherwise
 }

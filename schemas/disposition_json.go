@@ -7,7 +7,7 @@ import (
 
 // dispositionKeys are the keys of a disposition, in the order in which they are
 // written.
-var dispositionKeys = []string{"id", "alert_id", "tx_id", "kind", "by", "at", "reason", "note", "previous", "until"}
+var dispositionKeys = []string{"id", "alert_id", "tx_id", "kind", "by", "at", "reason", "note", "previous", "until", "to"}
 
 // ParseDisposition reads a disposition from its JSON form
 // (disposition.schema.json) into d, whose texts alias value. Errors wrap
@@ -47,6 +47,8 @@ func ParseDisposition(value []byte, d *Disposition) error {
 		return fmt.Errorf("%w: note of %d bytes, expected %d at most", ErrJSON, len(d.Note), NoteBytesMax)
 	case (d.Kind == Snoozed) != (keys.seen>>9&1 == 1):
 		return fmt.Errorf("%w: until belongs to kind snoozed, and to no other", ErrJSON)
+	case (d.Kind == Assigned) != (len(d.To) > 0):
+		return fmt.Errorf("%w: to belongs to kind assigned, and to no other", ErrJSON)
 	case d.Kind == Undone && len(d.Previous) == 0:
 		return fmt.Errorf("%w: previous is missing: nothing to undo", ErrJSON)
 	}
@@ -80,6 +82,8 @@ func (d *Disposition) take(i int, v []byte, quoted bool) error {
 		return parseText(&d.Previous, v, quoted)
 	case "until":
 		return parseTime(&d.Until, v, quoted)
+	case "to":
+		return parseText(&d.To, v, quoted)
 	}
 	return nil
 }
@@ -95,7 +99,7 @@ func AppendDispositionJSON(dst []byte, d *Disposition) []byte {
 	for _, f := range []struct {
 		key  string
 		text []byte
-	}{{`,"reason":`, d.Reason}, {`,"note":`, d.Note}, {`,"previous":`, d.Previous}} {
+	}{{`,"reason":`, d.Reason}, {`,"note":`, d.Note}, {`,"previous":`, d.Previous}, {`,"to":`, d.To}} {
 		if len(f.text) > 0 {
 			dst = appendJSONText(append(dst, f.key...), f.text)
 		}

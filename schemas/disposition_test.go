@@ -25,6 +25,8 @@ func RandomDisposition(r *rand.Rand) Disposition {
 		d.Until = r.Int64N(4e12)
 	case Undone:
 		d.Previous = []byte("b")
+	case Assigned:
+		d.To = []byte("bob")
 	}
 	return d
 }
@@ -71,6 +73,9 @@ func TestParseDispositionFailure(t *testing.T) {
 	f(`{`+sound+`,"kind":"noted"}`, "kind comes twice")
 	f(`{`+sound+`,"note":7}`, "note: not in its JSON form: expected a string")
 	f(`{`+sound+`,"until":"2026-01-01T00:00:00Z"}`, "until belongs")
+	f(`{`+sound+`,"to":"bob"}`, "to belongs")
+	f(strings.Replace(`{`+sound+`}`, "claimed", "assigned", 1), "to belongs")
+	f(strings.Replace(`{`+sound+`,"to":""}`, "claimed", "assigned", 1), "to belongs")
 	f(`{`+sound+`,"note":"`+strings.Repeat("n", NoteBytesMax+1)+`"}`, "expected 4096 at most")
 	f(`{"kind":"shut"}`, "none of [claimed")
 	f(`{"kind":3}`, "none of [claimed")
@@ -96,7 +101,7 @@ func FuzzParseDisposition(f *testing.F) {
 		}
 		// Empty texts are left out when they are written.
 		for _, p := range []*Disposition{&d, &again} {
-			for _, text := range []*[]byte{&p.Reason, &p.Note, &p.Previous} {
+			for _, text := range []*[]byte{&p.Reason, &p.Note, &p.Previous, &p.To} {
 				if len(*text) == 0 {
 					*text = nil
 				}

@@ -185,6 +185,9 @@ var wrongDispositions = []string{
 	`{"id":"1","alert_id":"0-1","tx_id":"t","kind":"undone","by":"ann","at":"2026-01-01T00:00:00Z"}`,
 	`{"id":"1","alert_id":"0-1","tx_id":"t","kind":"undone","by":"ann","at":"2026-01-01T00:00:00Z","previous":""}`,
 	`{"id":"1","alert_id":"0-1","tx_id":"t","kind":"claimed","by":"ann","at":"2026-01-01T00:00:00Z","other":{}}`,
+	`{"id":"1","alert_id":"0-1","tx_id":"t","kind":"assigned","by":"sue","at":"2026-01-01T00:00:00Z"}`,
+	`{"id":"1","alert_id":"0-1","tx_id":"t","kind":"assigned","by":"sue","at":"2026-01-01T00:00:00Z","to":""}`,
+	`{"id":"1","alert_id":"0-1","tx_id":"t","kind":"claimed","by":"sue","at":"2026-01-01T00:00:00Z","to":"ann"}`,
 }
 
 // TestSchemasAreTidy keeps the files in the form in which they are written.

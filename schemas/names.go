@@ -16,7 +16,8 @@ var (
 	sourceNames      = [NumLabelSources]string{"chargeback", "issuer_report", "customer_report", "analyst", "default"}
 	selectedNames    = [...]string{"alert", "exploration", "none"}
 	dispositionNames = [NumDispositionKinds]string{"claimed", "released", "noted", "escalated", "snoozed",
-		"closed_fraud", "closed_genuine", "undone"}
+		"closed_fraud", "closed_genuine", "undone", "assigned", "reviewed_fraud", "reviewed_genuine", "settled_fraud",
+		"settled_genuine"}
 	auditNames = [NumAuditActs]string{"logged_in", "login_failed", "logged_out", "viewed", "exported", "approved",
 		"changed", "denied"}
 	textNames = [NumText]string{"id", "original_id", "currency", "card", "customer", "account", "counterparty",

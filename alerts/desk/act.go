@@ -24,7 +24,7 @@ var told = map[string]string{
 	"stale":   "Somebody else acted on it first: this is how it stands now. Nothing of yours was done.",
 	"closed":  "It was closed already. Nothing of yours was done.",
 	"nothing": "That cannot be done with it as it stands.",
-	"eyes":    "You proposed to close it, and it is escalated: another person has to agree.",
+	"eyes":    "You gave a verdict on it before: another person has to give this one.",
 	"undo":    "Too late to undo: only its author can, and within ten seconds.",
 	"owner":   "Somebody else works on it. Take it first, or ask a supervisor.",
 }
@@ -49,7 +49,7 @@ func (s *Server) act(w http.ResponseWriter, r *http.Request) error {
 	id := r.PathValue("id")
 	kind, ok := schemas.ParseDispositionKind(r.PostFormValue("kind"))
 	note, reason := r.PostFormValue("note"), r.PostFormValue("reason")
-	if !ok || len(note) > schemas.NoteBytesMax || !known(reason) || kind == schemas.Noted && note == "" {
+	if !ok || kind > schemas.Undone || len(note) > schemas.NoteBytesMax || !known(reason) || kind == schemas.Noted && note == "" {
 		return problemf(http.StatusBadRequest, "The form was not understood, so nothing was done. A note has %d bytes at most, and to note something it must not be empty.", schemas.NoteBytesMax)
 	}
 	i, err := s.options.View.Item(r.Context(), id)
@@ -74,8 +74,8 @@ func (s *Server) act(w http.ResponseWriter, r *http.Request) error {
 // voidError is of an action that did not count.
 type voidError struct{ error }
 
-// do sends an action and waits for what comes of it. Of a card number in the note only
-// what may be shown is kept. Errors are of the log, or a
+// do sends an action of the one who asks and waits for what comes of it. Of a card
+// number in the note only what may be shown is kept. Errors are of the log, or a
 // voidError.
 func (s *Server) do(r *http.Request, i *alerts.Item, kind schemas.DispositionKind, note, reason, previous string) error {
 	u, now := s.user(r), s.options.Now()
@@ -94,6 +94,18 @@ func (s *Server) do(r *http.Request, i *alerts.Item, kind schemas.DispositionKin
 	}
 	if kind == schemas.Snoozed {
 		d.Until = now.Add(snoozeFor).UnixMilli()
+	}
+	return s.send(r, i, d)
+}
+
+// send sends an action on an alert and waits for what comes of it. What only a
+// supervisor may do is not sent for anybody else, whichever page or program asks.
+func (s *Server) send(r *http.Request, i *alerts.Item, d schemas.Disposition) error {
+	switch d.Kind {
+	case schemas.Assigned, schemas.SettledFraud, schemas.SettledGenuine:
+		if !s.user(r).Roles.Any(Roles(Supervisor)) {
+			return problemf(http.StatusForbidden, "Only a supervisor assigns alerts and settles verdicts. Nothing was done.")
+		}
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), s.options.ActWithin)
 	defer cancel()

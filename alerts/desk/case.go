@@ -175,6 +175,9 @@ func (s *Server) timeline(ctx context.Context, i *alerts.Item, related []alerts.
 	var rows []timelineRow
 	for _, a := range actions {
 		row := timelineRow{at: a.At, Text: string(a.By) + " " + did[a.Kind], Note: string(a.Note), Void: a.Err}
+		if a.Kind == schemas.Assigned {
+			row.Text += " to " + string(a.To)
+		}
 		for _, c := range reasonCodes {
 			if c.Code == string(a.Reason) {
 				row.Text += ": " + c.Words

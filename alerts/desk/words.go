@@ -123,6 +123,8 @@ func statusWords(s alerts.State, now int64) string {
 var did = map[schemas.DispositionKind]string{
 	schemas.Claimed: "took it", schemas.Released: "put it back", schemas.Noted: "noted", schemas.Escalated: "escalated it",
 	schemas.Snoozed: "put it off", schemas.ClosedFraud: "said fraud", schemas.ClosedGenuine: "said genuine", schemas.Undone: "took the last action back",
+	schemas.Assigned: "assigned it", schemas.ReviewedFraud: "looked again: fraud", schemas.ReviewedGenuine: "looked again: genuine",
+	schemas.SettledFraud: "settled it: fraud", schemas.SettledGenuine: "settled it: genuine",
 }
 
 // factor says by how much a share of the log-odds moves the odds, as in "4.5 times".
