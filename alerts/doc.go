@@ -9,11 +9,15 @@
 //
 // Closing an alert makes a label, undoing that makes another that withdraws it, and
 // each has the next version: a label that is sent twice says nothing new. An alert
-// that was escalated is closed by two people who say the same.
+// that was escalated is closed by two people who say the same. A share of what is closed
+// is looked at by a second person, who is not shown the first verdict; what they say is
+// kept beside it and changes no label. A supervisor has the last word on a closed alert:
+// the label gets its next version, and what was said before stays in the log.
 //
 // [View] is the fold itself, disposable, in a file: view.go opens it, view_fold.go and
 // view_labels.go write it, view_memory.go holds what queries walk, view_filter.go and
-// view_query.go answer. Its clock is the one that its callers bring.
+// view_query.go answer. view_tally.go counts along what figures are made of, and
+// view_overview.go makes them. Its clock is the one that its callers bring.
 //
 // [Desk] follows the topics into a view (follow.go), appends what analysts do and tells
 // them what became of it (follow_act.go), and publishes labels (follow_labels.go).

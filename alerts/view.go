@@ -33,6 +33,7 @@ type View struct {
 
 	mu     sync.RWMutex // guards memory
 	memory *memory
+	goals  Goals
 
 	statements sync.Map // of readers, by their texts, which are few
 }
@@ -130,7 +131,7 @@ func OpenView(ctx context.Context, file string) (*View, error) {
 
 // openFile opens a file and returns the version of the tables in it, 0 for none.
 func openFile(ctx context.Context, file string) (v *View, version int, err error) {
-	v = &View{file: file, wide: wideMax, memory: newMemory()}
+	v = &View{file: file, wide: wideMax, memory: newMemory(Goals{})}
 	// What a fall of the machine takes back is folded again, but the file must not be
 	// damaged by it: NORMAL.
 	pragmas := url.Values{"_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(NORMAL)", "temp_store(MEMORY)",
@@ -205,7 +206,7 @@ func (v *View) Reset(ctx context.Context) error {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.memory = newMemory()
+	v.memory = newMemory(v.goals)
 	return nil
 }
 

@@ -79,10 +79,11 @@ type memory struct {
 	channels names
 	reasons  names           // sets of groups, joined
 	early    map[int64]State // of alerts that have not come yet
+	tally    *tally
 }
 
-func newMemory() *memory {
-	m := &memory{byKey: make(map[int64]int32), entities: make(map[string]uint32), early: make(map[int64]State)}
+func newMemory(g Goals) *memory {
+	m := &memory{byKey: make(map[int64]int32), entities: make(map[string]uint32), early: make(map[int64]State), tally: newTally(g)}
 	for _, n := range []*names{&m.owners, &m.channels, &m.reasons} {
 		n.number = make(map[string]uint32)
 	}
@@ -113,6 +114,7 @@ func (m *memory) arrive(a *arrival) {
 	b := &m.blocks[i/blockRows]
 	b.top = max(b.top, r.rank)
 	b.open++
+	m.tally.arrive(i, &r)
 	if s, ok := m.early[r.key]; ok {
 		delete(m.early, r.key)
 		m.change(r.key, s)
@@ -134,7 +136,9 @@ func (m *memory) change(key int64, s State) {
 			b.open++
 		}
 	}
+	m.tally.drop(i, r)
 	r.status, r.escalated, r.owner, r.until = s.Status, s.Escalated, m.owners.of(s.Owner), s.Until
+	m.tally.take(i, r, &s, m.owners.of)
 }
 
 // number is a number as memory and the file have it: none is NaN there and NULL here.
@@ -173,7 +177,7 @@ func caseKey(f schemas.TextField, value string) string { return string(rune('a'+
 
 // load reads the file into memory.
 func (v *View) load(ctx context.Context) error {
-	m := newMemory()
+	m := newMemory(v.goals)
 	if err := m.loadAlerts(ctx, v.writer); err != nil {
 		return fmt.Errorf("load the alerts: %w", err)
 	}

@@ -360,39 +360,5 @@ type Figures struct {
 func (v *View) Figures(_ context.Context, now int64) (Figures, error) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	var f Figures
-	for b := range v.memory.blocks {
-		rows := v.memory.rows[b*blockRows : min(len(v.memory.rows), (b+1)*blockRows)]
-		if v.memory.blocks[b].open == 0 {
-			f.Closed += int64(len(rows))
-			continue
-		}
-		for i := range rows {
-			f.count(&rows[i], now)
-		}
-	}
-	return f, nil
-}
-
-func (f *Figures) count(r *row, now int64) {
-	status := r.at(now)
-	if status.Closed() {
-		f.Closed++
-		return
-	}
-	if r.escalated {
-		f.Escalated++
-	}
-	switch status {
-	case Snoozed:
-		f.Snoozed++
-		return
-	case Claimed:
-		f.Claimed++
-	default:
-		f.Open++
-	}
-	if f.OldestOpen == 0 || r.raised < f.OldestOpen {
-		f.OldestOpen = r.raised
-	}
+	return v.memory.tally.figures(now), nil
 }

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/weir-risk/weir/schemas"
 )
@@ -181,6 +182,13 @@ func answers(t *testing.T, v *View, l *logs) string {
 	}
 	say(v.Related(ctx, schemas.Card, "card000001", 20))
 	say(v.Figures(ctx, now))
+	for _, g := range []Goals{{}, {time.Minute, 1}, {2 * time.Minute, .5}} {
+		v.Measure(g)
+		say(v.Overview(ctx, now, 7))
+		say(v.SecondLook("ann", now))
+	}
+	say(v.Held(ctx, "ann"))
+	say(v.Given(ctx, "bob"))
 	say(v.Unpublished(ctx, 1000))
 	// What stands behind the pointers is in the tables.
 	return regexp.MustCompile(`0x[0-9a-f]+`).ReplaceAllString(b.String(), "before")

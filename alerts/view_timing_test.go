@@ -63,7 +63,9 @@ func BenchmarkFold(b *testing.B) {
 			var folding time.Duration
 			rounds := 0
 			for b.Loop() {
-				folding += fill(b, fresh(b), n, closed)
+				v := fresh(b)
+				v.Measure(Goals{time.Hour, 0.05})
+				folding += fill(b, v, n, closed)
 				rounds++
 			}
 			b.ReportMetric(float64(n*rounds)/folding.Seconds(), "alerts/s")
@@ -96,6 +98,7 @@ func BenchmarkQuery(b *testing.B) {
 	n := alertsOf(b)
 	for _, closed := range []float64{0, 0.95} {
 		v := fresh(b)
+		v.Measure(Goals{time.Hour, 0.05})
 		fill(b, v, n, closed)
 		for _, q := range queries(b, v) {
 			b.Run(fmt.Sprintf("alerts=%d/closed=%v/query=%s", n, closed, q.name), func(b *testing.B) {
@@ -123,6 +126,7 @@ type question struct {
 
 func queries(b *testing.B, v *View) []question {
 	const now, limit = 1_800_000_000_000, 50
+	n := len(v.memory.rows)
 	queue := func(f Filter) func(b *testing.B) error {
 		return func(b *testing.B) error { _, _, err := v.Queue(b.Context(), f, now, "", limit); return err }
 	}
@@ -142,6 +146,14 @@ func queries(b *testing.B, v *View) []question {
 		}},
 		{"queue-merchant", queue(Filter{Entity: schemas.Merchant, EntityValue: "shop000001"})},
 		{"figures", func(b *testing.B) error { _, err := v.Figures(b.Context(), now); return err }},
+		{"overview", func(b *testing.B) error { _, err := v.Overview(b.Context(), v.memory.rows[n-1].raised, 30); return err }},
+		{"second-look", func(b *testing.B) error { v.SecondLook("bob", v.memory.rows[n-1].raised); return nil }},
+		{"given", func(b *testing.B) error {
+			if _, err := v.Given(b.Context(), "ann"); !errors.Is(err, ErrNoAlert) {
+				return err
+			}
+			return nil
+		}},
 		{"related", func(b *testing.B) error {
 			_, err := v.Related(b.Context(), schemas.Merchant, "shop000001", limit)
 			return err
