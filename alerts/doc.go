@@ -21,4 +21,7 @@
 //
 // [Desk] follows the topics into a view (follow.go), appends what analysts do and tells
 // them what became of it (follow_act.go), and publishes labels (follow_labels.go).
+//
+// [Trail] is another fold, of the topics audit and dispositions: who saw and did what
+// (trail.go), as it follows them (trail_follow.go) and answers (trail_query.go).
 package alerts

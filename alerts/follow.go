@@ -30,8 +30,9 @@ type Config struct {
 // the same version.
 type Desk struct {
 	Config
-	log  *kafka.Client
-	view *View
+	log    *kafka.Client
+	view   *View
+	source source
 
 	// Held while labels are published, and while the view is emptied: what is known of
 	// the labels that are out must not vanish between the two looks at it.
@@ -49,7 +50,7 @@ type Desk struct {
 // New returns a desk from an open client into an open view; the caller closes both
 // after [Desk.Run] has returned.
 func New(log *kafka.Client, v *View, c Config) *Desk {
-	d := &Desk{Config: c, log: log, view: v, due: make(chan struct{}, 1), halted: map[string]string{"fold": "starting"},
+	d := &Desk{Config: c, log: log, view: v, source: source{c, log, v}, due: make(chan struct{}, 1), halted: map[string]string{"fold": "starting"},
 		waiting: make(map[string][]*wait), readers: make(map[*subscriber]struct{}), mine: make(map[labelName]bool)}
 	d.due <- struct{}{} // what a desk before this one left
 	return d
@@ -69,38 +70,39 @@ func backoff(n int) time.Duration { return min(time.Second, 5*time.Millisecond<<
 // and tries again.
 func (d *Desk) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
-	wg.Go(func() { d.repeat(ctx, "fold", d.session) })
-	wg.Go(func() { d.repeat(ctx, "labels", d.labels) })
+	wg.Go(func() { d.repeat(ctx, "fold", d.halt, d.session) })
+	wg.Go(func() { d.repeat(ctx, "labels", d.halt, d.labels) })
 	wg.Wait()
 	return nil
 }
 
-// repeat runs work until the context ends.
-func (d *Desk) repeat(ctx context.Context, what string, work func(context.Context, func()) error) {
+// repeat runs work until the context ends, and tells halt why it halted; an empty text
+// says that it goes on.
+func (c *Config) repeat(ctx context.Context, what string, halt func(what, why string), work func(context.Context, func()) error) {
 	attempt, said := 0, ""
 	for ctx.Err() == nil {
 		err := work(ctx, func() { // it got on
 			attempt, said = 0, ""
-			d.halt(what, "")
+			halt(what, "")
 		})
 		if ctx.Err() != nil {
 			return
 		}
-		d.halt(what, err.Error())
+		halt(what, err.Error())
 		if said != err.Error() {
 			said = err.Error()
-			d.Log.Error("desk halted; tried again", "work", what, "cause", err)
+			c.Log.Error("desk halted; tried again", "work", what, "cause", err)
 		}
-		if d.pause(ctx, backoff(attempt)) != nil {
+		if c.pause(ctx, backoff(attempt)) != nil {
 			return
 		}
 		attempt++
 	}
 }
 
-func (d *Desk) pause(ctx context.Context, t time.Duration) error {
+func (c *Config) pause(ctx context.Context, t time.Duration) error {
 	select {
-	case <-d.After(t):
+	case <-c.After(t):
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -152,7 +154,9 @@ func (d *Desk) session(ctx context.Context, on func()) error {
 	defer cancel(nil)
 	var wg sync.WaitGroup
 	for _, t := range tapes {
-		wg.Go(func() { cancel(t.follow(ctx, on)) })
+		wg.Go(func() {
+			cancel(t.follow(ctx, func(rs []Record) error { return d.fold(ctx, t, rs) }, func() error { return d.caught(ctx, on) }))
+		})
 	}
 	wg.Wait()
 	return context.Cause(ctx)
@@ -162,7 +166,7 @@ func (d *Desk) session(ctx context.Context, on func()) error {
 // is another than the view was folded from.
 func (d *Desk) begin(ctx context.Context) (tapes []*tape, err error) {
 	for _, of := range []struct{ place, topic string }{{PlaceAlerts, d.Topics.Alerts}, {PlaceDispositions, d.Topics.Dispositions}} {
-		t, err := d.known(ctx, of.place, of.topic)
+		t, err := d.source.known(ctx, of.place, of.topic)
 		if err != nil {
 			return nil, err
 		}
@@ -170,8 +174,8 @@ func (d *Desk) begin(ctx context.Context) (tapes []*tape, err error) {
 			return nil, fmt.Errorf("%s has %d partitions, and an order among actions needs one: %w", of.topic, t.Partitions, ErrTopic)
 		}
 		for p := range int32(t.Partitions) {
-			tape := &tape{desk: d, topic: of.topic, place: Place{of.place, p}}
-			if err := tape.begin(ctx); err != nil {
+			tape, err := d.source.tape(ctx, of.topic, Place{of.place, p})
+			if err != nil {
 				return nil, err
 			}
 			tapes = append(tapes, tape)
@@ -180,18 +184,34 @@ func (d *Desk) begin(ctx context.Context) (tapes []*tape, err error) {
 	return tapes, nil
 }
 
-// known describes a topic, and sees that it is the one that the view knows.
-func (d *Desk) known(ctx context.Context, place, topic string) (kafka.Topic, error) {
-	t, err := d.log.Describe(ctx, topic)
+// source is the log, and the file that says how far it has it.
+type source struct {
+	Config
+	log  *kafka.Client
+	file foldFile
+}
+
+// foldFile is a file into which topics are folded: a [View] or a [Trail].
+type foldFile interface {
+	// Next returns the offset of the next record to fold of a partition.
+	Next(ctx context.Context, p Place) (int64, error)
+	// TopicID returns the id of the topic that was folded, zero where nobody said.
+	TopicID(ctx context.Context, topic string) ([16]byte, error)
+	SetTopicID(ctx context.Context, topic string, id [16]byte) error
+}
+
+// known describes a topic, and sees that it is the one that the file knows.
+func (s *source) known(ctx context.Context, place, topic string) (kafka.Topic, error) {
+	t, err := s.log.Describe(ctx, topic)
 	if err != nil {
 		return t, fmt.Errorf("describe %s: %w", topic, err)
 	}
-	id, err := d.view.TopicID(ctx, place)
+	id, err := s.file.TopicID(ctx, place)
 	switch {
 	case err != nil:
 		return t, fmt.Errorf("look up which %s the view is of: %w", topic, err)
 	case id == [16]byte{}:
-		return t, d.view.SetTopicID(ctx, place, t.ID)
+		return t, s.file.SetTopicID(ctx, place, t.ID)
 	case id != t.ID:
 		return t, fmt.Errorf("%s: %w", topic, errRecreated)
 	}
@@ -200,30 +220,29 @@ func (d *Desk) known(ctx context.Context, place, topic string) (kafka.Topic, err
 
 // start returns where a partition is read on from, and where it ends now. A topic that
 // ends before is another one, or lost what was folded.
-func (d *Desk) start(ctx context.Context, topic string, p Place) (at, end int64, err error) {
-	next, err := d.view.Next(ctx, p)
+func (s *source) start(ctx context.Context, topic string, p Place) (at, end int64, err error) {
+	next, err := s.file.Next(ctx, p)
 	if err != nil {
 		return 0, 0, err
 	}
-	first, end, err := d.log.Offsets(ctx, topic, p.Partition)
+	first, end, err := s.log.Offsets(ctx, topic, p.Partition)
 	if err == nil && next > end {
 		err = fmt.Errorf("%s partition %d ends at %d, the view is at %d: %w", topic, p.Partition, end, next, errRecreated)
 	}
 	if err == nil {
-		end, err = d.log.Readable(ctx, topic, p.Partition)
+		end, err = s.log.Readable(ctx, topic, p.Partition)
 	}
 	if err != nil {
 		return 0, 0, err
 	}
 	if next < first && next > 0 {
-		d.Log.Error("records were deleted before they were folded", "topic", topic, "partition", p.Partition, "from", next, "to", first-1)
+		s.Log.Error("records were deleted before they were folded", "topic", topic, "partition", p.Partition, "from", next, "to", first-1)
 	}
 	return max(first, next), end, nil
 }
 
 // tape is one partition on its way into the view.
 type tape struct {
-	desk    *Desk
 	topic   string
 	place   Place
 	end     int64 // where the partition ended when the session began
@@ -233,14 +252,14 @@ type tape struct {
 	bytes   []byte // what records point into
 }
 
-func (t *tape) begin(ctx context.Context) error {
-	at, end, err := t.desk.start(ctx, t.topic, t.place)
-	t.end, t.reader = end, kafka.NewReader(t.desk.log, t.topic, t.place.Partition, at)
-	return err
+// tape begins to read a partition where the file has come to.
+func (s *source) tape(ctx context.Context, topic string, p Place) (*tape, error) {
+	at, end, err := s.start(ctx, topic, p)
+	return &tape{topic: topic, place: p, end: end, reader: kafka.NewReader(s.log, topic, p.Partition, at)}, err
 }
 
-// follow folds what comes until an error.
-func (t *tape) follow(ctx context.Context, on func()) error {
+// follow gives what comes to fold until an error, and says once that it has caught up.
+func (t *tape) follow(ctx context.Context, fold func([]Record) error, caught func() error) error {
 	for {
 		set, err := t.reader.Next(ctx, math.MaxInt64)
 		if err != nil {
@@ -249,8 +268,10 @@ func (t *tape) follow(ctx context.Context, on func()) error {
 		for more := true; more; {
 			var unread error
 			more, unread = t.collect(set)
-			if err := t.fold(ctx); err != nil {
-				return err
+			if len(t.records) > 0 {
+				if err := fold(t.records); err != nil {
+					return err
+				}
 			}
 			if unread != nil { // behind what was folded, which is not read again
 				return fmt.Errorf("read %s partition %d: %w", t.topic, t.place.Partition, unread)
@@ -258,7 +279,7 @@ func (t *tape) follow(ctx context.Context, on func()) error {
 		}
 		if !t.caught && set.NextOffset() >= t.end {
 			t.caught = true
-			if err := t.desk.caught(ctx, on); err != nil {
+			if err := caught(); err != nil {
 				return err
 			}
 		}
@@ -285,28 +306,25 @@ func (t *tape) collect(set *kafka.Records) (more bool, err error) {
 	return more, set.Err()
 }
 
-// fold folds what was collected, and tells whom it concerns.
-func (t *tape) fold(ctx context.Context) error {
-	if len(t.records) == 0 {
-		return nil
-	}
+// fold folds records of a tape, and tells whom it concerns.
+func (d *Desk) fold(ctx context.Context, t *tape, rs []Record) error {
 	var f Folded
 	var err error
 	if t.place.Topic == PlaceAlerts {
-		f, err = t.desk.view.FoldAlerts(ctx, t.place.Partition, t.records)
+		f, err = d.view.FoldAlerts(ctx, t.place.Partition, rs)
 	} else {
-		f, err = t.desk.view.FoldDispositions(ctx, t.records)
+		f, err = d.view.FoldDispositions(ctx, rs)
 	}
 	if err != nil {
 		return err
 	}
 	for _, cause := range f.Causes {
-		t.desk.Log.Error("record cannot be read and is passed over", "topic", t.topic, "cause", cause)
+		d.Log.Error("record cannot be read and is passed over", "topic", t.topic, "cause", cause)
 	}
 	if more := f.Malformed - len(f.Causes); more > 0 {
-		t.desk.Log.Error("more records cannot be read and are passed over", "topic", t.topic, "partition", t.place.Partition, "records", more)
+		d.Log.Error("more records cannot be read and are passed over", "topic", t.topic, "partition", t.place.Partition, "records", more)
 	}
-	t.desk.tell(&f)
+	d.tell(&f)
 	return nil
 }
 

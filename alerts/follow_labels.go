@@ -102,14 +102,14 @@ func (d *Desk) publish(ctx context.Context) (left bool, err error) {
 			}
 		}
 	}()
-	t, err := d.known(ctx, PlaceLabels, d.Topics.Labels)
+	t, err := d.source.known(ctx, PlaceLabels, d.Topics.Labels)
 	if err == nil {
 		err = d.readBack(ctx, t.Partitions)
 	}
 	if errors.Is(err, errRecreated) {
 		d.Log.Warn("labels are published anew", "cause", err)
 		if err = d.view.forgetLabels(ctx); err == nil {
-			if t, err = d.known(ctx, PlaceLabels, d.Topics.Labels); err == nil {
+			if t, err = d.source.known(ctx, PlaceLabels, d.Topics.Labels); err == nil {
 				err = d.readBack(ctx, t.Partitions)
 			}
 		}
@@ -131,8 +131,8 @@ func (d *Desk) publish(ctx context.Context) (left bool, err error) {
 // readBack reads what labels hold from where the view last knew.
 func (d *Desk) readBack(ctx context.Context, partitions int) error {
 	for p := range int32(partitions) {
-		tape := &tape{desk: d, topic: d.Topics.Labels, place: Place{PlaceLabels, p}}
-		if err := tape.begin(ctx); err != nil {
+		tape, err := d.source.tape(ctx, d.Topics.Labels, Place{PlaceLabels, p})
+		if err != nil {
 			return err
 		}
 		for {

@@ -257,9 +257,13 @@ func setPosition(ctx context.Context, tx *sql.Tx, p Place, next, mark int64) err
 
 // TopicID returns the id of the topic that the view was folded from, zero where
 // nobody said.
-func (v *View) TopicID(ctx context.Context, topic string) (id [16]byte, err error) {
+func (v *View) TopicID(ctx context.Context, topic string) ([16]byte, error) {
+	return topicID(ctx, v.reader, topic)
+}
+
+func topicID(ctx context.Context, q querier, topic string) (id [16]byte, err error) {
 	var b []byte
-	err = v.reader.QueryRowContext(ctx, `SELECT id FROM topics WHERE topic = ?`, topic).Scan(&b)
+	err = q.QueryRowContext(ctx, `SELECT id FROM topics WHERE topic = ?`, topic).Scan(&b)
 	if errors.Is(err, sql.ErrNoRows) {
 		return id, nil
 	}
@@ -271,7 +275,11 @@ func (v *View) TopicID(ctx context.Context, topic string) (id [16]byte, err erro
 func (v *View) SetTopicID(ctx context.Context, topic string, id [16]byte) error {
 	v.fold.Lock()
 	defer v.fold.Unlock()
-	_, err := v.writer.ExecContext(ctx, `INSERT OR REPLACE INTO topics (topic, id) VALUES (?, ?)`, topic, id[:])
+	return setTopicID(ctx, v.writer, topic, id)
+}
+
+func setTopicID(ctx context.Context, db *sql.DB, topic string, id [16]byte) error {
+	_, err := db.ExecContext(ctx, `INSERT OR REPLACE INTO topics (topic, id) VALUES (?, ?)`, topic, id[:])
 	return err
 }
 
@@ -292,7 +300,12 @@ func (v *View) prepared(ctx context.Context, text string) (*sql.Stmt, error) {
 
 // write runs fn in a transaction, which is taken back where fn fails.
 func (v *View) write(ctx context.Context, fn func(*sql.Tx) error) error {
-	tx, err := v.writer.BeginTx(ctx, nil)
+	return write(ctx, v.writer, fn)
+}
+
+// write is View.write, in a database of one connection.
+func write(ctx context.Context, db *sql.DB, fn func(*sql.Tx) error) error {
+	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
@@ -300,7 +313,7 @@ func (v *View) write(ctx context.Context, fn func(*sql.Tx) error) error {
 		return errors.Join(err, tx.Rollback())
 	}
 	if err := tx.Commit(); err != nil {
-		_, _ = v.writer.ExecContext(context.WithoutCancel(ctx), `ROLLBACK`) // it may be open still, and there is one connection
+		_, _ = db.ExecContext(context.WithoutCancel(ctx), `ROLLBACK`) // it may be open still, and there is one connection
 		return err
 	}
 	return nil
