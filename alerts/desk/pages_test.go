@@ -40,6 +40,10 @@ func withView(t testing.TB, o *Options) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = v.Close() })
+	if o.Trail, err = alerts.OpenTrail(context.Background(), filepath.Join(t.TempDir(), "audit-view.db")); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = o.Trail.Close() })
 	o.View, o.Base, o.Groups, o.Within = v, "EUR", []string{"card", "device"}, time.Hour
 	o.Desk = alerts.New(nil, v, alerts.Config{Log: o.Log, Now: o.Now, After: time.After})
 }

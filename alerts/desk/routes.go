@@ -34,7 +34,7 @@ const public RoleSet = 1 << 7
 
 // routes is the table.
 func (s *Server) routes() []route {
-	return []route{
+	table := []route{
 		{pattern: "GET /login", roles: public, handle: s.loginPage},
 		{pattern: "POST /login", roles: public, handle: s.login},
 		// Passive: a session that ends needs no other id.
@@ -49,6 +49,8 @@ func (s *Server) routes() []route {
 		{pattern: "GET /events", roles: desk, handle: s.events, passive: true},
 		{pattern: "POST /next", roles: Roles(Analyst, Supervisor), handle: s.next},
 	}
+	table = append(table, s.trailRoutes()...)
+	return table
 }
 
 // A link leads to a page from the header of every other one.

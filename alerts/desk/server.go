@@ -31,6 +31,8 @@ type Options struct {
 
 	View *alerts.View // what pages show
 	Desk *alerts.Desk // what acts
+	// Trail is what the page of the audit log shows.
+	Trail *alerts.Trail
 	// Base is the currency of the spec's sums, Groups are its groups of features.
 	Base   string
 	Groups []string
@@ -54,8 +56,8 @@ type Server struct {
 
 // New makes a server.
 func New(o Options) (*Server, error) {
-	if o.Log == nil || o.Now == nil || o.Accounts == nil || o.Audit == nil || o.View == nil || o.Desk == nil {
-		return nil, errors.New("make desk: log, clock, accounts, audit log, view and desk are all needed")
+	if o.Log == nil || o.Now == nil || o.Accounts == nil || o.Audit == nil || o.View == nil || o.Desk == nil || o.Trail == nil {
+		return nil, errors.New("make desk: log, clock, accounts, audit log, view, desk and trail are all needed")
 	}
 	if o.ActWithin == 0 {
 		o.ActWithin = 10 * time.Second

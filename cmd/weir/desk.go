@@ -18,10 +18,10 @@ import (
 var deskCommand = &command{
 	name: "desk", summary: "serve the pages where analysts work through the alerts", json: true,
 	about: `Follows the topics alerts and dispositions into a view of its own, desk-view.db in the
-data folder, which can be deleted at any time and comes back the same; accounts are in
-desk.db there, which weir user writes, and are worth a backup. What an analyst does is a
-record of dispositions before the page says so; closing an alert makes a label, once. Who
-saw what is in audit before it is shown.
+data folder, and audit into audit-view.db beside it; both can be deleted at any time and
+come back the same. Accounts are in desk.db there, which weir user writes, and are worth
+a backup. What an analyst does is a record of dispositions before the page says so;
+closing an alert makes a label, once. Who saw what is in audit before it is shown.
 
 Pages are served on this machine alone unless --web says otherwise, and then over TLS:
 with --tls-cert and --tls-key, or behind a proxy that speaks it, which --behind-tls says.`,
@@ -147,7 +147,7 @@ type openDesk struct {
 	*alerts.Desk
 	url      string
 	accounts *desk.Accounts
-	serve    func(context.Context) error
+	roles    []role      // what it does
 	closers  []io.Closer // what it holds, in the order in which it was opened
 }
 
@@ -176,6 +176,11 @@ func (s *service) openDesk(ctx context.Context, f *deskFlags, sp *spec.Spec) (_ 
 		After:  time.After,
 		Topics: s.topics,
 	})
+	trail, follow, err := s.trail(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d.closers = append(d.closers, trail)
 	pages, err := desk.New(desk.Options{
 		Log:      s.log,
 		Now:      time.Now,
@@ -184,6 +189,7 @@ func (s *service) openDesk(ctx context.Context, f *deskFlags, sp *spec.Spec) (_ 
 		TLS:      f.certFile != "" || f.behindTLS,
 		View:     view,
 		Desk:     d.Desk,
+		Trail:    trail,
 		Base:     string(sp.Base),
 		Groups:   sp.Groups(),
 		Within:   f.within,
@@ -197,14 +203,15 @@ func (s *service) openDesk(ctx context.Context, f *deskFlags, sp *spec.Spec) (_ 
 	}
 	d.closers = append(d.closers, l)
 	d.url = f.scheme() + "://" + l.Addr().String()
-	d.serve = func(ctx context.Context) error { return f.serve(ctx, l, desk.HTTPServer(pages, s.log)) }
+	serve := func(ctx context.Context) error { return f.serve(ctx, l, desk.HTTPServer(pages, s.log)) }
+	d.roles = []role{{"", d.Desk.Run}, follow, {"", serve}}
 	s.log.Info("serves the desk", "address", d.url)
 	return d, nil
 }
 
 // run follows the topics and answers browsers until the context ends.
 func (d *openDesk) run(ctx context.Context) error {
-	return together(ctx, role{"", d.Desk.Run}, role{"", d.serve})
+	return together(ctx, d.roles...)
 }
 
 // close closes what a desk holds, the last first.
