@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"sync/atomic"
 	"time"
+
+	"github.com/weir-risk/weir/schemas"
 )
 
 // AccountsConfig is what accounts go by; zeros stand for the defaults.
@@ -19,6 +21,8 @@ type AccountsConfig struct {
 	// Absolute ends a session that began so long ago, however much it is used: 12
 	// hours, longer than a shift.
 	Absolute time.Duration
+	// By is who changes accounts outside of requests, as the audit log is to say it.
+	By string
 }
 
 // Accounts are the accounts, sessions and lock-outs, durable in one file. All methods
@@ -105,15 +109,26 @@ func (a *Accounts) Add(ctx context.Context, u User, password string) error {
 	}
 	h := newHash(password, a.config.Cost)
 	now := a.now()
-	done, err := a.db.ExecContext(ctx, `INSERT INTO users (name, display, roles, disabled, password, generation, created_ms, changed_ms)
-		VALUES (?, ?, ?, ?, ?, 1, ?, ?) ON CONFLICT DO NOTHING`, name, u.Display, u.Roles.String(), u.Disabled, h.String(), now, now)
-	if err == nil {
-		err = one(done, ErrIsThere)
-	}
+	err := transaction(ctx, a.db, func(tx *sql.Tx) error {
+		done, err := tx.ExecContext(ctx, `INSERT INTO users (name, display, roles, disabled, password, generation, created_ms, changed_ms)
+			VALUES (?, ?, ?, ?, ?, 1, ?, ?) ON CONFLICT DO NOTHING`, name, u.Display, u.Roles.String(), u.Disabled, h.String(), now, now)
+		if err == nil {
+			err = one(done, ErrIsThere)
+		}
+		if err == nil {
+			err = a.post(ctx, tx, changed(name, "made, as "+u.Roles.Words()))
+		}
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("add account %s: %w", name, err)
 	}
 	return nil
+}
+
+// changed is the entry of the audit log that says that an account was.
+func changed(name, detail string) schemas.AuditEntry {
+	return schemas.AuditEntry{What: schemas.AuditChanged, Of: []byte("account " + name), Detail: []byte(detail)}
 }
 
 // one returns otherwise unless a statement has changed a row.
@@ -177,13 +192,17 @@ func (a *Accounts) SetRoles(ctx context.Context, name string, roles RoleSet) err
 	if roles&everyone == 0 {
 		return errors.New("an account has one role or more; weir user disable keeps somebody out")
 	}
-	return a.change(ctx, name, false, `roles = ?`, roles.String())
+	return a.change(ctx, name, false, `roles = ?`, roles.String(), "roles "+roles.Words())
 }
 
 // SetDisabled keeps somebody out, and ends the sessions, or lets them in again, and
 // ends a lock-out.
 func (a *Accounts) SetDisabled(ctx context.Context, name string, disabled bool) error {
-	return a.change(ctx, name, true, `disabled = ?`, disabled)
+	detail := "enabled"
+	if disabled {
+		detail = "disabled"
+	}
+	return a.change(ctx, name, true, `disabled = ?`, disabled, detail)
 }
 
 // SetPassword gives an account another password, and ends its sessions and a
@@ -197,13 +216,13 @@ func (a *Accounts) SetPassword(ctx context.Context, name, password string) error
 		return fmt.Errorf("set password: %w", err)
 	}
 	h := newHash(password, a.config.Cost)
-	return a.change(ctx, name, true, `password = ?`, h.String())
+	return a.change(ctx, name, true, `password = ?`, h.String(), "another password")
 }
 
 // change changes a column of an account. Where what let the user in so far does so no
 // more, the sessions end, and the generation keeps out whoever is between giving the
-// old password and getting a session.
-func (a *Accounts) change(ctx context.Context, name string, out bool, set string, value any) error {
+// old password and getting a session. The detail is for the audit log.
+func (a *Accounts) change(ctx context.Context, name string, out bool, set string, value any, detail string) error {
 	name, err := ParseName(name)
 	if err != nil {
 		return err
@@ -218,6 +237,9 @@ func (a *Accounts) change(ctx context.Context, name string, out bool, set string
 		}
 		if err == nil && out {
 			_, err = tx.ExecContext(ctx, `DELETE FROM lockouts WHERE name = ?`, name)
+		}
+		if err == nil {
+			err = a.post(ctx, tx, changed(name, detail))
 		}
 		return err
 	})

@@ -2,8 +2,6 @@ package desk
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
@@ -39,9 +37,7 @@ func requesterOf(ctx context.Context) *requester {
 func (s *Server) audit(ctx context.Context, e schemas.AuditEntry) error {
 	q := requesterOf(ctx)
 	if len(e.ID) == 0 {
-		var id [16]byte
-		_, _ = rand.Read(id[:]) // it never fails, see crypto/rand
-		e.ID = hex.AppendEncode(nil, id[:])
+		e.ID = entryID()
 	}
 	if e.At == 0 {
 		e.At = s.options.Now().UnixMilli()

@@ -26,5 +26,6 @@
 //	server, routes,   the frame: options, the table, what every request passes,
 //	guard, page       templates and files
 //	login             logging in and out
-//	audit             the topic audit
+//	audit, outbox     the topic audit, and what waits in the database to be written there
+//	trail             the page of the audit log, and its exports
 package desk

@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"github.com/weir-risk/weir/schemas"
 )
 
 // The migrations of the database, one file each: NNNN_name.sql, statements parted by
@@ -136,6 +138,12 @@ func (a *Accounts) Backup(ctx context.Context, file string) error {
 func (a *Accounts) backup(ctx context.Context, file, part string) error {
 	if _, err := os.Lstat(file); err == nil {
 		return errors.New("the file is there already")
+	}
+	// It takes the passwords' hashes out of the house.
+	if err := transaction(ctx, a.db, func(tx *sql.Tx) error {
+		return a.post(ctx, tx, schemas.AuditEntry{What: schemas.AuditExported, Of: []byte("accounts"), Detail: []byte("backed up")})
+	}); err != nil {
+		return err
 	}
 	// VACUUM INTO takes an empty file, and this one nobody else may read.
 	f, err := os.OpenFile(part, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)

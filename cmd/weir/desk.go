@@ -204,7 +204,7 @@ func (s *service) openDesk(ctx context.Context, f *deskFlags, sp *spec.Spec) (_ 
 	d.closers = append(d.closers, l)
 	d.url = f.scheme() + "://" + l.Addr().String()
 	serve := func(ctx context.Context) error { return f.serve(ctx, l, desk.HTTPServer(pages, s.log)) }
-	d.roles = []role{{"", d.Desk.Run}, follow, {"", serve}}
+	d.roles = []role{{"", d.Desk.Run}, {"", pages.Run}, follow, {"", serve}}
 	s.log.Info("serves the desk", "address", d.url)
 	return d, nil
 }

@@ -10,7 +10,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -38,12 +40,16 @@ sessions at once. enable lets somebody in again; it also ends the lock-out that 
 passwords bring. roles gives other roles, from the next request on. An account is never
 deleted: the audit log names it.
 
+Each change, and each backup, is an entry of the audit log. It waits in desk.db until it
+is there: with --kafka it is written at once, otherwise by the desk.
+
 backup writes a copy of accounts and lock-outs, without sessions, into a file that is not
 there yet, while the desk runs. To restore, put it in the place of desk.db while no desk
 runs, and remove desk.db-wal and desk.db-shm.`,
 	examples: []string{
 		"weir user add ann --role analyst",
 		"weir user add bob --role analyst,supervisor --display 'Bob Jones' --password-file bob.txt",
+		"weir user add eve --role auditor --kafka 127.0.0.1:9092",
 		"weir user ls",
 		"weir user ls --data /var/lib/weir --json",
 		"weir user password ann",
@@ -53,7 +59,7 @@ runs, and remove desk.db-wal and desk.db-shm.`,
 		"weir user backup /backups/desk-2026-05-01.db",
 	},
 	flags: func(fs *flag.FlagSet) func(context.Context, *env, []string) error {
-		u := &userRun{}
+		u := &userRun{kafka: addKafka(fs)}
 		fs.StringVar(&u.data, "data", "weir-data", "`FOLDER` that holds desk.db")
 		fs.StringVar(&u.roles, "role", "", "`ROLE,...` of the account: analyst, supervisor, model-owner, auditor")
 		fs.StringVar(&u.display, "display", "", "what pages call the person: a `TEXT` (the name if not given)")
@@ -65,6 +71,7 @@ runs, and remove desk.db-wal and desk.db-shm.`,
 // userRun is one run of the command.
 type userRun struct {
 	data, roles, display, passwordFile string
+	kafka                              *kafkaFlags
 
 	accounts *desk.Accounts
 }
@@ -102,6 +109,7 @@ func (u *userRun) run(ctx context.Context, e *env, args []string) error {
 		}
 		err := v.run()
 		if u.accounts != nil {
+			u.tell(ctx, e)
 			err = errors.Join(err, u.accounts.Close())
 		}
 		return err
@@ -140,7 +148,7 @@ func (u *userRun) open(ctx context.Context, first bool) (err error) {
 		}
 		return fmt.Errorf("there are no accounts in %s; weir user add makes the first, --data names another folder", u.data)
 	}
-	u.accounts, err = desk.OpenAccounts(ctx, u.file(), desk.AccountsConfig{Now: time.Now})
+	u.accounts, err = desk.OpenAccounts(ctx, u.file(), desk.AccountsConfig{Now: time.Now, By: "weir user, " + operator()})
 	return err
 }
 
@@ -149,8 +157,36 @@ func (u *userRun) begin(ctx context.Context) (err error) {
 	if err := os.MkdirAll(u.data, 0o700); err != nil {
 		return fmt.Errorf("make the folder of the accounts: %w", err)
 	}
-	u.accounts, err = desk.OpenAccounts(ctx, u.file(), desk.AccountsConfig{Now: time.Now})
+	u.accounts, err = desk.OpenAccounts(ctx, u.file(), desk.AccountsConfig{Now: time.Now, By: "weir user, " + operator()})
 	return err
+}
+
+// operator is who runs the command, as far as the machine knows.
+func operator() string {
+	who := "user " + strconv.Itoa(os.Getuid())
+	if u, err := user.Current(); err == nil {
+		who = u.Username
+	}
+	if host, err := os.Hostname(); err == nil {
+		who += " on " + host
+	}
+	return who
+}
+
+// tell writes to the audit log what waits for it, where --kafka says where that is.
+// What cannot be written now waits on: the change itself is done.
+func (u *userRun) tell(ctx context.Context, e *env) {
+	if u.kafka.brokers == "" {
+		return
+	}
+	log, err := u.kafka.client(e)
+	if err == nil {
+		defer log.Close()
+		err = u.accounts.Drain(ctx, desk.AuditTo(log, u.kafka.topics().Audit))
+	}
+	if err != nil {
+		fmt.Fprintf(e.stderr, "the audit log could not be told yet; the desk will tell it what is in %s: %v\n", u.data, err)
+	}
 }
 
 // account is what is told of an account.

@@ -6,8 +6,12 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/weir-risk/weir/ingest/kafka"
+	"github.com/weir-risk/weir/schemas"
 )
 
 const testPassword = "correct horse battery"
@@ -71,6 +75,47 @@ func TestUser(t *testing.T) {
 	with("", "backup", filepath.Join(copied, "desk.db")).fails(t, exitFailed, "there already")
 	if want, got := with("", "ls").stdout, call(t, "user", "ls", "--data", copied).succeeds(t).stdout; want != got {
 		t.Errorf("the backup has\n%s\nwant\n%s", got, want)
+	}
+}
+
+// TestUserIsAudited changes accounts while the log is away, and while it is there.
+func TestUserIsAudited(t *testing.T) {
+	log, address := brokerWith(t, "transactions")
+	topics := schemas.DefaultTopics("")
+	if err := log.Ensure(t.Context(), topics.Layouts(1)); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	with := func(args ...string) called {
+		t.Helper()
+		return callWith(t, testPassword, nil, append([]string{"user", "--data", dir}, args...)...)
+	}
+	with("add", "ann", "--role", "analyst").succeeds(t)
+	if out := with("disable", "ann", "--kafka", "127.0.0.1:1").succeeds(t); !strings.Contains(out.stderr, "the desk will tell it") {
+		t.Errorf("nothing is said of a log that is away: %q", out.stderr)
+	}
+	with("roles", "ann", "--role", "auditor", "--kafka", address).succeeds(t)
+	r := kafka.NewReader(log, topics.Audit, 0, 0)
+	defer r.Close()
+	var got []string
+	for len(got) < 3 {
+		records, err := r.Next(t.Context(), 3)
+		if err != nil || records == nil {
+			t.Fatal(got, err)
+		}
+		for records.Next() {
+			var e schemas.AuditEntry
+			if err := schemas.ParseAudit(records.Record().Value, &e); err != nil {
+				t.Fatal(err)
+			}
+			what, by, _ := strings.Cut(string(e.Detail), "; by ")
+			if got = append(got, string(e.Of)+": "+what); !strings.HasPrefix(by, "weir user, ") || len(by) < 14 {
+				t.Errorf("it is said to be by %q", by)
+			}
+		}
+	}
+	if want := []string{"account ann: made, as analyst", "account ann: disabled", "account ann: roles auditor"}; !slices.Equal(got, want) {
+		t.Errorf("audited are %q, want %q", got, want)
 	}
 }
 
