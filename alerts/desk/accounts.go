@@ -174,12 +174,12 @@ func (a *Accounts) User(ctx context.Context, name string) (u User, err error) {
 	return u, nil
 }
 
-const userColumns = `users.name, users.display, users.roles, users.disabled, users.generation`
+const userColumns = `users.name, users.display, users.roles, users.disabled, users.generation, ifnull(users.issuer, ''), ifnull(users.subject, '')`
 
 // scanUser takes the userColumns, and what follows them into more.
 func scanUser(scan func(...any) error, u *User, more ...any) error {
 	var roles string
-	if err := scan(append([]any{&u.Name, &u.Display, &roles, &u.Disabled, &u.generation}, more...)...); err != nil {
+	if err := scan(append([]any{&u.Name, &u.Display, &roles, &u.Disabled, &u.generation, &u.Issuer, &u.Subject}, more...)...); err != nil {
 		return err
 	}
 	var err error
@@ -191,6 +191,9 @@ func scanUser(scan func(...any) error, u *User, more ...any) error {
 func (a *Accounts) SetRoles(ctx context.Context, name string, roles RoleSet) error {
 	if roles&everyone == 0 {
 		return errors.New("an account has one role or more; weir user disable keeps somebody out")
+	}
+	if err := a.ours(ctx, name); err != nil {
+		return err
 	}
 	return a.change(ctx, name, false, `roles = ?`, roles.String(), "roles "+roles.Words())
 }
@@ -212,11 +215,24 @@ func (a *Accounts) SetPassword(ctx context.Context, name, password string) error
 	if err == nil {
 		err = parsePassword(name, password)
 	}
+	if err == nil {
+		err = a.ours(ctx, name)
+	}
 	if err != nil {
 		return fmt.Errorf("set password: %w", err)
 	}
 	h := newHash(password, a.config.Cost)
 	return a.change(ctx, name, true, `password = ?`, h.String(), "another password")
+}
+
+// ours returns an error where an identity provider vouches for an account: with a
+// password, or roles from here, whoever leaves the bank would keep them.
+func (a *Accounts) ours(ctx context.Context, name string) error {
+	u, err := a.User(ctx, name)
+	if err == nil && u.Issuer != "" {
+		err = fmt.Errorf("%s: %w (%s)", u.Name, ErrVouched, u.Issuer)
+	}
+	return err
 }
 
 // change changes a column of an account. Where what let the user in so far does so no

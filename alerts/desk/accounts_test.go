@@ -23,7 +23,7 @@ func TestAccounts(t *testing.T) {
 	}
 	w.open()
 	list, err := w.accounts.Users(ctx)
-	want := []User{{"ann", "ann", Roles(Analyst, Supervisor), false, 1}, {"bob", "Bob <b>", Roles(Auditor), true, 1}}
+	want := []User{{Name: "ann", Display: "ann", Roles: Roles(Analyst, Supervisor), generation: 1}, {Name: "bob", Display: "Bob <b>", Roles: Roles(Auditor), Disabled: true, generation: 1}}
 	if err != nil || !reflect.DeepEqual(list, want) {
 		t.Errorf("got %+v, %v", list, err)
 	}

@@ -18,6 +18,12 @@
 // kept as argon2id, session ids as SHA-256. What is wrong with a log-in is written to
 // the audit log, and never told.
 //
+// People may also log in at an identity provider ([OIDC]), by the authorization code flow
+// with PKCE. What is sent there and has to come back follows from a secret in a cookie of
+// the browser that began, so that nothing is kept here while somebody logs in. Issuer and
+// subject say whose account it is, groups there what it may. Pages do tell why somebody
+// whom the provider has vouched for is not let in.
+//
 //	user              names, roles
 //	accounts, store,  the database: accounts, its file, passwords
 //	password
@@ -26,6 +32,8 @@
 //	server, routes,   the frame: options, the table, what every request passes,
 //	guard, page       templates and files
 //	login             logging in and out
+//	oidc, oidc_login, an identity provider, logging in there, accounts from there
+//	oidc_accounts
 //	audit, outbox     the topic audit, and what waits in the database to be written there
 //	trail             the page of the audit log, and its exports
 package desk

@@ -3,6 +3,7 @@ package desk
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -37,11 +38,28 @@ func localPath(text string) string {
 // loginForm is what the page of the log-in shows.
 type loginForm struct {
 	Name, Next, Wrong string
+
+	Passwords bool   // there are people who log in by one
+	Provider  string // what the identity provider is called; empty where there is none
+	Out       string // where it ends its own session, after a log-out here
+}
+
+// loginForm shows the page of the log-in.
+func (s *Server) loginForm(w http.ResponseWriter, r *http.Request, status int, form loginForm) error {
+	form.Passwords = s.passwords()
+	if s.provider != nil {
+		form.Provider = s.provider.name()
+	}
+	return s.page(w, r, status, "login", form)
 }
 
 // loginPage asks for name and password.
 func (s *Server) loginPage(w http.ResponseWriter, r *http.Request) error {
-	return s.page(w, r, http.StatusOK, "login", loginForm{Next: localPath(r.URL.Query().Get("next"))})
+	form := loginForm{Next: localPath(r.URL.Query().Get("next"))}
+	if s.provider != nil && r.URL.Query().Has("out") {
+		form.Out = s.provider.logoutURL()
+	}
+	return s.loginForm(w, r, http.StatusOK, form)
 }
 
 // notLetIn is all that somebody is told whose log-in did not work, whatever it was.
@@ -57,11 +75,8 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) error {
 	}
 	form := loginForm{Name: r.PostForm.Get("name"), Next: localPath(r.PostForm.Get("next"))}
 	bucket := bucketOf(s.address(r))
-	if wait := s.buckets.take(bucket, s.options.Now().UnixMilli()); wait > 0 {
-		seconds := int((wait + time.Second - 1) / time.Second)
-		w.Header().Set("Retry-After", strconv.Itoa(seconds))
-		form.Wrong = "There were too many log-ins from your address. Try again in " + strconv.Itoa(seconds) + " s."
-		return s.page(w, r, http.StatusTooManyRequests, "login", form)
+	if taken, err := s.takeLogin(w, r, bucket, form); !taken {
+		return err
 	}
 	u, err := s.options.Accounts.LogIn(r.Context(), strings.TrimSpace(form.Name), r.PostForm.Get("password"))
 	// Who hangs up before the answer has tried all the same, and it is audited.
@@ -70,11 +85,13 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) error {
 	case errors.Is(err, ErrBusy):
 		w.Header().Set("Retry-After", "10")
 		form.Wrong = "Too many people log in at once. Try again in a few seconds."
-		return s.page(w, r, http.StatusServiceUnavailable, "login", form)
+		return s.loginForm(w, r, http.StatusServiceUnavailable, form)
 	case errors.Is(err, ErrRefused):
 		return s.refuse(w, r, u, err, form)
 	case err != nil:
 		return err
+	case !s.byPassword(u.Name):
+		return s.refuse(w, r, u, fmt.Errorf("%w: this account may not log in by password here", ErrRefused), form)
 	}
 	if err := s.audit(r.Context(), schemas.AuditEntry{Who: []byte(u.Name), What: schemas.AuditLoggedIn, Detail: []byte("password")}); err != nil {
 		return err
@@ -92,6 +109,18 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// takeLogin takes a log-in from a bucket, or says on the page that none is left there.
+func (s *Server) takeLogin(w http.ResponseWriter, r *http.Request, bucket string, form loginForm) (bool, error) {
+	wait := s.buckets.take(bucket, s.options.Now().UnixMilli())
+	if wait <= 0 {
+		return true, nil
+	}
+	seconds := int((wait + time.Second - 1) / time.Second)
+	w.Header().Set("Retry-After", strconv.Itoa(seconds))
+	form.Wrong = "There were too many log-ins from your address. Try again in " + strconv.Itoa(seconds) + " s."
+	return false, s.loginForm(w, r, http.StatusTooManyRequests, form)
+}
+
 // refuse tells the audit log why somebody was not let in, and the browser that it is
 // so.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, u User, why error, form loginForm) error {
@@ -100,7 +129,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, u User, why erro
 		return err
 	}
 	form.Wrong = notLetIn
-	return s.page(w, r, http.StatusForbidden, "login", form)
+	return s.loginForm(w, r, http.StatusForbidden, form)
 }
 
 // logout ends the session.
@@ -124,6 +153,10 @@ func (s *Server) leave(w http.ResponseWriter, r *http.Request, detail string, er
 		s.options.Log.Error("log-out not audited", "cause", err)
 		return problemf(http.StatusServiceUnavailable, "You are logged out. The audit log could not be told; tell whoever runs weir that the topic audit takes no records.")
 	}
-	http.Redirect(w, r, "/login", http.StatusSeeOther)
+	to := "/login"
+	if s.user(r).Issuer != "" {
+		to += "?out" // of the desk, and still in at the identity provider
+	}
+	http.Redirect(w, r, to, http.StatusSeeOther)
 	return nil
 }

@@ -78,6 +78,11 @@ var wrongs = []struct {
 			b.login("ann", "wrong password")
 		}
 	}},
+	{"vic", password, "vic", "the account has no password: https://id.example vouches for it", func(w *world, _ *browser) {
+		if _, err := w.accounts.admit(w.t.Context(), User{Name: "vic", Display: "Vic", Roles: Roles(Analyst), Issuer: "https://id.example", Subject: "1"}); err != nil {
+			w.t.Fatal(err)
+		}
+	}},
 	{"nobody", password, "?", "locked after wrong passwords", func(_ *world, b *browser) {
 		for range triesMax {
 			b.login("nobody", "wrong password")

@@ -50,6 +50,7 @@ func (s *Server) routes() []route {
 		{pattern: "POST /next", roles: Roles(Analyst, Supervisor), handle: s.next},
 	}
 	table = append(table, s.trailRoutes()...)
+	table = append(table, s.oidcRoutes()...)
 	return table
 }
 

@@ -38,6 +38,11 @@ type Options struct {
 	Groups []string
 	// Within is how long an alert may wait.
 	Within time.Duration
+	// OIDC is the identity provider where people log in; nil: there is none.
+	OIDC *OIDC
+	// PasswordsOf are the accounts that may log in by password, nil: all that have one.
+	// With a provider, one or two for when it is away are enough.
+	PasswordsOf []string
 	// ActWithin is how long a browser waits for what came of an action, 10 s if it is 0:
 	// less than a connection may take, so that there is an answer.
 	ActWithin time.Duration
@@ -52,6 +57,7 @@ type Server struct {
 	pages      map[string]*template.Template
 	assets     *assets
 	buckets    buckets
+	provider   *provider // nil where there is none
 }
 
 // New makes a server.
@@ -63,6 +69,15 @@ func New(o Options) (*Server, error) {
 		o.ActWithin = 10 * time.Second
 	}
 	s := &Server{options: o, mux: http.NewServeMux(), protection: http.NewCrossOriginProtection()}
+	if o.OIDC != nil {
+		if err := o.OIDC.Check(o.TLS); err != nil {
+			return nil, fmt.Errorf("make desk: %w", err)
+		}
+		s.provider = newProvider(*o.OIDC, o.Now)
+	}
+	if o.OIDC == nil && !s.passwords() {
+		return nil, errors.New("make desk: without an identity provider and without passwords nobody gets in")
+	}
 	var err error
 	if s.assets, err = loadAssets(); err != nil {
 		return nil, fmt.Errorf("make desk: %w", err)

@@ -127,13 +127,13 @@ func (a *Accounts) LogIn(ctx context.Context, name, password string) (User, erro
 	h := a.dummy
 	err = scanUser(a.db.QueryRowContext(ctx, `SELECT `+userColumns+`, password FROM users WHERE name = ?`, name).Scan, &u, &text)
 	known := err == nil
-	if known {
+	if known && u.Issuer == "" {
 		h, err = parseHash(text)
 	}
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return User{}, fmt.Errorf("look up account %s: %w", name, err)
 	}
-	right := h.is(password)
+	right := h.is(password) && u.Issuer == ""
 	switch {
 	case !tried:
 		return u, fmt.Errorf("%w: locked after wrong passwords", ErrRefused)
@@ -143,6 +143,8 @@ func (a *Accounts) LogIn(ctx context.Context, name, password string) (User, erro
 			why = "no account of this name"
 		} else if u.Disabled {
 			why = "disabled"
+		} else if u.Issuer != "" {
+			why = "the account has no password: " + u.Issuer + " vouches for it"
 		}
 		if err := a.lock(ctx, name, now); err != nil {
 			return u, err

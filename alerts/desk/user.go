@@ -80,6 +80,9 @@ type User struct {
 	Display  string // what pages call the person; never empty
 	Roles    RoleSet
 	Disabled bool
+	// Issuer is the identity provider that vouches for the person, and Subject who it is
+	// there; both are empty where a password lets the person in.
+	Issuer, Subject string
 
 	generation int64 // goes up when what let somebody in does so no more
 }

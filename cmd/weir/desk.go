@@ -24,11 +24,22 @@ a backup. What an analyst does is a record of dispositions before the page says 
 closing an alert makes a label, once. Who saw what is in audit before it is shown.
 
 Pages are served on this machine alone unless --web says otherwise, and then over TLS:
-with --tls-cert and --tls-key, or behind a proxy that speaks it, which --behind-tls says.`,
+with --tls-cert and --tls-key, or behind a proxy that speaks it, which --behind-tls says.
+
+People log in by password (weir user), at an identity provider (--oidc-issuer), or both.
+Who comes from there for the first time gets an account; its roles follow from the
+person's groups there at each log-in, and weir user disable keeps somebody out for good.
+An account is told by issuer and subject: a name that is taken already gets a number.
+Name an account in --local-login for when the provider is away. A provider whose
+certificate a bank signs itself is believed where SSL_CERT_FILE names the authority.`,
 	examples: []string{
 		"weir desk --kafka 127.0.0.1:9092    # http://127.0.0.1:8464; weir user add says who may log in",
 		"weir desk --kafka k1:9092 --web 0.0.0.0:8443 --tls-cert desk.crt --tls-key desk.key",
 		"weir desk --kafka k1:9092 --spec bank.spec --within 15m",
+		"weir desk --kafka k1:9092 --web 127.0.0.1:8464 --behind-tls \\\n" +
+			"      --public-url https://desk.bank.example --oidc-issuer https://id.bank.example/realms/staff \\\n" +
+			"      --oidc-client-id weir --oidc-client-secret-file oidc.secret --local-login root \\\n" +
+			"      --oidc-role fraud-analysts=analyst --oidc-role fraud-leads=analyst,supervisor",
 	},
 	flags: func(fs *flag.FlagSet) func(context.Context, *env, []string) error {
 		service, sp, d := addService(fs), addSpec(fs, "payments"), addDesk(fs, false)
@@ -55,6 +66,7 @@ type deskFlags struct {
 	certFile, keyFile string
 	behindTLS         bool
 	within            time.Duration
+	oidc              *oidcFlags
 
 	// beside is of a desk that is one role of several: it may be off, and where the
 	// default port is taken another one will do.
@@ -62,7 +74,7 @@ type deskFlags struct {
 }
 
 func addDesk(fs *flag.FlagSet, beside bool) *deskFlags {
-	d, usage := &deskFlags{beside: beside}, "`HOST:PORT` of the pages; port 0 is one that the system chooses"
+	d, usage := &deskFlags{oidc: addOIDC(fs), beside: beside}, "`HOST:PORT` of the pages; port 0 is one that the system chooses"
 	if beside {
 		usage = "`HOST:PORT` of the desk's pages; port 0 is one that the system chooses, as is the default\nwhere that is taken; off is no desk"
 	}
@@ -181,7 +193,7 @@ func (s *service) openDesk(ctx context.Context, f *deskFlags, sp *spec.Spec) (_ 
 		return nil, err
 	}
 	d.closers = append(d.closers, trail)
-	pages, err := desk.New(desk.Options{
+	options := desk.Options{
 		Log:      s.log,
 		Now:      time.Now,
 		Accounts: d.accounts,
@@ -193,7 +205,11 @@ func (s *service) openDesk(ctx context.Context, f *deskFlags, sp *spec.Spec) (_ 
 		Base:     string(sp.Base),
 		Groups:   sp.Groups(),
 		Within:   f.within,
-	})
+	}
+	if err := f.oidc.apply(s.env, &options); err != nil {
+		return nil, err
+	}
+	pages, err := desk.New(options)
 	if err != nil {
 		return nil, err
 	}

@@ -43,6 +43,10 @@ deleted: the audit log names it.
 Each change, and each backup, is an entry of the audit log. It waits in desk.db until it
 is there: with --kafka it is written at once, otherwise by the desk.
 
+People who log in at an identity provider (weir desk --oidc-issuer) have accounts without a
+password, made at their first log-in; ls says where each is from. Their roles follow from
+their groups there, so that only disable and enable change them.
+
 backup writes a copy of accounts and lock-outs, without sessions, into a file that is not
 there yet, while the desk runs. To restore, put it in the place of desk.db while no desk
 runs, and remove desk.db-wal and desk.db-shm.`,
@@ -195,9 +199,13 @@ type account struct {
 	Display  string   `json:"display"`
 	Roles    []string `json:"roles"`
 	Disabled bool     `json:"disabled"`
+	Issuer   string   `json:"issuer,omitempty"`  // the identity provider that vouches for the person
+	Subject  string   `json:"subject,omitempty"` // who it is there
 }
 
-func accountOf(a *desk.User) account { return account{a.Name, a.Display, a.Roles.Names(), a.Disabled} }
+func accountOf(a *desk.User) account {
+	return account{a.Name, a.Display, a.Roles.Names(), a.Disabled, a.Issuer, a.Subject}
+}
 
 func (u *userRun) add(ctx context.Context, e *env, name string) error {
 	roles, err := desk.ParseRoles(u.roles)
@@ -278,13 +286,17 @@ func (u *userRun) list(ctx context.Context, e *env) error {
 		return e.report(list)
 	}
 	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "NAME\tDISPLAY\tROLES\tSTATE")
+	fmt.Fprintln(w, "NAME\tDISPLAY\tROLES\tSTATE\tLOG-IN")
 	for _, a := range list {
 		state := "enabled"
 		if a.Disabled {
 			state = "disabled"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", a.Name, a.Display, strings.Join(a.Roles, ","), state)
+		from := "password"
+		if a.Issuer != "" {
+			from = a.Issuer
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", a.Name, a.Display, strings.Join(a.Roles, ","), state, from)
 	}
 	return w.Flush()
 }
