@@ -13,7 +13,7 @@ test:
 race:
 	go test -race -short ./...
 
-## make integration  the same end-to-end tests on real Apache Kafka, ClickHouse and a schema registry
+## make integration  the same end-to-end tests on real Apache Kafka, ClickHouse, a schema registry and Keycloak
 integration:
 	deploy/integration
 

@@ -88,6 +88,7 @@ func TestKeysAreRotated(t *testing.T) {
 
 func TestWaysOfClients(t *testing.T) {
 	w, p := withIDP(t)
+	p.form = true
 	p.says = func(m map[string]any) { m["token_endpoint_auth_methods_supported"] = []string{"client_secret_post"} }
 	delete(p.who, "groups")
 	p.info = map[string]any{"sub": "s-1", "groups": []string{"leads"}, "preferred_username": "mallory"}

@@ -40,6 +40,7 @@ type idp struct {
 	twist  func(claims map[string]any)
 	sign   func(claims map[string]any) string
 	fails  map[string]int // status by path
+	form   bool           // wants the secret in the form
 }
 
 type grant struct {
@@ -128,6 +129,9 @@ func (p *idp) authorize(w http.ResponseWriter, r *http.Request) {
 			p.t.Errorf("authorize: %s is %q", k, q.Get(k))
 		}
 	}
+	if q.Get("state") == q.Get("nonce") || q.Get("state") == q.Get("code_challenge") {
+		p.t.Error("authorize: who sees the state knows the rest")
+	}
 	code := rand.Text()
 	p.grants[code] = &grant{query: q}
 	http.Redirect(w, r, q.Get("redirect_uri")+"?"+url.Values{"code": {code}, "state": {q.Get("state")}, "iss": {p.URL}}.Encode(), http.StatusFound)
@@ -138,6 +142,9 @@ func (p *idp) token(w http.ResponseWriter, r *http.Request) {
 	id, secret, ok := r.BasicAuth()
 	id, _ = url.QueryUnescape(id)
 	secret, _ = url.QueryUnescape(secret)
+	if p.form {
+		id, secret, ok = "", "", false
+	}
 	if !ok {
 		id, secret = r.PostFormValue("client_id"), r.PostFormValue("client_secret")
 	}
@@ -151,6 +158,9 @@ func (p *idp) token(w http.ResponseWriter, r *http.Request) {
 		base64.RawURLEncoding.EncodeToString(sum[:]) != g.query.Get("code_challenge"):
 		no(http.StatusBadRequest, "invalid_grant")
 		return
+	}
+	if v := r.PostFormValue("code_verifier"); v == g.query.Get("state") || v == g.query.Get("nonce") {
+		p.t.Error("token: the verifier is what the browser was told")
 	}
 	g.used = true
 	now := p.now()

@@ -1,0 +1,252 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"html"
+	"io"
+	"net"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/weir-risk/weir/ingest/broker"
+)
+
+// TestDeskAtKeycloak logs people in at an identity provider that other people have
+// written. deploy/integration starts it.
+func TestDeskAtKeycloak(t *testing.T) {
+	issuer, secretFile := os.Getenv("WEIR_KEYCLOAK"), os.Getenv("WEIR_KEYCLOAK_SECRET")
+	if issuer == "" {
+		t.Skip("WEIR_KEYCLOAK names no Keycloak; deploy/integration starts one")
+	}
+	text, err := os.ReadFile(secretFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, data := strings.TrimSpace(string(text)), t.TempDir()
+	password := filepath.Join(data, "password")
+	if err := os.WriteFile(password, []byte("correct horse battery\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	call(t, "user", "add", "ann", "--role", "supervisor", "--password-file", password, "--data", data).succeeds(t)
+	at := startDesk(t, "--data", data, "--public-url", "http://localhost:8464", "--oidc-issuer", issuer, "--oidc-client-id", "weir",
+		"--oidc-client-secret-file", secretFile, "--oidc-role", "fraud-analysts=analyst", "--local-login", "ann")
+
+	ann := newKeycloakUser(t, at)
+	ann.logIn("/queue", "ann", secret).shows("No open alerts.")
+	ann.get("http://localhost:8464/").shows("Ann Bo", "<code>ann-2</code>", "analyst")
+	var list []account
+	if err := json.Unmarshal([]byte(call(t, "user", "ls", "--json", "--data", data).succeeds(t).stdout), &list); err != nil || len(list) != 2 ||
+		list[0].Issuer != "" || list[1].Name != "ann-2" || list[1].Issuer != issuer || list[1].Subject == "" {
+		t.Errorf("accounts %+v, %v", list, err)
+	}
+	if out := call(t, "user", "ls", "--data", data).succeeds(t).stdout; !strings.Contains(out, "enabled  password\n") || !strings.Contains(out, "enabled  "+issuer+"\n") {
+		t.Errorf("weir user ls says\n%s", out)
+	}
+	call(t, "user", "roles", "ann-2", "--role", "auditor", "--data", data).fails(t, exitFailed, "vouches")
+	newKeycloakUser(t, at).logIn("/", "carl", secret).shows("none of your groups there may work at this desk")
+
+	// Another key signs from now on, which the desk has not seen.
+	admin := &keycloakAdmin{t: t, base: strings.TrimSuffix(issuer, "/realms/bank"), password: secret}
+	admin.do("POST", "/admin/realms/bank/components", map[string]any{"name": "next", "providerId": "rsa-generated", "providerType": "org.keycloak.keys.KeyProvider",
+		"config": map[string][]string{"priority": {"200"}, "keySize": {"2048"}}})
+	newKeycloakUser(t, at).logIn("/", "ann", secret).shows("<code>ann-2</code>")
+
+	// Out of the desk, and then there.
+	page := ann.post("http://localhost:8464/logout", nil).shows("You are logged out of the desk")
+	there := regexp.MustCompile(`<a href="(` + regexp.QuoteMeta(issuer) + `[^"]+)"`).FindStringSubmatch(page.body)
+	if there == nil {
+		t.Fatalf("no way out at the provider: %s", page.body)
+	}
+	ann.get(html.UnescapeString(there[1])).shows("Do you want to log out?")
+
+	// Who has left the group is out with the next log-in.
+	admin.group("DELETE", "ann", "fraud-analysts")
+	t.Cleanup(func() { admin.group("PUT", "ann", "fraud-analysts") })
+	newKeycloakUser(t, at).logIn("/", "ann", secret).shows("none of your groups there may work at this desk")
+}
+
+// startDesk starts weir desk beside a broker, and returns where it listens.
+func startDesk(t *testing.T, args ...string) string {
+	t.Helper()
+	b, err := broker.Start(broker.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	log := &firstMatch{pattern: regexp.MustCompile(`serves the desk" address=http://(\S+)`), found: make(chan string, 1)}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	e := &env{stdin: strings.NewReader(""), stdout: log, stderr: log, lookup: func(string) (string, bool) { return "", false }}
+	ended := make(chan int, 1)
+	go func() {
+		ended <- run(ctx, append([]string{"desk", "--kafka", b.Addr(), "--web", "127.0.0.1:0", "--listen", "127.0.0.1:0"}, args...), e)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if code := <-ended; code != exitOK {
+			t.Errorf("exit code %d\n%s", code, &log.text)
+		}
+	})
+	select {
+	case at := <-log.found:
+		return at
+	case code := <-ended:
+		ended <- code
+		t.Fatalf("the desk ends with %d\n%s", code, &log.text)
+	}
+	return ""
+}
+
+// A keycloakUser is a person at a browser, for whom localhost:8464 is where the desk is.
+type keycloakUser struct {
+	t      *testing.T
+	client *http.Client
+}
+
+type keycloakPage struct {
+	t    *testing.T
+	body string
+}
+
+// aJar sends cookies that are for TLS to this machine too, as browsers do.
+type aJar struct{ http.CookieJar }
+
+func (j aJar) SetCookies(u *url.URL, cookies []*http.Cookie) {
+	for _, c := range cookies {
+		c.Secure = false
+	}
+	j.CookieJar.SetCookies(u, cookies)
+}
+
+func newKeycloakUser(t *testing.T, desk string) *keycloakUser {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if addr == "localhost:8464" {
+			addr = desk
+		}
+		return new(net.Dialer).DialContext(ctx, network, addr)
+	}}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &keycloakUser{t, &http.Client{Jar: aJar{jar}, Transport: transport}}
+}
+
+func (u *keycloakUser) get(target string) keycloakPage { return u.do("GET", target, nil) }
+
+func (u *keycloakUser) post(target string, form url.Values) keycloakPage {
+	return u.do("POST", target, form)
+}
+
+func (u *keycloakUser) do(method, target string, form url.Values) keycloakPage {
+	u.t.Helper()
+	r, err := http.NewRequestWithContext(u.t.Context(), method, target, strings.NewReader(form.Encode()))
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	if method == "POST" {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	a, err := u.client.Do(r)
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	defer a.Body.Close()
+	body, err := io.ReadAll(a.Body)
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	return keycloakPage{u.t, string(body)}
+}
+
+// logIn goes the whole way, from a link at the desk over Keycloak's form and back.
+func (u *keycloakUser) logIn(next, name, password string) keycloakPage {
+	u.t.Helper()
+	page := u.get("http://localhost:8464/login/oidc?" + url.Values{"next": {next}}.Encode())
+	form := regexp.MustCompile(`<form id="kc-form-login"[^>]* action="([^"]+)"`).FindStringSubmatch(page.body)
+	if form == nil {
+		u.t.Fatalf("this is no form of Keycloak's: %s", page.body)
+	}
+	return u.post(html.UnescapeString(form[1]), url.Values{"username": {name}, "password": {password}})
+}
+
+func (p keycloakPage) shows(words ...string) keycloakPage {
+	p.t.Helper()
+	for _, word := range words {
+		if !strings.Contains(p.body, word) {
+			p.t.Errorf("the page does not say %q: %s", word, p.body)
+		}
+	}
+	return p
+}
+
+// keycloakAdmin is whoever runs Keycloak.
+type keycloakAdmin struct {
+	t              *testing.T
+	base, password string
+}
+
+// token is good for a minute.
+func (a *keycloakAdmin) token() string {
+	a.t.Helper()
+	got, err := http.PostForm(a.base+"/realms/master/protocol/openid-connect/token",
+		url.Values{"grant_type": {"password"}, "client_id": {"admin-cli"}, "username": {"admin"}, "password": {a.password}})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	defer got.Body.Close()
+	var says struct {
+		Token string `json:"access_token"`
+	}
+	if err := json.NewDecoder(got.Body).Decode(&says); err != nil || says.Token == "" {
+		a.t.Fatalf("no token for Keycloak's admin: %s, %v", got.Status, err)
+	}
+	return says.Token
+}
+
+func (a *keycloakAdmin) do(method, path string, body any) []byte {
+	a.t.Helper()
+	text, err := json.Marshal(body)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	r, err := http.NewRequestWithContext(context.WithoutCancel(a.t.Context()), method, a.base+path, bytes.NewReader(text))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+a.token())
+	r.Header.Set("Content-Type", "application/json")
+	got, err := http.DefaultClient.Do(r)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	defer got.Body.Close()
+	answer, err := io.ReadAll(got.Body)
+	if err != nil || got.StatusCode >= 300 {
+		a.t.Fatalf("%s %s: %s, %v: %s", method, path, got.Status, err, answer)
+	}
+	return answer
+}
+
+// group takes somebody into a group, or out of it.
+func (a *keycloakAdmin) group(method, name, group string) {
+	a.t.Helper()
+	id := func(path string) string {
+		var found []struct{ ID string }
+		if err := json.Unmarshal(a.do("GET", path, nil), &found); err != nil || len(found) != 1 {
+			a.t.Fatalf("%s: %+v, %v", path, found, err)
+		}
+		return found[0].ID
+	}
+	user, of := id("/admin/realms/bank/users?exact=true&username="+name), id("/admin/realms/bank/groups?exact=true&search="+group)
+	a.do(method, "/admin/realms/bank/users/"+user+"/groups/"+of, nil)
+}
