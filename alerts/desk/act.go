@@ -74,14 +74,25 @@ func (s *Server) act(w http.ResponseWriter, r *http.Request) error {
 // voidError is of an action that did not count.
 type voidError struct{ error }
 
+// Unwrap returns why it did not.
+func (v voidError) Unwrap() error { return v.error }
+
 // do sends an action of the one who asks and waits for what comes of it. Of a card
 // number in the note only what may be shown is kept. Errors are of the log, or a
 // voidError.
 func (s *Server) do(r *http.Request, i *alerts.Item, kind schemas.DispositionKind, note, reason, previous string) error {
+	return s.doOnce(r, i, nil, kind, note, reason, previous)
+}
+
+// doOnce does, under an id: an action that its alert has seen is not done again. Nil
+// is the one that follows from what is done.
+func (s *Server) doOnce(r *http.Request, i *alerts.Item, id []byte, kind schemas.DispositionKind, note, reason, previous string) error {
 	u, now := s.user(r), s.options.Now()
-	d := schemas.Disposition{AlertID: i.ID, TxID: i.Text[schemas.ID], Kind: kind, By: []byte(u.Name), At: now.UnixMilli(),
+	d := schemas.Disposition{ID: id, AlertID: i.ID, TxID: i.Text[schemas.ID], Kind: kind, By: []byte(u.Name), At: now.UnixMilli(),
 		Note: schemas.HideCards([]byte(note)), Reason: []byte(reason), Previous: []byte(previous)}
-	d.ID = actionID(&d)
+	if id == nil {
+		d.ID = actionID(&d)
+	}
 	// Only the one who works on it decides, or a supervisor. Of two who act at once
 	// the log decides, whatever this page knew; and so it does of a form that comes
 	// again, after somebody else took the alert.

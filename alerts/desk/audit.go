@@ -19,6 +19,7 @@ type requester struct {
 	user    *User // nil on public routes
 	session Session
 	address string
+	token   string // name of the token that let it in; empty for a session
 }
 
 type requesterKey struct{}
@@ -47,6 +48,9 @@ func (s *Server) audit(ctx context.Context, e schemas.AuditEntry) error {
 	}
 	if len(e.Who) == 0 {
 		e.Who = []byte(schemas.AuditNobody)
+	}
+	if len(e.Detail) == 0 && q.token != "" {
+		e.Detail = []byte("by token " + q.token)
 	}
 	if len(e.Address) == 0 {
 		e.Address = []byte(q.address)

@@ -36,4 +36,6 @@
 //	oidc_accounts
 //	audit, outbox     the topic audit, and what waits in the database to be written there
 //	trail             the page of the audit log, and its exports
+//	api, api_alert,   what programs ask, as openapi.json says; what they act once;
+//	once, tokens      what lets them in
 package desk

@@ -2,7 +2,6 @@ package desk
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -107,19 +106,14 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, rt *route) error 
 	if rt.roles == public {
 		return nil
 	}
-	id := s.cookie(r)
-	if id == nil {
-		return ErrNoSession
+	who := s.resume
+	if isAPI(r) && r.Header.Get("Authorization") != "" {
+		who = s.letIn
 	}
-	session, err := s.options.Accounts.resume(r.Context(), *id, rt.passive)
-	if err != nil {
+	if err := who(w, r, rt); err != nil {
 		return err
 	}
-	if session.fresh != nil {
-		s.setCookie(w, session.fresh)
-	}
 	q := requesterOf(r.Context())
-	q.session, q.user = session, &session.User
 	if !rt.roles.Any(q.user.Roles) {
 		err := s.audit(r.Context(), schemas.AuditEntry{What: schemas.AuditDenied, Of: []byte(r.Method + " " + r.URL.Path)})
 		if err != nil {
@@ -135,6 +129,24 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, rt *route) error 
 		act = schemas.AuditViewed
 	}
 	return s.audit(r.Context(), schemas.AuditEntry{What: act, Of: []byte(rt.of(r))})
+}
+
+// resume finds who makes a request by the cookie of a session.
+func (s *Server) resume(w http.ResponseWriter, r *http.Request, rt *route) error {
+	id := s.cookie(r)
+	if id == nil {
+		return ErrNoSession
+	}
+	session, err := s.options.Accounts.resume(r.Context(), *id, rt.passive)
+	if err != nil {
+		return err
+	}
+	if session.fresh != nil {
+		s.setCookie(w, session.fresh)
+	}
+	q := requesterOf(r.Context())
+	q.session, q.user = session, &session.User
+	return nil
 }
 
 // user returns who is logged in; behind the guard, except on public routes, never nil.
@@ -158,7 +170,8 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		http.Redirect(w, r, to.String(), http.StatusSeeOther)
 		return
 	case errors.Is(err, ErrNoSession):
-		p = &problem{http.StatusUnauthorized, "Nobody is logged in by this cookie. Log in at /login."}
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		p = &problem{http.StatusUnauthorized, "Nobody is let in by this: send a token as \"Authorization: Bearer weir_...\", or the cookie of a session."}
 	case errors.As(err, &p):
 	case errors.As(err, &long):
 		p = &problem{http.StatusRequestEntityTooLarge, fmt.Sprintf("This is more than the %d bytes that a request may bring. Nothing was done.", long.Limit)}
@@ -182,13 +195,7 @@ func (s *Server) say(w http.ResponseWriter, r *http.Request, p *problem) {
 		panic(http.ErrAbortHandler) // half an answer must not look like a whole one
 	}
 	if isAPI(r) {
-		body, err := json.Marshal(map[string]string{"error": p.text})
-		if err != nil {
-			panic("BUG: " + err.Error())
-		}
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(p.status)
-		_, _ = w.Write(body) // where the browser is gone, nobody reads it
+		sendProblem(w, apiProblem{Type: "about:blank", Status: p.status, Detail: p.text})
 		return
 	}
 	err := s.page(w, r, p.status, "problem", map[string]any{"Title": http.StatusText(p.status), "Text": p.text})

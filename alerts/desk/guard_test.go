@@ -18,7 +18,6 @@ var wildcard = regexp.MustCompile(`\{[^}]*\}`)
 // TestEachRoleOnEachRoute walks the table: who may gets an answer, who may not gets
 // 403, and who is nobody is sent to the log-in.
 func TestEachRoleOnEachRoute(t *testing.T) {
-	var probe Server
 	for role := Role(0); role <= NumRoles; role++ { // the last one is nobody
 		w := newWorld(t)
 		who, roles := "nobody", RoleSet(0)
@@ -26,7 +25,7 @@ func TestEachRoleOnEachRoute(t *testing.T) {
 			who, roles = role.String(), Roles(role)
 			w.add("ann", role)
 		}
-		for i, rt := range probe.routes() {
+		for i, rt := range w.server.table {
 			method, pattern, _ := strings.Cut(rt.pattern, " ")
 			target := wildcard.ReplaceAllStringFunc(pattern, func(s string) string {
 				if s == "{$}" {
@@ -107,9 +106,9 @@ func TestGuard(t *testing.T) {
 	if e := w.lastEntry(); e.What != schemas.AuditDenied || string(e.Who) != "ann" || string(e.Of) != "GET /team" {
 		t.Errorf("audited is %+v", e)
 	}
-	ann.get("/api/v1/team").is(t, http.StatusForbidden, `{"error":"Your roles`)
-	a := w.browser().get("/api/v1/team").is(t, http.StatusUnauthorized, `{"error":`)
-	if a.Header.Get("Content-Type") != "application/json" {
+	ann.get("/api/v1/team").is(t, http.StatusForbidden, `"detail":"Your roles`)
+	a := w.browser().get("/api/v1/team").is(t, http.StatusUnauthorized, `"status":401`)
+	if a.Header.Get("Content-Type") != "application/problem+json" {
 		t.Errorf("%v", a.Header)
 	}
 	if a := w.browser().do("POST", "/logout", nil).is(t, http.StatusSeeOther); a.Header.Get("Location") != "/login" {

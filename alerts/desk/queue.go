@@ -42,11 +42,14 @@ type queueRow struct {
 	Late                              bool
 }
 
-// queueStates are what the filter of states offers.
-var queueStates = []struct {
+// queueState is one of them.
+type queueState struct {
 	value, name string
 	set         func(*alerts.Filter)
-}{
+}
+
+// queueStates are what the filter of states offers.
+var queueStates = []queueState{
 	{"", "to be done", func(*alerts.Filter) {}},
 	{"open", "nobody's", func(f *alerts.Filter) { f.Statuses = []alerts.Status{alerts.Open} }},
 	{"claimed", "being worked on", func(f *alerts.Filter) { f.Statuses = []alerts.Status{alerts.Claimed} }},

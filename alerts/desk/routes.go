@@ -3,6 +3,7 @@ package desk
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/weir-risk/weir/schemas"
@@ -34,7 +35,7 @@ const public RoleSet = 1 << 7
 
 // routes is the table.
 func (s *Server) routes() []route {
-	table := []route{
+	return slices.Concat([]route{
 		{pattern: "GET /login", roles: public, handle: s.loginPage},
 		{pattern: "POST /login", roles: public, handle: s.login},
 		// Passive: a session that ends needs no other id.
@@ -48,10 +49,11 @@ func (s *Server) routes() []route {
 		{pattern: "POST /alerts/{id}/act", roles: Roles(Analyst, Supervisor), handle: s.act},
 		{pattern: "GET /events", roles: desk, handle: s.events, passive: true},
 		{pattern: "POST /next", roles: Roles(Analyst, Supervisor), handle: s.next},
-	}
-	table = append(table, s.trailRoutes()...)
-	table = append(table, s.oidcRoutes()...)
-	return table
+	},
+		s.trailRoutes(),
+		s.oidcRoutes(),
+		s.apiRoutes(),
+	)
 }
 
 // A link leads to a page from the header of every other one.

@@ -23,7 +23,7 @@ import (
 )
 
 var userCommand = &command{
-	name: "user", args: "add NAME | ls | disable NAME | enable NAME | password NAME | roles NAME | backup FILE",
+	name: "user", args: "add NAME | ls | disable NAME | enable NAME | password NAME | roles NAME | token NAME | tokens | revoke NUMBER | backup FILE",
 	summary: "say who may work at the desk, and as what", json: true,
 	about: `Accounts are kept in desk.db in the data folder, which a running desk may have open
 at the same time. Names are ASCII letters, digits and . _ - @, and capitals do not
@@ -47,7 +47,11 @@ People who log in at an identity provider (weir desk --oidc-issuer) have account
 password, made at their first log-in; ls says where each is from. Their roles follow from
 their groups there, so that only disable and enable change them.
 
-backup writes a copy of accounts and lock-outs, without sessions, into a file that is not
+token makes what lets a program in at /api/v1/ in the account's name, with no more than
+the roles that --role names, until --expires is over. It is shown once and kept nowhere.
+tokens lists them, and revoke makes one good for nothing, from the next request on.
+
+backup writes a copy of accounts, tokens and lock-outs, without sessions, into a file that is not
 there yet, while the desk runs. To restore, put it in the place of desk.db while no desk
 runs, and remove desk.db-wal and desk.db-shm.`,
 	examples: []string{
@@ -60,6 +64,9 @@ runs, and remove desk.db-wal and desk.db-shm.`,
 		"weir user roles ann --role analyst,auditor",
 		"weir user disable bob",
 		"weir user enable bob",
+		"weir user token ann --role analyst --for 'nightly report' --expires 90d",
+		"weir user tokens",
+		"weir user revoke 3",
 		"weir user backup /backups/desk-2026-05-01.db",
 	},
 	flags: func(fs *flag.FlagSet) func(context.Context, *env, []string) error {
@@ -68,6 +75,8 @@ runs, and remove desk.db-wal and desk.db-shm.`,
 		fs.StringVar(&u.roles, "role", "", "`ROLE,...` of the account: analyst, supervisor, model-owner, auditor")
 		fs.StringVar(&u.display, "display", "", "what pages call the person: a `TEXT` (the name if not given)")
 		fs.StringVar(&u.passwordFile, "password-file", "", "`FILE` that holds the password, and that only its owner may read")
+		fs.StringVar(&u.purpose, "for", "", "what a token is for: a `TEXT`")
+		fs.Var(&u.expires, "expires", "`TIME` after which a token is good for nothing, such as 90d")
 		return u.run
 	},
 }
@@ -76,6 +85,8 @@ runs, and remove desk.db-wal and desk.db-shm.`,
 type userRun struct {
 	data, roles, display, passwordFile string
 	kafka                              *kafkaFlags
+	purpose                            string // of a token
+	expires                            span
 
 	accounts *desk.Accounts
 }
@@ -100,6 +111,9 @@ func (u *userRun) run(ctx context.Context, e *env, args []string) error {
 		{"enable", 2, func() error { return u.change(ctx, e, name, u.accounts.SetDisabled(ctx, name, false)) }},
 		{"password", 2, func() error { return u.password(ctx, e, name) }},
 		{"roles", 2, func() error { return u.setRoles(ctx, e, name) }},
+		{"token", 2, func() error { return u.token(ctx, e, name) }},
+		{"tokens", 1, func() error { return u.tokens(ctx, e) }},
+		{"revoke", 2, func() error { return u.revoke(ctx, e, name) }},
 		{"backup", 2, func() error { return u.backup(ctx, e, name) }},
 	} {
 		if v.name != verb || v.args != len(args) {
@@ -118,17 +132,19 @@ func (u *userRun) run(ctx context.Context, e *env, args []string) error {
 		}
 		return err
 	}
-	return usagef("weir user add NAME, ls, disable NAME, enable NAME, password NAME, roles NAME, or backup FILE")
+	return usagef("weir user add NAME, ls, disable NAME, enable NAME, password NAME, roles NAME, token NAME, tokens, revoke NUMBER, or backup FILE")
 }
 
 // check refuses flags that a verb would pass over.
 func (u *userRun) check(verb string) error {
-	roles := verb == "add" || verb == "roles"
+	roles := verb == "add" || verb == "roles" || verb == "token"
 	switch {
 	case roles && u.roles == "":
 		return usagef("--role says as what: analyst, supervisor, model-owner, auditor")
 	case !roles && u.roles != "":
-		return usagef("--role belongs to add and roles")
+		return usagef("--role belongs to add, roles and token")
+	case (verb == "token") != (u.purpose != "" && u.expires.Duration > 0) || verb != "token" && (u.purpose != "" || u.expires.set):
+		return usagef("--for and --expires belong to token: what it is for, and how long it is good")
 	case verb != "add" && u.display != "":
 		return usagef("--display belongs to add")
 	case verb != "add" && verb != "password" && u.passwordFile != "":

@@ -151,3 +151,34 @@ func TestPasswordIsAskedForTwice(t *testing.T) {
 	f("", "a secret", "another secret")
 	f("", "a secret")
 }
+
+// TestUserToken makes a token, which is shown once, lists it and revokes it.
+func TestUserToken(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	with := func(stdin string, args ...string) called {
+		t.Helper()
+		return callWith(t, stdin, nil, append([]string{"user"}, append(args, "--data", dir)...)...)
+	}
+	with(testPassword, "add", "ann", "--role", "analyst").succeeds(t)
+	made := with("", "token", "ann", "--role", "analyst", "--for", "nightly report", "--expires", "90d").succeeds(t).stdout
+	text, _, _ := strings.Cut(made, "\n")
+	if !strings.HasPrefix(text, "weir_") || !strings.Contains(made, "token 1 of ann for nightly report") {
+		t.Errorf("token says %q", made)
+	}
+	var list []tokenTold
+	out := with("", "tokens", "--json").succeeds(t).stdout
+	if err := json.Unmarshal([]byte(out), &list); err != nil || len(list) != 1 || list[0].For != "nightly report" || strings.Contains(out, text) {
+		t.Errorf("tokens --json: %s, %v", out, err)
+	}
+	with("", "revoke", "one").fails(t, exitUsage, "the number")
+	with("", "revoke", "1").succeeds(t)
+	with("", "revoke", "1").fails(t, exitFailed, "not revoked")
+	if out := with("", "tokens").succeeds(t).stdout; !strings.HasPrefix(out, "NUMBER") || !strings.Contains(out, "nightly report") {
+		t.Errorf("tokens says %q", out)
+	}
+	with("", "token", "ann", "--role", "auditor", "--for", "x", "--expires", "1d").fails(t, exitFailed, "of the account's roles")
+	with("", "token", "ann", "--role", "analyst", "--for", "x", "--expires", "2000d").fails(t, exitFailed, "400 days")
+	with("", "token", "ann", "--for", "x", "--expires", "1d").fails(t, exitUsage, "--role")
+	with("", "token", "ann", "--role", "analyst", "--for", "x").fails(t, exitUsage, "--expires")
+	with("", "ls", "--expires", "1d").fails(t, exitUsage, "belong to token")
+}
