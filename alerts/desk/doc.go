@@ -38,4 +38,6 @@
 //	trail             the page of the audit log, and its exports
 //	api, api_alert,   what programs ask, as openapi.json says; what they act once;
 //	once, tokens      what lets them in
+//	webhooks,         what is told to other systems: settings, the page, from the fold
+//	webhooks_*        into deliveries, and over the network
 package desk

@@ -53,6 +53,7 @@ func (s *Server) routes() []route {
 		s.trailRoutes(),
 		s.oidcRoutes(),
 		s.apiRoutes(),
+		s.webhookRoutes(),
 	)
 }
 

@@ -46,6 +46,9 @@ type Options struct {
 	// ActWithin is how long a browser waits for what came of an action, 10 s if it is 0:
 	// less than a connection may take, so that there is an answer.
 	ActWithin time.Duration
+	// WebhooksAllow are the networks beside the public internet that webhooks may lead
+	// to, plain http included.
+	WebhooksAllow []netip.Prefix
 }
 
 // Server is the web application. It may serve many requests at once.
@@ -58,6 +61,8 @@ type Server struct {
 	assets     *assets
 	buckets    buckets
 	provider   *provider // nil where there is none
+	sender     *sender
+	hooked     chan struct{} // holds one where webhooks have changed
 }
 
 // New makes a server.
@@ -78,6 +83,7 @@ func New(o Options) (*Server, error) {
 	if o.OIDC == nil && !s.passwords() {
 		return nil, errors.New("make desk: without an identity provider and without passwords nobody gets in")
 	}
+	s.sender, s.hooked = newSender(o.WebhooksAllow, nil), make(chan struct{}, 1)
 	var err error
 	if s.assets, err = loadAssets(); err != nil {
 		return nil, fmt.Errorf("make desk: %w", err)

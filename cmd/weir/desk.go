@@ -67,6 +67,7 @@ type deskFlags struct {
 	behindTLS         bool
 	within            time.Duration
 	oidc              *oidcFlags
+	webhooks          *networks
 
 	// beside is of a desk that is one role of several: it may be off, and where the
 	// default port is taken another one will do.
@@ -74,7 +75,7 @@ type deskFlags struct {
 }
 
 func addDesk(fs *flag.FlagSet, beside bool) *deskFlags {
-	d, usage := &deskFlags{oidc: addOIDC(fs), beside: beside}, "`HOST:PORT` of the pages; port 0 is one that the system chooses"
+	d, usage := &deskFlags{oidc: addOIDC(fs), webhooks: addWebhooks(fs), beside: beside}, "`HOST:PORT` of the pages; port 0 is one that the system chooses"
 	if beside {
 		usage = "`HOST:PORT` of the desk's pages; port 0 is one that the system chooses, as is the default\nwhere that is taken; off is no desk"
 	}
@@ -205,6 +206,8 @@ func (s *service) openDesk(ctx context.Context, f *deskFlags, sp *spec.Spec) (_ 
 		Base:     string(sp.Base),
 		Groups:   sp.Groups(),
 		Within:   f.within,
+
+		WebhooksAllow: *f.webhooks,
 	}
 	if err := f.oidc.apply(s.env, &options); err != nil {
 		return nil, err
@@ -220,7 +223,7 @@ func (s *service) openDesk(ctx context.Context, f *deskFlags, sp *spec.Spec) (_ 
 	d.closers = append(d.closers, l)
 	d.url = f.scheme() + "://" + l.Addr().String()
 	serve := func(ctx context.Context) error { return f.serve(ctx, l, desk.HTTPServer(pages, s.log)) }
-	d.roles = []role{{"", d.Desk.Run}, {"", pages.Run}, follow, {"", serve}}
+	d.roles = []role{{"", d.Desk.Run}, {"", pages.Run}, {"", pages.Deliver}, follow, {"", serve}}
 	s.log.Info("serves the desk", "address", d.url)
 	return d, nil
 }
