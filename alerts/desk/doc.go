@@ -7,8 +7,9 @@
 // then the handler runs. It returns an error rather than to write one, and it writes
 // nothing before the audit log has the entry: what cannot be audited is not shown.
 //
-// A page is a file of templates, which defines title and main, in layout.html; Server's
-// method page makes it whole before the first byte is sent. What is in static is served
+// A page is a file of templates, which defines title and main, in layout.html, and may
+// name what the files part_*.html define; Server's method page makes it whole before
+// the first byte is sent. What is in static is served
 // under a name that carries its hash, asset in a template, and kept by browsers for
 // good.
 //
@@ -38,6 +39,7 @@
 //	trail             the page of the audit log, and its exports
 //	api, api_alert,   what programs ask, as openapi.json says; what they act once;
 //	once, tokens      what lets them in
+//	views, print      filters of the queue that have a name; a case on paper
 //	webhooks,         what is told to other systems: settings, the page, from the fold
 //	webhooks_*        into deliveries, and over the network
 package desk

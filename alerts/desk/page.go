@@ -83,9 +83,14 @@ func (s *Server) static(w http.ResponseWriter, r *http.Request) error {
 // layoutFile is the frame of every page.
 const layoutFile = "templates/layout.html"
 
-// loadPages reads the templates: each file but the layout is a page, by its name.
+// partFiles are what several pages show, or one that somebody else keeps; any page may
+// name what they define.
+const partFiles = "templates/part_*.html"
+
+// loadPages reads the templates: each file but the layout and the parts is a page, by
+// its name.
 func loadPages(a *assets) (map[string]*template.Template, error) {
-	layout, err := template.New("layout.html").Funcs(template.FuncMap{"asset": a.path}).ParseFS(templateFiles, layoutFile)
+	layout, err := template.New("layout.html").Funcs(template.FuncMap{"asset": a.path}).ParseFS(templateFiles, layoutFile, partFiles)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +100,7 @@ func loadPages(a *assets) (map[string]*template.Template, error) {
 	}
 	pages := make(map[string]*template.Template)
 	for _, file := range files {
-		if file == layoutFile {
+		if part, err := path.Match(partFiles, file); part || err != nil || file == layoutFile {
 			continue
 		}
 		page, err := layout.Clone()

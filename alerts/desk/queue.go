@@ -25,6 +25,7 @@ type queuePage struct {
 	Filtered        bool
 	Here, After     string // this page, and the one behind it
 	Cases           []queueRow
+	Views           viewsBar
 }
 
 // choice is one of a list that a filter offers.
@@ -114,6 +115,9 @@ func (s *Server) search(w http.ResponseWriter, r *http.Request) error {
 			q.Set(key, v)
 		}
 	}
+	if len(q) == 0 {
+		q.Set("status", "") // and not the view that the queue begins with
+	}
 	http.Redirect(w, r, "/queue?"+q.Encode(), http.StatusSeeOther)
 	return nil
 }
@@ -122,6 +126,10 @@ func (s *Server) search(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) queue(w http.ResponseWriter, r *http.Request) error {
 	now, q := s.options.Now().UnixMilli(), r.URL.Query()
 	var p queuePage
+	var err error
+	if p.Views, err = s.viewsBar(r); err != nil || s.beginsWith(w, r, &p.Views) {
+		return err
+	}
 	var f alerts.Filter
 	f, p.Filtered = s.filterOf(q)
 	p.Query.Min, p.Query.Amount, p.Query.Channel, p.Query.Text = q.Get("min"), q.Get("amount"), q.Get("channel"), q.Get("text")

@@ -54,6 +54,8 @@ func (s *Server) routes() []route {
 		s.oidcRoutes(),
 		s.apiRoutes(),
 		s.webhookRoutes(),
+		s.viewRoutes(),
+		s.printRoutes(),
 	)
 }
 
