@@ -19,6 +19,10 @@ type Config struct {
 	Now    func() time.Time
 	After  func(time.Duration) <-chan time.Time
 	Topics schemas.Topics
+	// KnownAt, unless nil, turns the time of an action into the time at which its label
+	// is known: a simulated bank may live at another time than its analysts, and labels
+	// of years ahead would come behind all that the bank does until then.
+	KnownAt func(at int64) int64
 }
 
 // Desk reads the topics into a view, and writes dispositions and labels.

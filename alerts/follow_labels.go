@@ -171,6 +171,9 @@ func (d *Desk) produceLabels(ctx context.Context, list []schemas.Label, partitio
 		hash := fnv.New32a()
 		_, _ = hash.Write(l.TxID)
 		p := int(hash.Sum32() % uint32(partitions))
+		if d.KnownAt != nil {
+			l.KnownAt = d.KnownAt(l.KnownAt)
+		}
 		value = schemas.AppendLabelJSON(value[:0], l)
 		batches[p].Append(l.TxID, value, d.Now().UnixMilli(), nil)
 		counts[p]++

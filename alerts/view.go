@@ -232,6 +232,18 @@ func (v *View) Next(ctx context.Context, p Place) (int64, error) {
 	return next, err
 }
 
+// Begin has an empty view begin at an offset of a partition: what lies before is left out,
+// as long as the view is kept. It is for whoever has no use for a past.
+func (v *View) Begin(ctx context.Context, p Place, next int64) error {
+	v.fold.Lock()
+	defer v.fold.Unlock()
+	err := v.write(ctx, func(tx *sql.Tx) error { return setPosition(ctx, tx, p, next, -1) })
+	if err != nil {
+		return fmt.Errorf("begin the view at offset %d of %s %d: %w", next, p.Topic, p.Partition, err)
+	}
+	return nil
+}
+
 // querier is a database, or a transaction in one.
 type querier interface {
 	QueryRowContext(ctx context.Context, text string, args ...any) *sql.Row

@@ -25,7 +25,7 @@ type casePage struct {
 	Note                                       string // what came of the action before
 	ID, Amount, Who, Merchant, Channel         string
 	Time, Clock, Ago                           string
-	Likely, Prob, State, Class                 string
+	Likely, Prob, State, Class, Label          string
 	Age, Within                                string
 	Late, Quick, Open, Mine, MayEscalate, Undo bool
 	Reasons                                    []reasonRow
@@ -88,6 +88,19 @@ func (s *Server) alert(w http.ResponseWriter, r *http.Request) error {
 	return s.page(w, r, http.StatusOK, "case", p)
 }
 
+// agoMax is how long after its payment an alert may be raised for the two to be of one
+// time: payments come late by days at most.
+const agoMax = 7 * 24 * time.Hour
+
+// agoOf is how long ago the payment was; empty of a stream that is replayed or simulated,
+// whose payments were years ago although its alerts are new.
+func agoOf(i *alerts.Item, now int64) string {
+	if time.Duration(i.Raised-i.Tx.Time)*time.Millisecond > agoMax {
+		return ""
+	}
+	return ago(i.Tx.Time, now)
+}
+
 // casePage gathers what is shown of an alert.
 func (s *Server) casePage(r *http.Request, i *alerts.Item) (casePage, error) {
 	now, who := s.options.Now().UnixMilli(), s.user(r).Name
@@ -96,7 +109,7 @@ func (s *Server) casePage(r *http.Request, i *alerts.Item) (casePage, error) {
 	entity, value := i.Case()
 	p := casePage{Note: told[r.URL.Query().Get("told")], ID: string(i.ID), Amount: money(i.Tx.Amount, string(i.Text[schemas.Currency])),
 		Who: value, Merchant: otherSide(i), Channel: string(i.Text[schemas.Channel]),
-		Time: fullTime(i.Tx.Time), Clock: clock(i.Tx.Time, now), Ago: ago(i.Tx.Time, now),
+		Time: fullTime(i.Tx.Time), Clock: clock(i.Tx.Time, now), Ago: agoOf(i, now), Label: labelWords(i),
 		Likely: likely(i.Prob), Prob: percent(i.Prob), State: statusWords(i.State, now), Class: status.String(),
 		Age: span(max(waits, 0)), Within: span(s.options.Within), Late: waits > s.options.Within && !status.Closed(),
 		Quick: i.Quick, Open: !status.Closed(), Mine: i.Owner == who, MayEscalate: !i.Escalated,

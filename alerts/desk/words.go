@@ -58,17 +58,23 @@ func span(d time.Duration) string {
 		return fmt.Sprintf("%d min", d/time.Minute)
 	case d < 48*time.Hour:
 		return fmt.Sprintf("%d h", d/time.Hour)
+	case d < 2*365*24*time.Hour:
+		return fmt.Sprintf("%d days", d/(24*time.Hour))
 	}
-	return fmt.Sprintf("%d days", d/(24*time.Hour))
+	return fmt.Sprintf("%d years", d/(365*24*time.Hour))
 }
 
-// clock writes a time of day, with its date where that is another than now's.
+// clock writes a time of day, with its date where that is another than now's, and the
+// year where that is.
 func clock(ms, now int64) string {
 	t, n := time.UnixMilli(ms).UTC(), time.UnixMilli(now).UTC()
-	if t.Year() == n.Year() && t.YearDay() == n.YearDay() {
-		return t.Format("15:04")
+	switch {
+	case t.Year() != n.Year():
+		return t.Format("2 Jan 2006 15:04")
+	case t.YearDay() != n.YearDay():
+		return t.Format("2 Jan 15:04")
 	}
-	return t.Format("2 Jan 15:04")
+	return t.Format("15:04")
 }
 
 // fullTime is what a time says on hover, and to machines.
@@ -117,6 +123,18 @@ func statusWords(s alerts.State, now int64) string {
 		words = "escalated, " + words
 	}
 	return words
+}
+
+// labelWords say what an alert's actions have made known of its transaction, empty for
+// nothing.
+func labelWords(i *alerts.Item) string {
+	switch {
+	case i.Labels == 0:
+		return ""
+	case i.Status.Closed():
+		return fmt.Sprintf("The verdict is label %d of transaction %s: models learnt from now on know it.", i.Labels, i.Text[schemas.ID])
+	}
+	return fmt.Sprintf("The verdict was taken back by label %d of transaction %s.", i.Labels, i.Text[schemas.ID])
 }
 
 // did says what an action did, behind the name of who did it.

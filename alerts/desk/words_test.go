@@ -4,6 +4,9 @@ import (
 	"math"
 	"testing"
 	"time"
+
+	"github.com/weir-risk/weir/alerts"
+	"github.com/weir-risk/weir/schemas"
 )
 
 func TestMoney(t *testing.T) {
@@ -35,6 +38,8 @@ func TestAgo(t *testing.T) {
 	f(47*time.Hour, "47 h ago")
 	f(49*time.Hour, "2 days ago")
 	f(-10*time.Second, "in 10 s")
+	f(729*24*time.Hour, "729 days ago")
+	f(1100*24*time.Hour, "3 years ago")
 }
 
 func TestClock(t *testing.T) {
@@ -45,6 +50,38 @@ func TestClock(t *testing.T) {
 	if got := clock(now-24*3600_000, now); got != "3 Mar 15:00" {
 		t.Error(got)
 	}
+	if got := clock(now-365*24*3600_000, now); got != "4 Mar 2025 15:00" {
+		t.Error(got)
+	}
+}
+
+// TestAnAlertOfAnotherTime: how long ago its payment was says nothing.
+func TestAnAlertOfAnotherTime(t *testing.T) {
+	f := func(late time.Duration, want string) {
+		t.Helper()
+		i := &alerts.Item{Raised: 2_000_000_000_000}
+		i.Tx.Time = i.Raised - late.Milliseconds()
+		if got := agoOf(i, i.Raised+60_000); got != want {
+			t.Errorf("raised %v after its payment: got %q, want %q", late, got, want)
+		}
+	}
+	f(time.Second, "1 min ago")
+	f(2*24*time.Hour, "2 days ago")
+	f(3*365*24*time.Hour, "")
+}
+
+func TestLabelWords(t *testing.T) {
+	f := func(s alerts.State, want string) {
+		t.Helper()
+		i := &alerts.Item{State: s}
+		i.Text[schemas.ID] = []byte("T7")
+		if got := labelWords(i); got != want {
+			t.Errorf("%+v: got %q, want %q", s, got, want)
+		}
+	}
+	f(alerts.State{Status: alerts.Claimed}, "")
+	f(alerts.State{Status: alerts.Fraud, Labels: 1}, "The verdict is label 1 of transaction T7: models learnt from now on know it.")
+	f(alerts.State{Status: alerts.Claimed, Labels: 2}, "The verdict was taken back by label 2 of transaction T7.")
 }
 
 func TestPercent(t *testing.T) {
