@@ -38,8 +38,8 @@ The demo brings its own broker; weir simulate and weir up work on yours.`,
 		// The demo brings its own broker and keys: of what a service takes only
 		// this is of use.
 		all := flag.NewFlagSet("", flag.ContinueOnError)
-		d := &demo{service: addService(all), score: addScore(all)}
-		for _, name := range []string{"data", "listen", "pprof", "spec", "compression", "rows-max"} {
+		d := &demo{service: addService(all), score: addScore(all), webFlags: addDesk(all, true)}
+		for _, name := range []string{"data", "listen", "pprof", "web", "spec", "compression", "rows-max"} {
 			f := all.Lookup(name)
 			fs.Var(f.Value, f.Name, f.Usage)
 		}
@@ -59,6 +59,7 @@ The demo brings its own broker; weir simulate and weir up work on yours.`,
 type demo struct {
 	service               *serviceFlags
 	score                 *scoreFlags
+	webFlags              *deskFlags
 	customers, past, rate int
 	seconds               int
 	seed                  uint64
@@ -71,6 +72,8 @@ type demo struct {
 	spec *spec.Spec
 	feed *feed
 	live *live
+	web  *openDesk   // nil for none
+	desk *deskReport // of web
 	pupil
 }
 
@@ -86,6 +89,9 @@ func (d *demo) run(ctx context.Context, e *env, _ []string) error {
 	}
 	if d.seconds < 0 {
 		return usagef("--seconds %d: 0 or more", d.seconds)
+	}
+	if err := d.webFlags.check(); err != nil {
+		return err
 	}
 	d.env, d.started = e, time.Now()
 	dir := d.service.data
@@ -136,6 +142,10 @@ func (d *demo) serve(ctx context.Context) error {
 	defer stop()
 	d.env.printf("metrics       http://%s/metrics\n", at)
 	d.live = newLive(d)
+	if err := d.openDesk(ctx); err != nil {
+		return err
+	}
+	defer d.web.close()
 	node.OnPublished = d.live.published
 	d.learner = newLearner(d.s.client, d.s.topics, d.spec)
 	defer d.learner.close()
@@ -146,6 +156,7 @@ func (d *demo) serve(ctx context.Context) error {
 		role{"score", node.Run},
 		role{"models", func(ctx context.Context) error { return node.Watch(ctx, models) }},
 		role{"alerts", d.live.watch},
+		role{"desk", d.runDesk},
 		role{"learn", d.relearn},
 		role{"", func(ctx context.Context) error { defer cancel(); return d.story(ctx) }},
 	)
@@ -162,12 +173,13 @@ func (d *demo) serve(ctx context.Context) error {
 // demoReport is the demo's --json line.
 type demoReport struct {
 	stopReport
-	FirstScored float64  `json:"first_live_scored_s"` // after the start
-	Lessons     []lesson `json:"lessons"`
+	FirstScored float64     `json:"first_live_scored_s"` // after the start
+	Lessons     []lesson    `json:"lessons"`
+	Desk        *deskReport `json:"desk,omitempty"`
 }
 
 func (d *demo) report() demoReport {
-	r := demoReport{stopReport: reportOf(d.node.Status()), Lessons: append([]lesson{}, d.live.lessons...)}
+	r := demoReport{stopReport: reportOf(d.node.Status()), Lessons: append([]lesson{}, d.live.lessons...), Desk: d.desk}
 	d.live.mu.Lock()
 	defer d.live.mu.Unlock()
 	if !d.live.first.IsZero() {
@@ -203,6 +215,10 @@ func (d *demo) config(now time.Time) simulate.Config {
 	// times the speed of life.
 	// It begins with a week, so that it is the same bank on any day.
 	cfg.Start = now.UTC().AddDate(-3, 0, 0).Truncate(7 * 24 * time.Hour)
+	// Its analysts are whoever works at the desk. What others of them would have said,
+	// customers do, so that as much becomes known.
+	all := &cfg.Labels
+	all.Customer, all.Analyst, all.AnalystGenuine = 1-(1-all.Customer)*(1-all.Analyst), 0, 0
 	cfg.Drift.PushPaymentDay, cfg.Drift.ShiftDay, cfg.Drift.Shift = -1, d.past+1, demoShift
 	return cfg
 }

@@ -31,13 +31,14 @@ type pupil struct {
 
 // A lesson is what came of learning anew.
 type lesson struct {
-	Day       int     `json:"day"` // of the present, from 1
-	Published bool    `json:"published"`
-	Reason    string  `json:"reason"`
-	Rows      int     `json:"rows"`
-	Frauds    int     `json:"frauds"`
-	Seconds   float64 `json:"seconds"`
-	SwapMs    float64 `json:"swap_ms,omitempty"` // from publishing to serving
+	Day       int      `json:"day"` // of the present, from 1
+	Published bool     `json:"published"`
+	Reason    string   `json:"reason"`
+	Rows      int      `json:"rows"`
+	Frauds    int      `json:"frauds"`
+	Desk      *tuition `json:"desk,omitempty"` // nil where there is none
+	Seconds   float64  `json:"seconds"`
+	SwapMs    float64  `json:"swap_ms,omitempty"` // from publishing to serving
 	name      string
 }
 
@@ -63,7 +64,7 @@ func (d *demo) learn(ctx context.Context) (err error) {
 	if d.key, err = signingKey(d.service.data); err != nil {
 		return err
 	}
-	rows := d.ripe(d.learner.newest)
+	rows, _ := d.ripe(d.learner.newest)
 	r, err := fit(ctx, rows, d.demoOptions(), b)
 	if err != nil {
 		return fmt.Errorf("%w; more --customers or --past give more", err)
@@ -79,7 +80,7 @@ func (d *demo) learn(ctx context.Context) (err error) {
 }
 
 // ripe returns the rows to learn from as of a time.
-func (d *demo) ripe(asOf int64) *trainer.Dataset {
+func (d *demo) ripe(asOf int64) (*trainer.Dataset, tuition) {
 	to := asOf - demoRipe*dayMs
 	return d.learner.known(to-demoWindow*dayMs, to)
 }
@@ -125,8 +126,12 @@ func (d *demo) again(ctx context.Context, asOf int64) (l lesson, err error) {
 	if err := d.learner.read(ctx); err != nil {
 		return l, err
 	}
-	d.learner.forget(asOf - (demoRipe+demoWindow)*dayMs)
-	rows, o := d.ripe(asOf), d.demoOptions()
+	d.learner.forget(asOf-(demoRipe+demoWindow)*dayMs, d.presentMs())
+	rows, desk := d.ripe(asOf)
+	if d.desk != nil {
+		l.Desk = &desk
+	}
+	o := d.demoOptions()
 	r, err := fit(ctx, rows, o, newBar(&env{}, ""))
 	var v *trainer.Verdict
 	if err == nil {
@@ -164,6 +169,9 @@ func (d *demo) presentMs() int64 { return d.feed.start + int64(d.past)*dayMs }
 // tell says what came of a lesson.
 func (l *lesson) tell(e *env) {
 	text := fmt.Sprintf("learnt anew in %.1f s from %s transactions, %s known frauds. ", l.Seconds, thousands(int64(l.Rows)), thousands(int64(l.Frauds)))
+	if l.Desk != nil {
+		text += l.Desk.String()
+	}
 	if l.Published {
 		text += fmt.Sprintf("Published and swapped in after %.0f ms, while the stream ran: %s decides from here on. It is ", l.SwapMs, l.name)
 	} else {

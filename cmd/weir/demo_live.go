@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/weir-risk/weir/ingest"
@@ -19,7 +20,9 @@ import (
 // live is the demo's present: it sends at a steady rate, and watches decisions
 // and alerts as they come.
 type live struct {
-	demo *demo
+	demo  *demo
+	clock atomic.Int64  // the bank's time, ms
+	begun chan struct{} // closed when the present begins
 
 	mu     sync.Mutex
 	from   []int64         // first live offset of each partition; nil before the present
@@ -58,7 +61,9 @@ func (l *live) recent(now found) found {
 // dueWindow is how many records of a partition may be on their way.
 const dueWindow = 1 << 16
 
-func newLive(d *demo) *live { return &live{demo: d, frauds: make(map[string]bool)} }
+func newLive(d *demo) *live {
+	return &live{demo: d, begun: make(chan struct{}), frauds: make(map[string]bool)}
+}
 
 // published takes in a durable step; it is called by the node's publisher.
 func (l *live) published(places []schemas.Place, verdicts []schemas.Verdict) {
@@ -154,6 +159,7 @@ func (l *live) run(ctx context.Context) error {
 		}
 	}
 	l.begin()
+	close(l.begun)
 	d.env.printf("the present   %s transactions a second, %s times the speed of life;\n              Ctrl-C stops\n\n", thousands(int64(d.rate)), thousands(int64(l.speed())))
 	began, shown, before := time.Now(), 0, d.node.Status()
 	tick := time.NewTicker(2 * time.Millisecond)
@@ -176,6 +182,7 @@ func (l *live) run(ctx context.Context) error {
 			if err := d.feed.flush(ctx); err != nil {
 				return err
 			}
+			l.clock.Store(d.feed.bank.Now())
 		}
 		if s := int(passed.Seconds()); s > shown {
 			now := d.node.Status()

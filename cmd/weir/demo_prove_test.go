@@ -29,6 +29,13 @@ func (s *stopWhen) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// text returns what was written so far.
+func (s *stopWhen) text() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.String()
+}
+
 // The bars of the demo: how many of how many seeds publish, and by which day of the
 // present. At the default rate a day takes 4.2 s, so that the first 24 are over, and
 // learnt from, within two minutes.
@@ -93,7 +100,7 @@ func demoOnce(t *testing.T, seed string) (r demoReport) {
 		return len(lessons) >= 3 || len(lessons) == 2 && strings.Contains(lessons[1], "Published and swapped")
 	}}
 	e := &env{stdin: strings.NewReader(""), stdout: stdout, stderr: &stderr, lookup: func(string) (string, bool) { return "", false }}
-	if code := run(ctx, []string{"demo", "--seed", seed, "--rate", "4000", "--listen", "127.0.0.1:0", "--json"}, e); code != exitOK {
+	if code := run(ctx, []string{"demo", "--seed", seed, "--rate", "4000", "--listen", "127.0.0.1:0", "--web", "off", "--json"}, e); code != exitOK {
 		t.Fatalf("seed %s: exit code %d\n%s%s", seed, code, stdout, &stderr)
 	}
 	lastLine(t, stdout.String(), &r)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -29,21 +30,32 @@ func (s *stopAt) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// TestDemo runs a small demo until it has learnt anew, or under -short until its first
-// live transactions are scored, and stops it as Ctrl-C does.
+// TestDemo runs a small demo until it has learnt from what an analyst said at its desk,
+// or under -short until its first live transactions are scored, and stops it as Ctrl-C
+// does.
 func TestDemo(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var stderr bytes.Buffer
-	until, words, rate := "learnt anew in", []string{"metrics ", "the past ", "the lesson ", "the present ", "day 2 ", "day 9 "}, "8000"
+	until, words, rate := strconv.Itoa(analystCloses)+" verdicts of the desk", []string{"metrics ", "the desk ", "the past ", "the lesson ", "the present ", "day 2 ", "day 9 "}, "8000"
 	if testing.Short() {
-		until, words, rate = "first live transactions scored", words[:4], "500"
+		until, words, rate = "first live transactions scored", words[:5], "500"
 	}
-	stdout := &stopAt{text: until, stop: cancel}
+	stdout := &stopWhen{stop: cancel, enough: func(text string) bool {
+		text = strings.Join(strings.Fields(text), " ") // whatever lines it is set in
+		return strings.Contains(text, until) || strings.Count(text, "learnt anew in") > 5
+	}}
+	closed := make(chan error, 1)
+	if testing.Short() {
+		closed <- nil
+	} else {
+		go func() { closed <- analyst(ctx, stdout) }() // ends with the demo at the latest
+	}
 	e := &env{stdin: strings.NewReader(""), stdout: stdout, stderr: &stderr, lookup: func(string) (string, bool) { return "", false }}
-	args := []string{"demo", "--customers", "1000", "--past", "28", "--rate", rate, "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--json"}
-	if code := run(ctx, args, e); code != exitOK || stderr.Len() > 0 {
-		t.Fatalf("exit code %d\n%s%s", code, stdout, &stderr)
+	args := []string{"demo", "--customers", "1000", "--past", "28", "--rate", rate, "--listen", "127.0.0.1:0", "--web", "127.0.0.1:0", "--data", t.TempDir(), "--json"}
+	code := run(ctx, args, e)
+	if err := <-closed; err != nil || code != exitOK || stderr.Len() > 0 {
+		t.Fatalf("exit code %d, %v\n%s%s", code, err, stdout, &stderr)
 	}
 	for _, text := range words {
 		if !strings.Contains(stdout.String(), "\n"+text) && !strings.HasPrefix(stdout.String(), text) {
@@ -57,17 +69,37 @@ func TestDemo(t *testing.T) {
 	}
 	var r demoReport
 	lastLine(t, stdout.String(), &r)
-	if !testing.Short() && (len(r.Lessons) != 1 || r.Lessons[0].Reason == "" || r.Lessons[0].Day != 9) {
-		t.Errorf("%+v", r.Lessons)
+	if r.Desk == nil || !strings.Contains(stdout.String(), r.Desk.URL) || !strings.Contains(stdout.String(), r.Desk.Password) || len(r.Desk.Accounts) != 2 {
+		t.Errorf("%+v", r.Desk)
 	}
 	if r.Scored == 0 || r.Degraded == 0 || r.Rejected != 0 || r.SourceRecords != r.Scored+r.Degraded+r.Unscored+r.Duplicate {
 		t.Errorf("%+v", r)
+	}
+	if !testing.Short() {
+		learntFromTheDesk(t, r.Lessons)
+	}
+}
+
+// learntFromTheDesk sees that lessons have learnt what the analyst said: each verdict,
+// and the last of them rows as what they would not have been without.
+func learntFromTheDesk(t *testing.T, lessons []lesson) {
+	t.Helper()
+	if len(lessons) == 0 || lessons[0].Day != 9 {
+		t.Fatalf("%+v", lessons)
+	}
+	for i, l := range lessons {
+		if l.Reason == "" || l.Desk == nil || l.Desk.Verdicts+l.Desk.Young > analystCloses || i > 0 && l.Desk.Verdicts < lessons[i-1].Desk.Verdicts {
+			t.Errorf("%+v, the desk's %+v", l, l.Desk)
+		}
+	}
+	if last := lessons[len(lessons)-1].Desk; last.Verdicts != analystCloses || last.Fraud+last.Genuine == 0 {
+		t.Errorf("%+v", last)
 	}
 }
 
 // TestDemoSaysItsNameOnce has a bank whose past is too short to learn from.
 func TestDemoSaysItsNameOnce(t *testing.T) {
-	got := call(t, "demo", "--customers", "200", "--past", "21", "--listen", "127.0.0.1:0").fails(t, exitFailed, "weir demo: ", "--customers or --past")
+	got := call(t, "demo", "--customers", "200", "--past", "21", "--listen", "127.0.0.1:0", "--web", "off").fails(t, exitFailed, "weir demo: ", "--customers or --past")
 	if strings.Contains(got.stderr, "demo: demo:") {
 		t.Error(got.stderr)
 	}

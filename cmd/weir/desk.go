@@ -69,13 +69,15 @@ type deskFlags struct {
 	oidc              *oidcFlags
 	webhooks          *networks
 
+	accounts string            // the file of accounts in the data folder
+	knownAt  func(int64) int64 // see alerts.Config
 	// beside is of a desk that is one role of several: it may be off, and where the
 	// default port is taken another one will do.
 	beside bool
 }
 
 func addDesk(fs *flag.FlagSet, beside bool) *deskFlags {
-	d, usage := &deskFlags{oidc: addOIDC(fs), webhooks: addWebhooks(fs), beside: beside}, "`HOST:PORT` of the pages; port 0 is one that the system chooses"
+	d, usage := &deskFlags{accounts: "desk.db", oidc: addOIDC(fs), webhooks: addWebhooks(fs), beside: beside}, "`HOST:PORT` of the pages; port 0 is one that the system chooses"
 	if beside {
 		usage = "`HOST:PORT` of the desk's pages; port 0 is one that the system chooses, as is the default\nwhere that is taken; off is no desk"
 	}
@@ -159,8 +161,9 @@ func (s *service) deskBeside(ctx context.Context, f *deskFlags, specName string)
 type openDesk struct {
 	*alerts.Desk
 	url      string
+	view     *alerts.View
 	accounts *desk.Accounts
-	roles    []role      // what it does
+	roles    []role      // what it does beside following the topics
 	closers  []io.Closer // what it holds, in the order in which it was opened
 }
 
@@ -173,21 +176,23 @@ func (s *service) openDesk(ctx context.Context, f *deskFlags, sp *spec.Spec) (_ 
 			err = errors.Join(err, d.close())
 		}
 	}()
-	view, err := alerts.OpenView(ctx, filepath.Join(s.flags.data, "desk-view.db"))
+	d.view, err = alerts.OpenView(ctx, filepath.Join(s.flags.data, "desk-view.db"))
 	if err != nil {
 		return nil, err
 	}
-	d.closers = append(d.closers, view)
-	d.accounts, err = desk.OpenAccounts(ctx, filepath.Join(s.flags.data, "desk.db"), desk.AccountsConfig{Now: time.Now})
+	d.closers = append(d.closers, d.view)
+	d.accounts, err = desk.OpenAccounts(ctx, filepath.Join(s.flags.data, f.accounts), desk.AccountsConfig{Now: time.Now})
 	if err != nil {
 		return nil, err
 	}
 	d.closers = append(d.closers, d.accounts)
-	d.Desk = alerts.New(s.client, view, alerts.Config{
+	d.Desk = alerts.New(s.client, d.view, alerts.Config{
 		Log:    s.log,
 		Now:    time.Now,
 		After:  time.After,
 		Topics: s.topics,
+
+		KnownAt: f.knownAt,
 	})
 	trail, follow, err := s.trail(ctx)
 	if err != nil {
@@ -200,7 +205,7 @@ func (s *service) openDesk(ctx context.Context, f *deskFlags, sp *spec.Spec) (_ 
 		Accounts: d.accounts,
 		Audit:    desk.AuditTo(s.client, s.topics.Audit),
 		TLS:      f.certFile != "" || f.behindTLS,
-		View:     view,
+		View:     d.view,
 		Desk:     d.Desk,
 		Trail:    trail,
 		Base:     string(sp.Base),
@@ -223,14 +228,14 @@ func (s *service) openDesk(ctx context.Context, f *deskFlags, sp *spec.Spec) (_ 
 	d.closers = append(d.closers, l)
 	d.url = f.scheme() + "://" + l.Addr().String()
 	serve := func(ctx context.Context) error { return f.serve(ctx, l, desk.HTTPServer(pages, s.log)) }
-	d.roles = []role{{"", d.Desk.Run}, {"", pages.Run}, {"", pages.Deliver}, follow, {"", serve}}
+	d.roles = []role{{"", pages.Run}, {"", pages.Deliver}, follow, {"", serve}}
 	s.log.Info("serves the desk", "address", d.url)
 	return d, nil
 }
 
 // run follows the topics and answers browsers until the context ends.
 func (d *openDesk) run(ctx context.Context) error {
-	return together(ctx, d.roles...)
+	return together(ctx, append(d.roles, role{"", d.Desk.Run})...)
 }
 
 // close closes what a desk holds, the last first.

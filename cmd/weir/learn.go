@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"hash/fnv"
 
 	"github.com/weir-risk/weir/features/spec"
@@ -20,6 +21,7 @@ type learner struct {
 
 	rows     *trainer.Dataset
 	ids      []uint64         // of rows: the hash of the transaction's id
+	alerted  []bool           // of rows: whether the decision was an alert
 	at       map[uint64]int32 // row by id
 	verdicts map[uint64]*verdicts
 	newest   int64 // ms
@@ -60,31 +62,78 @@ func (l *learner) read(ctx context.Context) error {
 	return nil
 }
 
-// known returns a copy of the rows of a time, from <= time < to, in the order of time,
-// with what is known of them.
-func (l *learner) known(from, to int64) *trainer.Dataset {
-	d := trainer.NewDataset(l.rows.Names)
-	for i, at := range l.rows.Time {
-		if at < from || at >= to {
-			continue
-		}
-		v := l.verdicts[l.ids[i]]
-		d.AddCard(l.rows.Row(i), v != nil && v.winner(l.spec) == schemas.LabelFraud, at, l.rows.AmountBase[i], l.rows.Card[i])
-	}
-	d.Sort()
-	return d
+// A tuition is what the desk's analysts had to say of rows that are learnt from.
+type tuition struct {
+	Verdicts int `json:"verdicts"` // of theirs
+	Fraud    int `json:"fraud"`    // rows that are taken for fraud because of them
+	Genuine  int `json:"genuine"`  // and for genuine, each against what was known otherwise
+	Young    int `json:"young"`    // verdicts on rows that are too young to be learnt from
 }
 
-// forget drops rows of before a time.
-func (l *learner) forget(before int64) {
-	rows, ids := l.rows, l.ids
-	l.rows, l.ids, l.at = trainer.NewDataset(rows.Names), nil, make(map[uint64]int32)
+// String is what a lesson tells of it, behind how many rows there are.
+func (t *tuition) String() string {
+	text := "No verdict of the desk is among them. "
+	if t.Verdicts > 0 {
+		text = several(t.Verdicts, "verdict") + " of the desk among them"
+		switch {
+		case t.Fraud+t.Genuine > 0:
+			text += fmt.Sprintf(": because of these %s learnt as fraud and %s as genuine. ", several(t.Fraud, "is", "are"), thousands(int64(t.Genuine)))
+		case t.Verdicts == 1:
+			text += ", which agrees with what was known otherwise. "
+		default:
+			text += ", which agree with what was known otherwise. "
+		}
+	}
+	if t.Young > 0 {
+		text += several(t.Young, "verdict on a younger payment is", "verdicts on younger payments are") + " left for the next lesson. "
+	}
+	return text
+}
+
+// known returns a copy of the rows of a time, from <= time < to, in the order of time,
+// with what is known of them. Of before that time it has the rows that an analyst has
+// judged: where days go by in seconds, an analyst is slower than they are.
+func (l *learner) known(from, to int64) (d *trainer.Dataset, t tuition) {
+	d = trainer.NewDataset(l.rows.Names)
+	for i, at := range l.rows.Time {
+		v := l.verdicts[l.ids[i]]
+		judged := v != nil && v.verdict[schemas.Analyst] != schemas.LabelNone
+		switch {
+		case at >= to && judged:
+			t.Young++
+			continue
+		case at >= to, at < from && !judged:
+			continue
+		}
+		fraud := v != nil && v.winner(l.spec) == schemas.LabelFraud
+		d.AddCard(l.rows.Row(i), fraud, at, l.rows.AmountBase[i], l.rows.Card[i])
+		if !judged {
+			continue
+		}
+		t.Verdicts++
+		switch {
+		case v.without(schemas.Analyst).winner(l.spec) == schemas.LabelFraud == fraud:
+		case fraud:
+			t.Fraud++
+		default:
+			t.Genuine++
+		}
+	}
+	d.Sort()
+	return d, t
+}
+
+// forget drops rows of before a time, but for alerts since another, which an analyst may
+// yet judge.
+func (l *learner) forget(before, alertsBefore int64) {
+	rows, ids, alerted := l.rows, l.ids, l.alerted
+	l.rows, l.ids, l.alerted, l.at = trainer.NewDataset(rows.Names), nil, nil, make(map[uint64]int32)
 	for i, at := range rows.Time {
-		if at < before {
+		if at < before && (at < alertsBefore || !alerted[i]) {
 			delete(l.verdicts, ids[i])
 			continue
 		}
-		l.at[ids[i]], l.ids = int32(len(l.ids)), append(l.ids, ids[i])
+		l.at[ids[i]], l.ids, l.alerted = int32(len(l.ids)), append(l.ids, ids[i]), append(l.alerted, alerted[i])
 		l.rows.AddCard(rows.Row(i), false, at, rows.AmountBase[i], rows.Card[i])
 	}
 }
@@ -105,6 +154,12 @@ func (v *verdicts) winner(s *spec.Spec) schemas.LabelVerdict {
 	return schemas.LabelNone
 }
 
+// without leaves out what a source says.
+func (v verdicts) without(source schemas.LabelSource) *verdicts {
+	v.verdict[source] = schemas.LabelNone
+	return &v
+}
+
 func (l *learner) add() {
 	switch e := &l.entry; e.Kind {
 	case schemas.EntryDecision:
@@ -113,7 +168,7 @@ func (l *learner) add() {
 			return
 		}
 		id := hashText(d.Text[schemas.ID])
-		l.at[id], l.ids = int32(len(l.ids)), append(l.ids, id)
+		l.at[id], l.ids, l.alerted = int32(len(l.ids)), append(l.ids, id), append(l.alerted, d.Action != schemas.Allow)
 		l.rows.AddCard(d.Features, false, d.Tx.Time, d.Tx.AmountBase, hashText(d.Text[schemas.Customer]))
 		l.newest = max(l.newest, d.Tx.Time)
 	case schemas.EntryLabel:
