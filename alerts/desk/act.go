@@ -1,6 +1,7 @@
 package desk
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -15,18 +16,55 @@ import (
 	"github.com/weir-risk/weir/schemas"
 )
 
-// snoozeFor is how long an alert is put off.
-const snoozeFor = 4 * time.Hour
+// snoozes are how long an alert may be put off.
+var snoozes = []struct {
+	Word, Name string
+	until      func(now time.Time) time.Time
+}{
+	{"1h", "for 1 h", func(now time.Time) time.Time { return now.Add(time.Hour) }},
+	{"4h", "for 4 h", func(now time.Time) time.Time { return now.Add(4 * time.Hour) }},
+	{"morning", "until tomorrow 8:00", func(now time.Time) time.Time {
+		y, m, d := now.UTC().Date() // as pages show times
+		return time.Date(y, m, d+1, 8, 0, 0, 0, time.UTC)
+	}},
+}
 
-// told is what the page of an alert says after an action that did not count, by the
-// word for it in the address: nothing that a stranger can put into a link is shown.
-var told = map[string]string{
-	"stale":   "Somebody else acted on it first: this is how it stands now. Nothing of yours was done.",
-	"closed":  "It was closed already. Nothing of yours was done.",
-	"nothing": "That cannot be done with it as it stands.",
-	"eyes":    "You gave a verdict on it before: another person has to give this one.",
-	"undo":    "Too late to undo: only its author can, and within ten seconds.",
-	"owner":   "Somebody else works on it. Take it first, or ask a supervisor.",
+// snoozedUntil returns until when a word puts off.
+func snoozedUntil(word string, now time.Time) (time.Time, bool) {
+	for _, s := range snoozes {
+		if s.Word == word {
+			return s.until(now), true
+		}
+	}
+	return time.Time{}, false
+}
+
+// told is what the page of an alert says after an action of who looks at it that did not
+// count, by the word for it in the address: nothing that a stranger can put into a link
+// is shown. It names who was faster, as the alert has it.
+func told(word string, i *alerts.Item, who string, now int64) string {
+	by, at := cmp.Or(i.LastBy, "somebody else"), ""
+	if i.LastAt > 0 {
+		at = ", " + ago(i.LastAt, now)
+	}
+	switch word {
+	case "stale":
+		if by == who {
+			return "You acted on it already" + at + ": this is how it stands. Nothing was done twice."
+		}
+		return by + " acted on it first" + at + ": this is how it stands now. Nothing of yours was done."
+	case "closed":
+		return by + " closed it already" + at + ". Nothing of yours was done."
+	case "nothing":
+		return "That cannot be done with it as it stands."
+	case "eyes":
+		return "You gave a verdict on it before: another person has to give this one."
+	case "undo":
+		return "Too late to undo: only its author can, and within ten seconds."
+	case "owner":
+		return cmp.Or(i.Owner, "Somebody else") + " works on it. Nothing of yours was done: only they decide, or a supervisor."
+	}
+	return ""
 }
 
 // whyNot is the word for why an action did not count.
@@ -49,7 +87,11 @@ func (s *Server) act(w http.ResponseWriter, r *http.Request) error {
 	id := r.PathValue("id")
 	kind, ok := schemas.ParseDispositionKind(r.PostFormValue("kind"))
 	note, reason := r.PostFormValue("note"), r.PostFormValue("reason")
-	if !ok || kind > schemas.Undone || len(note) > schemas.NoteBytesMax || !known(reason) || kind == schemas.Noted && note == "" {
+	until, known := snoozedUntil(r.PostFormValue("for"), s.options.Now())
+	if kind == schemas.Snoozed && !known {
+		ok = false
+	}
+	if !ok || kind > schemas.Undone || len(note) > schemas.NoteBytesMax || !knownReason(reason) || kind == schemas.Noted && note == "" {
 		return problemf(http.StatusBadRequest, "The form was not understood, so nothing was done. A note has %d bytes at most, and to note something it must not be empty.", schemas.NoteBytesMax)
 	}
 	i, err := s.options.View.Item(r.Context(), id)
@@ -57,7 +99,11 @@ func (s *Server) act(w http.ResponseWriter, r *http.Request) error {
 		return errNoAlert(id)
 	}
 	if err == nil {
-		err = s.do(r, &i, kind, note, reason, r.PostFormValue("previous"))
+		d := schemas.Disposition{Kind: kind, Note: []byte(note), Reason: []byte(reason), Previous: []byte(r.PostFormValue("previous"))}
+		if kind == schemas.Snoozed {
+			d.Until = until.UnixMilli()
+		}
+		err = s.do(r, &i, d)
 	}
 	to := "/alerts/" + url.PathEscape(id)
 	var void voidError
@@ -77,34 +123,31 @@ type voidError struct{ error }
 // Unwrap returns why it did not.
 func (v voidError) Unwrap() error { return v.error }
 
-// do sends an action of the one who asks and waits for what comes of it. Of a card
-// number in the note only what may be shown is kept. Errors are of the log, or a
-// voidError.
-func (s *Server) do(r *http.Request, i *alerts.Item, kind schemas.DispositionKind, note, reason, previous string) error {
-	return s.doOnce(r, i, nil, kind, note, reason, previous)
+// mayDecide reports whether somebody may do more with an alert than to note something:
+// where one works on it only they, or a supervisor. Of two who act at once the log
+// decides, whatever a page knew.
+func mayDecide(u *User, i *alerts.Item, now int64) bool {
+	return i.At(now) != alerts.Claimed || i.Owner == u.Name || u.Roles.Any(Roles(Supervisor))
 }
 
-// doOnce does, under an id: an action that its alert has seen is not done again. Nil
-// is the one that follows from what is done.
-func (s *Server) doOnce(r *http.Request, i *alerts.Item, id []byte, kind schemas.DispositionKind, note, reason, previous string) error {
+// do sends an action of who asks on an alert, and waits for what comes of it. Of a card
+// number in the note only what may be shown is kept. An id, where the action has one, is
+// of a request that acts once, however often it comes; otherwise it follows from what is
+// done. Errors are of the log, or a voidError.
+func (s *Server) do(r *http.Request, i *alerts.Item, d schemas.Disposition) error {
 	u, now := s.user(r), s.options.Now()
-	d := schemas.Disposition{ID: id, AlertID: i.ID, TxID: i.Text[schemas.ID], Kind: kind, By: []byte(u.Name), At: now.UnixMilli(),
-		Note: schemas.HideCards([]byte(note)), Reason: []byte(reason), Previous: []byte(previous)}
-	if id == nil {
+	d.AlertID, d.TxID, d.By, d.At, d.Note = i.ID, i.Text[schemas.ID], []byte(u.Name), now.UnixMilli(), schemas.HideCards(d.Note)
+	if d.ID == nil {
 		d.ID = actionID(&d)
 	}
-	// Only the one who works on it decides, or a supervisor. Of two who act at once
-	// the log decides, whatever this page knew; and so it does of a form that comes
-	// again, after somebody else took the alert.
-	if i.At(now.UnixMilli()) == alerts.Claimed && i.Owner != u.Name && kind != schemas.Noted && !u.Roles.Any(Roles(Supervisor)) {
+	// Of a form that comes again, after somebody else took the alert, it is known what
+	// became of it.
+	if d.Kind != schemas.Noted && !mayDecide(u, i, now.UnixMilli()) {
 		if before, err := s.options.Desk.Knows(r.Context(), string(i.ID), string(d.ID)); err != nil {
 			return fmt.Errorf("act on alert %s: %w", i.ID, err)
 		} else if !before {
 			return voidError{errOwner}
 		}
-	}
-	if kind == schemas.Snoozed {
-		d.Until = now.Add(snoozeFor).UnixMilli()
 	}
 	return s.send(r, i, d)
 }
@@ -147,8 +190,8 @@ func actionID(d *schemas.Disposition) []byte {
 	return hex.AppendEncode(nil, h.Sum(nil)[:16])
 }
 
-// known reports whether a reason is one of the desk's list, or none.
-func known(reason string) bool {
+// knownReason reports whether a reason is one of the desk's list, or none.
+func knownReason(reason string) bool {
 	for _, c := range reasonCodes {
 		if c.Code == reason {
 			return true
@@ -169,7 +212,7 @@ func (s *Server) next(w http.ResponseWriter, r *http.Request) error {
 			break
 		}
 		if err == nil {
-			err = s.do(r, &i, schemas.Claimed, "", "", i.Last)
+			err = s.do(r, &i, schemas.Disposition{Kind: schemas.Claimed, Previous: []byte(i.Last)})
 		}
 		var void voidError
 		if errors.As(err, &void) {

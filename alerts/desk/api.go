@@ -2,6 +2,7 @@ package desk
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed" // the document
 	"encoding/json"
 	"errors"
@@ -253,13 +254,14 @@ func apiBody(r *http.Request, value any) ([]byte, error) {
 
 // apiAct does with an alert what a program says, and answers with what came of it.
 func (s *Server) apiAct(w http.ResponseWriter, r *http.Request) error {
-	var in struct{ Kind, Note, Reason, Previous string }
+	var in struct{ Kind, Note, Reason, Previous, For string }
 	body, err := apiBody(r, &in)
 	if err != nil {
 		return err
 	}
 	kind, ok := schemas.ParseDispositionKind(in.Kind)
-	if !ok || len(in.Note) > schemas.NoteBytesMax || !known(in.Reason) || kind == schemas.Noted && in.Note == "" || kind == schemas.Undone && in.Previous == "" {
+	until, snooze := snoozedUntil(cmp.Or(in.For, "4h"), s.options.Now())
+	if !ok || kind > schemas.Undone || !snooze || len(in.Note) > schemas.NoteBytesMax || !knownReason(in.Reason) || kind == schemas.Noted && in.Note == "" || kind == schemas.Undone && in.Previous == "" {
 		return problemf(http.StatusBadRequest, "The action is not one of those that /api/v1/openapi.json describes, so nothing was done. A note has %d bytes at most, and noted needs one; undone needs previous.", schemas.NoteBytesMax)
 	}
 	i, err := s.item(r)
@@ -273,7 +275,11 @@ func (s *Server) apiAct(w http.ResponseWriter, r *http.Request) error {
 	if a, err := s.action(r, string(i.ID), o.id); a != nil || err != nil {
 		return answerAction(w, a, err)
 	}
-	err = s.doOnce(r, &i, o.id, kind, in.Note, in.Reason, in.Previous)
+	d := schemas.Disposition{ID: o.id, Kind: kind, Note: []byte(in.Note), Reason: []byte(in.Reason), Previous: []byte(in.Previous)}
+	if kind == schemas.Snoozed {
+		d.Until = until.UnixMilli()
+	}
+	err = s.do(r, &i, d)
 	if void := (voidError{}); errors.As(err, &void) && !errors.Is(err, errOwner) {
 		err = nil // the log has it
 	}
@@ -302,7 +308,7 @@ func (s *Server) action(r *http.Request, alert string, id []byte) (*alerts.Actio
 func answerAction(w http.ResponseWriter, a *alerts.Action, err error) error {
 	switch {
 	case errors.Is(err, errOwner):
-		sendProblem(w, apiProblem{Type: "urn:weir:problem:owner", Status: http.StatusConflict, Detail: told["owner"]})
+		sendProblem(w, apiProblem{Type: "urn:weir:problem:owner", Status: http.StatusConflict, Detail: apiTold["owner"]})
 		return nil
 	case err != nil:
 		return err
@@ -310,10 +316,21 @@ func answerAction(w http.ResponseWriter, a *alerts.Action, err error) error {
 		return errors.New("the view does not hold an action that it has folded")
 	case a.Err != "":
 		word := whyVoid(a.Err)
-		sendProblem(w, apiProblem{Type: "urn:weir:problem:" + word, Status: http.StatusConflict, Detail: told[word], Action: string(a.ID)})
+		sendProblem(w, apiProblem{Type: "urn:weir:problem:" + word, Status: http.StatusConflict, Detail: apiTold[word], Action: string(a.ID)})
 		return nil
 	}
 	return sendJSON(w, apiActionOf(a))
+}
+
+// apiTold says why an action did not count, by the word for it: in the same words
+// whenever it is asked.
+var apiTold = map[string]string{
+	"stale":   "Somebody else acted on the alert first, or previous is not its last action.",
+	"closed":  "The alert was closed already.",
+	"nothing": "That cannot be done with the alert as it stands.",
+	"eyes":    "The same person gave a verdict on it before: another one has to give this one.",
+	"undo":    "Too late to undo: only its author can, and within ten seconds.",
+	"owner":   "Somebody else works on the alert. Nothing was done.",
 }
 
 // whyVoid is the word for why an action did not count, of the text that the view keeps.
@@ -363,7 +380,7 @@ func (s *Server) claim(r *http.Request, o *once) (*alerts.Action, error) {
 	}
 	i, err := s.options.View.Item(r.Context(), o.alert)
 	if err == nil {
-		err = s.doOnce(r, &i, o.id, schemas.Claimed, "", "", i.Last)
+		err = s.do(r, &i, schemas.Disposition{ID: o.id, Kind: schemas.Claimed, Previous: []byte(i.Last)})
 	}
 	if void := (voidError{}); errors.As(err, &void) {
 		err = nil // somebody took it

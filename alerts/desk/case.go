@@ -22,19 +22,24 @@ const plotDays = 30
 
 // casePage is what case.html shows.
 type casePage struct {
-	Note                                       string // what came of the action before
-	ID, Amount, Who, Merchant, Channel         string
-	Time, Clock, Ago                           string
-	Likely, Prob, State, Class, Label          string
-	Age, Within                                string
-	Late, Quick, Open, Mine, MayEscalate, Undo bool
-	Reasons                                    []reasonRow
-	NoReasons                                  string
-	Plot                                       *plot
-	Timeline                                   []timelineRow
-	Facts                                      []fact
-	Codes                                      []reasonCode
-	Previous                                   string
+	Note                                 string // what came of the action before
+	ID, Amount, Who, Merchant, Channel   string
+	Time, Clock, Ago                     string
+	Likely, Prob, State, Class, Label    string
+	Age, Within                          string
+	Late, Quick, Open, Mine, MayEscalate bool
+	Works, May                           bool   // who looks at it acts on alerts, and may on this one
+	Owner                                string // who works on it
+	UndoMs                               int64  // for how long the last action can be undone; 0 if it cannot
+	Next                                 string // the page of the best alert besides, "" where there is none
+	Reasons                              []reasonRow
+	NoReasons                            string
+	Plot                                 *plot
+	Timeline                             []timelineRow
+	Facts                                []fact
+	Codes                                []reasonCode
+	Snoozes                              any
+	Previous                             string
 }
 
 // reasonRow is one group of features that moved the score.
@@ -103,18 +108,25 @@ func agoOf(i *alerts.Item, now int64) string {
 
 // casePage gathers what is shown of an alert.
 func (s *Server) casePage(r *http.Request, i *alerts.Item) (casePage, error) {
-	now, who := s.options.Now().UnixMilli(), s.user(r).Name
+	now, u := s.options.Now().UnixMilli(), s.user(r)
+	who := u.Name
 	status := i.At(now)
 	waits := time.Duration(now-i.Raised) * time.Millisecond
 	entity, value := i.Case()
-	p := casePage{Note: told[r.URL.Query().Get("told")], ID: string(i.ID), Amount: money(i.Tx.Amount, string(i.Text[schemas.Currency])),
+	p := casePage{Note: told(r.URL.Query().Get("told"), i, who, now), ID: string(i.ID), Amount: money(i.Tx.Amount, string(i.Text[schemas.Currency])),
 		Who: value, Merchant: otherSide(i), Channel: string(i.Text[schemas.Channel]),
 		Time: fullTime(i.Tx.Time), Clock: clock(i.Tx.Time, now), Ago: agoOf(i, now), Label: labelWords(i),
 		Likely: likely(i.Prob), Prob: percent(i.Prob), State: statusWords(i.State, now), Class: status.String(),
 		Age: span(max(waits, 0)), Within: span(s.options.Within), Late: waits > s.options.Within && !status.Closed(),
 		Quick: i.Quick, Open: !status.Closed(), Mine: i.Owner == who, MayEscalate: !i.Escalated,
-		Undo: i.Before != nil && i.LastBy == who && now-i.LastAt <= alerts.UndoMs, Reasons: reasonRows(i.Reasons), NoReasons: withoutReasons(i),
-		Codes: reasonCodes, Previous: i.Last}
+		Works: u.Roles.Any(workers), May: mayDecide(u, i, now), Owner: i.Owner, Reasons: reasonRows(i.Reasons), NoReasons: withoutReasons(i),
+		Codes: reasonCodes, Snoozes: snoozes, Previous: i.Last}
+	if i.Before != nil && i.LastBy == who {
+		p.UndoMs = max(0, i.LastAt+alerts.UndoMs-now)
+	}
+	if err := s.besides(r, i, &p); err != nil {
+		return p, err
+	}
 	related, err := s.options.View.Related(r.Context(), entity, value, relatedMax)
 	if err != nil {
 		return p, err
@@ -123,6 +135,22 @@ func (s *Server) casePage(r *http.Request, i *alerts.Item) (casePage, error) {
 	p.Facts = factsOf(i)
 	p.Timeline, err = s.timeline(r.Context(), i, related, now)
 	return p, err
+}
+
+// besides finds the alert that whoever works on this one would be given next, so that a
+// browser can have it before it is asked for.
+func (s *Server) besides(r *http.Request, i *alerts.Item, p *casePage) error {
+	if !p.Works {
+		return nil
+	}
+	next, err := s.options.View.Best(r.Context(), alerts.Filter{}, s.options.Now().UnixMilli(), string(i.ID))
+	switch {
+	case err == nil:
+		p.Next = "/alerts/" + string(next.ID)
+	case errors.Is(err, alerts.ErrNoAlert):
+		return nil
+	}
+	return err
 }
 
 // reasonRows are the reasons as bars, the widest one whole.

@@ -192,14 +192,14 @@ func TestTwoWhoActAtOnce(t *testing.T) {
 	if got := bob.send(id, "closed_genuine", "").Header.Get("Location"); got != "/alerts/"+id+"?told=owner" {
 		t.Errorf("bob is sent to %q", got)
 	}
-	bob.do("GET", "/alerts/"+id+"?told=owner", nil).shows(t, "Somebody else works on it", "with ann")
+	bob.do("GET", "/alerts/"+id+"?told=owner", nil).shows(t, "ann works on it", "with ann")
 	f.add("sue", Supervisor)
 	sue := f.browser()
 	sue.enters("sue")
 	if got := sue.send(id, "closed_genuine", "").Header.Get("Location"); got != "/alerts/"+id+"?told=stale" {
 		t.Errorf("sue is sent to %q", got)
 	}
-	sue.do("GET", "/alerts/"+id+"?told=stale", nil).shows(t, "Nothing of yours was done", "did not count")
+	sue.do("GET", "/alerts/"+id+"?told=stale", nil).shows(t, "ann acted on it first", "Nothing of yours was done", "did not count")
 }
 
 // TestNobodyClosesAnEscalatedAlertAlone has an analyst escalate and propose.

@@ -39,7 +39,7 @@ type queueRow struct {
 	Alerts                            int
 	Likely, Prob, Why, State, Class   string
 	Percent                           int
-	Age, Raised                       string
+	Age, Left, Raised                 string // how long it has waited, and how long it may
 	Late                              bool
 }
 
@@ -159,13 +159,13 @@ func (s *Server) queue(w http.ResponseWriter, r *http.Request) error {
 		p.After = "/queue?" + q.Encode()
 	}
 	for _, c := range cases {
-		p.Cases = append(p.Cases, s.queueRow(&c, now))
+		p.Cases = append(p.Cases, s.queueRow(&c, s.user(r).Name, now))
 	}
 	return s.page(w, r, http.StatusOK, "queue", p)
 }
 
-// queueRow is the line of a case.
-func (s *Server) queueRow(c *alerts.Case, now int64) queueRow {
+// queueRow is the line of a case, for who looks at it.
+func (s *Server) queueRow(c *alerts.Case, who string, now int64) queueRow {
 	best := &c.Best
 	row := queueRow{ID: string(best.ID), Amount: money(best.Tx.Amount, string(best.Text[schemas.Currency])), Entity: c.Entity.String(), Who: short(c.Value),
 		Merchant: short(otherSide(best)), Alerts: c.Alerts, Likely: likely(best.Prob), Prob: percent(best.Prob), Percent: percentOf(best.Prob),
@@ -177,6 +177,13 @@ func (s *Server) queueRow(c *alerts.Case, now int64) queueRow {
 	}
 	waits := time.Duration(now-c.Oldest) * time.Millisecond
 	row.Age, row.Late = span(max(waits, 0)), waits > s.options.Within
+	row.Left = span(s.options.Within-waits) + " left"
+	if row.Late {
+		row.Left = span(waits-s.options.Within) + " late"
+	}
+	if best.At(now) == alerts.Claimed && best.Owner == who {
+		row.State = "yours"
+	}
 	return row
 }
 

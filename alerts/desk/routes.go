@@ -43,12 +43,13 @@ func (s *Server) routes() []route {
 		{pattern: "POST /logout-everywhere", roles: everyone, handle: s.logoutEverywhere, passive: true},
 		{pattern: "GET /static/{name}", roles: public, handle: s.static},
 		{pattern: "GET /{$}", roles: everyone, handle: s.start},
+		{pattern: "GET /keys", roles: everyone, handle: s.keys},
 		{pattern: "GET /queue", roles: desk, handle: s.queue, of: address, nav: "Queue"},
 		{pattern: "POST /queue", roles: desk, handle: s.search},
 		{pattern: "GET /alerts/{id}", roles: desk, handle: s.alert, of: address},
-		{pattern: "POST /alerts/{id}/act", roles: Roles(Analyst, Supervisor), handle: s.act},
+		{pattern: "POST /alerts/{id}/act", roles: workers, handle: s.act},
 		{pattern: "GET /events", roles: desk, handle: s.events, passive: true},
-		{pattern: "POST /next", roles: Roles(Analyst, Supervisor), handle: s.next},
+		{pattern: "POST /next", roles: workers, handle: s.next},
 	},
 		s.trailRoutes(),
 		s.oidcRoutes(),
@@ -75,6 +76,9 @@ func (s *Server) nav(u *User) (list []link) {
 // desk are those who see alerts.
 const desk = RoleSet(1<<Analyst | 1<<Supervisor | 1<<Auditor)
 
+// workers are those who act on them.
+const workers = RoleSet(1<<Analyst | 1<<Supervisor)
+
 // address is what a request looks at: its path and query, of which an address that
 // somebody made by hand may hold a card number.
 func address(r *http.Request) string {
@@ -83,6 +87,11 @@ func address(r *http.Request) string {
 		text += "?" + query
 	}
 	return string(schemas.HideCards([]byte(text)))
+}
+
+// keys is the page that says which key does what.
+func (s *Server) keys(w http.ResponseWriter, r *http.Request) error {
+	return s.page(w, r, http.StatusOK, "keys", nil)
 }
 
 // start is the first page.

@@ -104,6 +104,8 @@ func percent(p float32) string {
 		return "–"
 	case x >= 99.95 && x < 100:
 		return ">99.9 %"
+	case x >= 99.5 && x < 100:
+		return strconv.FormatFloat(x, 'f', 1, 64) + " %" // as 100 it would be certain
 	case x >= 10:
 		return strconv.FormatFloat(x, 'f', 0, 64) + " %"
 	case x >= .1:
