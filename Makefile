@@ -1,5 +1,5 @@
 # The commands of the project; `make` lists them.
-.PHONY: help test race integration arm64 prove fuzz bench
+.PHONY: help test race integration arm64 browser screenshots prove fuzz bench
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -20,6 +20,15 @@ integration:
 ## make arm64        golden bits of features and scores on another processor, by emulation
 arm64:
 	deploy/qemu/arm64
+
+## make browser      a day at the desk in Chromium: work, races, keys alone, no script, accessibility
+browser:
+	deploy/browser/run
+
+## make screenshots  every page of the desk, light and dark, wide and narrow, as pictures in .cache/screenshots
+SCREENSHOTS ?= .cache/screenshots
+screenshots:
+	SCREENSHOTS=$(SCREENSHOTS) deploy/browser/run -v
 
 ## make prove        every row of every proof at full size; resumable, an hour or more
 prove:
