@@ -131,7 +131,7 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request, status int, name s
 	}
 	given := shown{User: s.user(r), Data: data}
 	if given.User != nil {
-		given.Nav = s.nav(given.User)
+		given.Nav = s.nav(given.User, r.URL.Path)
 	}
 	var b bytes.Buffer
 	if err := page.Execute(&b, given); err != nil {

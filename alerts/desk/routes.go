@@ -61,13 +61,16 @@ func (s *Server) routes() []route {
 }
 
 // A link leads to a page from the header of every other one.
-type link struct{ Path, Name string }
+type link struct {
+	Path, Name string
+	Here       bool // it leads to the page that it stands on
+}
 
 // nav are the pages that somebody may see, in the order of the table.
-func (s *Server) nav(u *User) (list []link) {
+func (s *Server) nav(u *User, here string) (list []link) {
 	for _, rt := range s.table {
 		if _, path, _ := strings.Cut(rt.pattern, " "); rt.nav != "" && rt.roles.Any(u.Roles) {
-			list = append(list, link{path, rt.nav})
+			list = append(list, link{path, rt.nav, path == here})
 		}
 	}
 	return list

@@ -106,6 +106,9 @@ func TestLooks(t *testing.T) {
 		if wide := js[int64](b, "document.documentElement.scrollWidth"); wide > width {
 			t.Errorf("%s, %s: is %d wide on a screen of %d: %s", p.name, theme, wide, width, js[string](b, sticksOut))
 		}
+		if strings.HasPrefix(p.name, "case") && !js[bool](b, "(r => r.height > 0 && r.top > 0 && r.bottom <= innerHeight)(document.querySelector('.acts').getBoundingClientRect())") {
+			t.Errorf("%s, %d wide: the actions are out of sight", p.name, width)
+		}
 		js[bool](b, string(axe)+"\ntrue")
 		for _, f := range js[[]finding](b, axeRun) {
 			if f.Impact == "serious" || f.Impact == "critical" {
@@ -155,4 +158,48 @@ func TestScreenshots(t *testing.T) {
 		}
 	})
 	fmt.Printf("%d screenshots in %s\n", taken, folder)
+}
+
+// TestTheQueueIsDense counts what an analyst sees on a laptop, and how.
+func TestTheQueueIsDense(t *testing.T) {
+	b := analyst(t, "ned", "analyst")
+	b.visit("/queue")
+	const rows = "[...document.querySelectorAll('.list tbody tr')]"
+	if n := js[int](b, rows+".filter(r => r.getBoundingClientRect().bottom <= innerHeight).length"); n < 25 {
+		t.Errorf("%d lines are seen at once, want 25", n)
+	}
+	for _, h := range js[[]float64](b, rows+".map(r => r.getBoundingClientRect().height)") {
+		if h < 27 || h > 29 {
+			t.Errorf("a line is %g high, want 28", h)
+		}
+	}
+	if rights := js[[]float64](b, "[...new Set("+rows+".map(r => Math.round(r.querySelector('.row').getBoundingClientRect().right)))]"); len(rights) != 1 {
+		t.Errorf("amounts end at %v", rights)
+	}
+}
+
+// TestThePolicyHolds puts script into a page, as markup that got into it would: it does
+// not run, and the browser says so, which the other tests listen for.
+func TestThePolicyHolds(t *testing.T) {
+	b := analyst(t, "eve", "analyst")
+	for _, inject := range []string{
+		`document.body.append(Object.assign(document.createElement("script"), {textContent: "window.ran = 1"}))`,
+		`document.body.append(Object.assign(document.createElement("script"), {src: "data:text/javascript,window.ran=1"}))`,
+		`document.body.insertAdjacentHTML("beforeend", "<img src=/x onerror='window.ran = 1'>")`,
+		`setTimeout("window.ran = 1")`,
+	} {
+		b.visit("/queue")
+		_, _ = eval[any](b, "void ("+inject+")") // some throw
+		err := wait(func() (bool, error) {
+			return strings.Contains(strings.Join(b.errors(), " "), "Content Security Policy"), nil
+		}, "word of a violation after %s", inject)
+		if err != nil {
+			t.Error(err)
+		}
+		if js[bool](b, "!!window.ran") {
+			t.Errorf("it runs: %s", inject)
+		}
+	}
+	b.visit("/queue")
+	b.errors()
 }

@@ -40,11 +40,18 @@
     ahead.path = path;
     ahead.page = read(fetch(path)).catch(() => null);
   };
+  const verdicts = { closed_fraud: "fraud", closed_genuine: "genuine" };
   // send sends an action after those before it, and shows what came of it.
   const send = async (form, body) => {
     form.ariaBusy = "true";
     const at = seen;
     const note = form.elements.note.value;
+    const verdict = verdicts[new URLSearchParams(body).get("kind")];
+    const state = $(".verdict .state");
+    if (verdict) {
+      state.className = `state ${verdict}`;
+      state.textContent = `${verdict}, being sent`;
+    }
     const answer = turn.then(() => read(fetch(form.action, { method: "POST", body: new URLSearchParams(body) })));
     turn = answer.catch(() => {});
     const page = await answer.catch(() => null);

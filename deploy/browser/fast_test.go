@@ -1,0 +1,66 @@
+package browser
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/network"
+)
+
+// far puts the desk far away: each answer takes so much longer.
+func (b *tab) far(latency time.Duration) {
+	b.t.Helper()
+	call(b, network.EmulateNetworkConditionsByRule, network.EmulateNetworkConditionsByRuleParams{
+		MatchedNetworkConditions: []*network.Conditions{{Latency: float64(latency.Milliseconds()), DownloadThroughput: -1, UploadThroughput: -1}}})
+}
+
+// TestTheNextCaseIsThere decides on cases of a desk that is far away: keys do not wait
+// for it, and the next case is shown within 100 ms of its key.
+func TestTheNextCaseIsThere(t *testing.T) {
+	sam := analyst(t, "sam", "analyst")
+	sam.visit("/queue")
+	sam.press("[data-key=n]")
+	sam.far(300 * time.Millisecond)
+	var took []float64
+	for range 3 {
+		id := sam.alert()
+		sam.until("performance.getEntriesByType('resource').some(e => e.name.endsWith(document.querySelector('[data-next]').dataset.next) && e.responseEnd)")
+		js[bool](sam, `addEventListener("keydown", () => {
+			const began = performance.now(), main = document.querySelector("main");
+			const o = new MutationObserver(() => { if (document.querySelector("main") != main) { document.took = performance.now() - began; o.disconnect() } });
+			document.took = 0;
+			o.observe(document.body, {childList: true});
+		}, {capture: true}), true`)
+		sam.keys("f")
+		sam.until("document.querySelector('.verdict .state').innerText == 'fraud, being sent'")
+		sam.keys("n")
+		sam.until("location.pathname != '/alerts/" + id + "' && document.took")
+		took = append(took, js[float64](sam, "document.took"))
+		sam.until("document.querySelector('.verdict .state').innerText == 'with sam'")
+		actions(t, id, "claimed", "closed_fraud")
+	}
+	if slices.Min(took) > 100 {
+		t.Errorf("the next case was there after %.0f ms", took)
+	}
+	t.Logf("the next case was there after %.0f ms", took)
+}
+
+// TestWhatDoesNotCountIsTold decides on a case that a supervisor has closed meanwhile,
+// and goes on before the answer is there: it is told all the same.
+func TestWhatDoesNotCountIsTold(t *testing.T) {
+	tim, joe := analyst(t, "tim", "analyst"), analyst(t, "joe", "supervisor")
+	tim.visit("/queue")
+	tim.press("[data-key=n]")
+	id := tim.alert()
+	joe.visit("/alerts/" + id)
+	joe.press("button[value=closed_genuine]")
+	tim.until("performance.getEntriesByType('resource').some(e => e.name.endsWith(document.querySelector('[data-next]').dataset.next) && e.responseEnd)")
+	tim.far(300 * time.Millisecond)
+	tim.keys("fn")
+	tim.until("document.querySelector('.told')?.innerText.startsWith('joe ')")
+	if tim.alert() != id {
+		t.Errorf("tim is told of another alert, at %s", tim.path())
+	}
+	tim.until("document.querySelector('.verdict .state.genuine')")
+}
