@@ -86,24 +86,7 @@ func (s *clickhouseStore) readRecords(ctx context.Context, w *window) error {
 	if err != nil {
 		return err
 	}
-	// Texts of few kinds come plain: their dictionaries would be unpacked one
-	// string a row.
-	c := newDecisionColumns(func() textColumn { return new(proto.ColStr) })
-	names := make([]string, len(decisionNames))
-	for i, name := range decisionNames {
-		names[i] = name
-		if lowNames[name] {
-			names[i] = "CAST(" + name + ", 'String') AS " + name
-		}
-	}
-	var d schemas.Decision
-	return s.read(ctx, "SELECT "+strings.Join(names, ", ")+" FROM {db}.decisions"+in, c.results, func(rows int) error {
-		for i := range rows {
-			c.decision(i, &d)
-			w.putDecision(c.ledger[i], c.raw.RowBytes(i), &d)
-		}
-		return nil
-	})
+	return s.readDecisions(ctx, in, w.putDecision)
 }
 
 // rowColumns are the columns that Rows reads.

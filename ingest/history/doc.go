@@ -6,9 +6,9 @@
 // What goes in are blocks: a stretch of one partition of one topic, cut where
 // a [Block] says it is full, or earlier where the stream is idle. What comes out
 // are the ledger's batches with the very bytes of their records
-// ([Store].Batches), vectors with the labels known by a date ([Store].Rows), and
-// counts. Everything here is a fold of the log and can be thrown away and
-// written again.
+// ([Store].Batches), vectors with the labels known by a date ([Store].Rows), counts,
+// and single things for whoever looks at one decision ([Lookup], [Neighbourhood]).
+// Everything here is a fold of the log and can be thrown away and written again.
 //
 // # Exactly once
 //
@@ -42,6 +42,6 @@
 // says whether to), delete old rows.
 //
 // Files: history.go (the store, opening), block.go, window.go and rows.go (what
-// comes out), figures.go (what days came to), classify.go, migrate.go with migrations/, sqlite*.go,
-// clickhouse*.go.
+// comes out), lookup.go (single things), figures.go (what days came to),
+// classify.go, migrate.go with migrations/, sqlite*.go, clickhouse*.go.
 package history

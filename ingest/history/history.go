@@ -76,6 +76,8 @@ type Reader interface {
 type Store interface {
 	Writer
 	Reader
+	Lookup
+	Neighbourhood
 	Diary
 	Close() error
 }

@@ -40,6 +40,11 @@ func (s *sqliteStore) Write(ctx context.Context, b *Block) error {
 		return err
 	}
 	err := s.transaction(ctx, func(tx *sql.Tx) error {
+		// Entities come in no order, and their indexes are larger than what SQLite
+		// holds in memory by itself: 64 MB, of the connections that write.
+		if _, err := tx.ExecContext(ctx, `PRAGMA cache_size = -65536`); err != nil {
+			return err
+		}
 		at, err := sqlitePosition(ctx, tx, b.Stream, b.Partition)
 		if err != nil {
 			return err
