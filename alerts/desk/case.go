@@ -2,11 +2,9 @@ package desk
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 	"time"
 
@@ -35,7 +33,11 @@ type casePage struct {
 	Reasons                              []reasonRow
 	NoReasons                            string
 	Plot                                 *plot
+	Missing                              string // what the history did not say, and why
+	OtherSide                            string // of the rate below the picture
 	Timeline                             []timelineRow
+	Earlier                              int // payments of the picture that the timeline leaves out
+	Related                              []relatedGroup
 	Facts                                []fact
 	Codes                                []reasonCode
 	Snoozes                              any
@@ -49,11 +51,6 @@ type reasonRow struct {
 	Width   int // of the bar, in hundredths of the widest
 	Share   string
 	Against bool
-}
-
-type timelineRow struct {
-	at                                         int64
-	Time, Clock, Text, Note, Void, Path, Class string
 }
 
 type fact struct{ Name, Value string }
@@ -131,9 +128,15 @@ func (s *Server) casePage(r *http.Request, i *alerts.Item) (casePage, error) {
 	if err != nil {
 		return p, err
 	}
-	p.Plot = plotAmounts(related, i, s.options.Base, now, plotDays)
+	from, to := plotSpan(i, now)
+	known := s.pastOf(r.Context(), i, from, to+1)
+	marks := s.marks(&known, related, i)
+	p.Plot, p.Missing, p.OtherSide = plotAmounts(marks, known.days, s.options.Base, from, to, now), known.missing, otherSide(i)
 	p.Facts = factsOf(i)
-	p.Timeline, err = s.timeline(r.Context(), i, related, now)
+	if p.Related, err = s.related(r.Context(), i, entity, now); err != nil {
+		return p, err
+	}
+	p.Timeline, p.Earlier, err = s.timeline(r.Context(), i, marks, now)
 	return p, err
 }
 
@@ -204,42 +207,4 @@ func factsOf(i *alerts.Item) (list []fact) {
 	return append(list, fact{"bundle", strconv.FormatUint(i.Bundle, 16)},
 		fact{"ledger", "partition " + strconv.Itoa(int(i.Shard)) + ", offset " + strconv.FormatInt(i.Offset, 10)},
 		fact{"source", "partition " + strconv.Itoa(int(i.Source.Partition)) + ", offset " + strconv.FormatInt(i.Source.Offset, 10)})
-}
-
-// timeline is what was done with the alert, and the other alerts of its entity,
-// newest first.
-func (s *Server) timeline(ctx context.Context, i *alerts.Item, related []alerts.Item, now int64) ([]timelineRow, error) {
-	actions, err := s.options.View.Actions(ctx, string(i.ID))
-	if err != nil {
-		return nil, err
-	}
-	var rows []timelineRow
-	for _, a := range actions {
-		row := timelineRow{at: a.At, Text: string(a.By) + " " + did[a.Kind], Note: string(a.Note), Void: a.Err}
-		if a.Kind == schemas.Assigned {
-			row.Text += " to " + string(a.To)
-		}
-		for _, c := range reasonCodes {
-			if c.Code == string(a.Reason) {
-				row.Text += ": " + c.Words
-			}
-		}
-		if a.Err != "" {
-			row.Class = "void"
-		}
-		rows = append(rows, row)
-	}
-	for _, o := range related {
-		row := timelineRow{at: o.Tx.Time, Text: money(o.Tx.Amount, string(o.Text[schemas.Currency])) + " to " + cmp.Or(otherSide(&o), "somebody unknown") +
-			", " + percent(o.Prob) + ", " + statusWords(o.State, now), Path: "/alerts/" + string(o.ID)}
-		if string(o.ID) == string(i.ID) {
-			row.Text, row.Path, row.Class = "This alert: "+row.Text, "", "this"
-		}
-		rows = append(rows, row)
-	}
-	slices.SortStableFunc(rows, func(a, b timelineRow) int { return cmp.Compare(b.at, a.at) })
-	for k := range rows {
-		rows[k].Time, rows[k].Clock = fullTime(rows[k].at), clock(rows[k].at, now)
-	}
-	return rows, nil
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/weir-risk/weir/alerts"
+	"github.com/weir-risk/weir/ingest/history"
 	"github.com/weir-risk/weir/schemas"
 )
 
@@ -49,6 +50,10 @@ type Options struct {
 	// WebhooksAllow are the networks beside the public internet that webhooks may lead
 	// to, plain http included.
 	WebhooksAllow []netip.Prefix
+
+	History       history.Lookup        // where payments are looked up; nil where there is none
+	Sources       []schemas.LabelSource // of labels, the strongest first, as the spec has them
+	HistoryWithin time.Duration         // how long a page waits for the history, 1 s if it is 0
 }
 
 // Server is the web application. It may serve many requests at once.
@@ -63,6 +68,7 @@ type Server struct {
 	provider   *provider // nil where there is none
 	sender     *sender
 	hooked     chan struct{} // holds one where webhooks have changed
+	asking     chan struct{} // held by who asks the history
 }
 
 // New makes a server.
@@ -73,7 +79,10 @@ func New(o Options) (*Server, error) {
 	if o.ActWithin == 0 {
 		o.ActWithin = 10 * time.Second
 	}
-	s := &Server{options: o, mux: http.NewServeMux(), protection: http.NewCrossOriginProtection()}
+	if o.HistoryWithin == 0 {
+		o.HistoryWithin = time.Second
+	}
+	s := &Server{options: o, asking: make(chan struct{}, pastAtOnce), mux: http.NewServeMux(), protection: http.NewCrossOriginProtection()}
 	if o.OIDC != nil {
 		if err := o.OIDC.Check(o.TLS); err != nil {
 			return nil, fmt.Errorf("make desk: %w", err)

@@ -13,6 +13,7 @@ import (
 	"github.com/weir-risk/weir/alerts"
 	"github.com/weir-risk/weir/alerts/desk"
 	"github.com/weir-risk/weir/features/spec"
+	"github.com/weir-risk/weir/ingest/history"
 )
 
 var deskCommand = &command{
@@ -21,7 +22,8 @@ var deskCommand = &command{
 data folder, and audit into audit-view.db beside it; both can be deleted at any time and
 come back the same. Accounts are in desk.db there, which weir user writes, and are worth
 a backup. What an analyst does is a record of dispositions before the page says so;
-closing an alert makes a label, once. Who saw what is in audit before it is shown.
+closing an alert makes a label, once. Who saw what is in audit before it is shown. What
+payments came before an alert is looked up in the history that weir record writes.
 
 Pages are served on this machine alone unless --web says otherwise, and then over TLS:
 with --tls-cert and --tls-key, or behind a proxy that speaks it, which --behind-tls says.
@@ -35,7 +37,7 @@ certificate a bank signs itself is believed where SSL_CERT_FILE names the author
 	examples: []string{
 		"weir desk --kafka 127.0.0.1:9092    # http://127.0.0.1:8464; weir user add says who may log in",
 		"weir desk --kafka k1:9092 --web 0.0.0.0:8443 --tls-cert desk.crt --tls-key desk.key",
-		"weir desk --kafka k1:9092 --spec bank.spec --within 15m",
+		"weir desk --kafka k1:9092 --spec bank.spec --within 15m --history clickhouse://ch1:9000/weir",
 		"weir desk --kafka k1:9092 --web 127.0.0.1:8464 --behind-tls \\\n" +
 			"      --public-url https://desk.bank.example --oidc-issuer https://id.bank.example/realms/staff \\\n" +
 			"      --oidc-client-id weir --oidc-client-secret-file oidc.secret --local-login root \\\n" +
@@ -43,6 +45,7 @@ certificate a bank signs itself is believed where SSL_CERT_FILE names the author
 	},
 	flags: func(fs *flag.FlagSet) func(context.Context, *env, []string) error {
 		service, sp, d := addService(fs), addSpec(fs, "payments"), addDesk(fs, false)
+		h := addHistory(fs)
 		return func(ctx context.Context, e *env, _ []string) error {
 			if err := d.check(); err != nil {
 				return err
@@ -52,6 +55,12 @@ certificate a bank signs itself is believed where SSL_CERT_FILE names the author
 				return err
 			}
 			defer s.close()
+			if d.past, err = openDeskHistory(ctx, e, h, service.data); err != nil {
+				return err
+			}
+			if d.past != nil {
+				defer d.past.Close()
+			}
 			return s.desk(ctx, d, *sp)
 		}
 	},
@@ -74,6 +83,7 @@ type deskFlags struct {
 	// beside is of a desk that is one role of several: it may be off, and where the
 	// default port is taken another one will do.
 	beside bool
+	past   history.Store // nil for none; whoever opened it closes it
 }
 
 func addDesk(fs *flag.FlagSet, beside bool) *deskFlags {
@@ -214,6 +224,7 @@ func (s *service) openDesk(ctx context.Context, f *deskFlags, sp *spec.Spec) (_ 
 
 		WebhooksAllow: *f.webhooks,
 	}
+	withHistory(&options, f.past, sp)
 	if err := f.oidc.apply(s.env, &options); err != nil {
 		return nil, err
 	}

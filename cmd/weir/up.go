@@ -96,6 +96,7 @@ func (u *up) run(ctx context.Context, e *env, _ []string) error {
 	record, recorder := s.record(store)
 	beside := []role{record, s.watch(store, recorder)}
 	if !u.desk.off() {
+		u.desk.past = store
 		d, err := s.deskBeside(ctx, u.desk, *u.score.spec)
 		if err != nil {
 			return err
