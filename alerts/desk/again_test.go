@@ -59,7 +59,7 @@ func TestAFormThatComesAgainAfterSomebodyElse(t *testing.T) {
 	ann.send(id, "escalated", "")
 	bob.act(id, "claimed")
 	for kind, want := range map[string]string{"escalated": "", "snoozed": "?told=owner"} {
-		if got := ann.send(id, kind, "").Header.Get("Location"); got != "/alerts/"+id+want {
+		if got := ann.send(id, kind, "", "for", "4h").Header.Get("Location"); got != "/alerts/"+id+want {
 			t.Errorf("%s: sent to %q, want %q", kind, got, want)
 		}
 	}

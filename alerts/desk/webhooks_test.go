@@ -195,7 +195,7 @@ func TestWebhooksTellWhatHappens(t *testing.T) {
 	}{{ann, "claimed", "alert.claimed", "claimed"}, {ann, "noted", "alert.noted", "claimed"}, {ann, "released", "alert.released", "open"}, {ann, "snoozed", "alert.snoozed", "snoozed"},
 		{ann, "closed_genuine", "alert.closed", "genuine"}, {ann, "undone", "alert.undone", "snoozed"}, {ann, "escalated", "alert.escalated", "open"},
 		{ann, "closed_fraud", "alert.proposed", "proposed_fraud"}, {sue, "closed_fraud", "alert.closed", "fraud"}} {
-		c.who.act(id, c.do, "note", "a secret of 4111 1111 1111 1111")
+		c.who.act(id, c.do, "note", "a secret of 4111 1111 1111 1111", "for", "4h")
 		who := "ann"
 		if c.who == sue {
 			who = "sue"
