@@ -87,7 +87,7 @@ func (s *Server) act(w http.ResponseWriter, r *http.Request) error {
 	id := r.PathValue("id")
 	kind, ok := schemas.ParseDispositionKind(r.PostFormValue("kind"))
 	note, reason := r.PostFormValue("note"), r.PostFormValue("reason")
-	until, known := snoozedUntil(r.PostFormValue("for"), s.options.Now())
+	until, known := snoozedUntil(cmp.Or(r.PostFormValue("for"), "4h"), s.options.Now())
 	if kind == schemas.Snoozed && !known {
 		ok = false
 	}
