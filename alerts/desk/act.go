@@ -161,6 +161,11 @@ func (s *Server) send(r *http.Request, i *alerts.Item, d schemas.Disposition) er
 			return problemf(http.StatusForbidden, "Only a supervisor assigns alerts and settles verdicts. Nothing was done.")
 		}
 	}
+	if approves(i, d.Kind) {
+		if err := s.audit(r.Context(), schemas.AuditEntry{What: schemas.AuditApproved, Of: i.ID, Detail: []byte(d.Kind.String())}); err != nil {
+			return err
+		}
+	}
 	ctx, cancel := context.WithTimeout(r.Context(), s.options.ActWithin)
 	defer cancel()
 	settled, err := s.options.Desk.Act(ctx, d)
@@ -190,6 +195,18 @@ func actionID(d *schemas.Disposition) []byte {
 	return hex.AppendEncode(nil, h.Sum(nil)[:16])
 }
 
+// approves reports whether an action is the second pair of eyes, or a supervisor's last
+// word: those are in the audit log as well.
+func approves(i *alerts.Item, kind schemas.DispositionKind) bool {
+	switch kind {
+	case schemas.ClosedFraud:
+		return i.Status == alerts.ProposedFraud
+	case schemas.ClosedGenuine:
+		return i.Status == alerts.ProposedGenuine
+	}
+	return kind == schemas.SettledFraud || kind == schemas.SettledGenuine
+}
+
 // knownReason reports whether a reason is one of the desk's list, or none.
 func knownReason(reason string) bool {
 	for _, c := range reasonCodes {
@@ -203,11 +220,21 @@ func knownReason(reason string) bool {
 // nextTries is how often another alert is tried where somebody else was faster.
 const nextTries = 5
 
-// next takes the best alert that nobody works on, and shows it.
+// best is what somebody is to take next: what a supervisor gave them, and then the first
+// of the queue that nobody works on.
+func (s *Server) best(r *http.Request) (alerts.Item, error) {
+	i, err := s.options.View.Given(r.Context(), s.user(r).Name)
+	if errors.Is(err, alerts.ErrNoAlert) {
+		i, err = s.options.View.Best(r.Context(), alerts.Filter{}, s.options.Now().UnixMilli(), "")
+	}
+	return i, err
+}
+
+// next takes the best alert, and shows it.
 func (s *Server) next(w http.ResponseWriter, r *http.Request) error {
 	to := "/queue"
 	for range nextTries {
-		i, err := s.options.View.Best(r.Context(), alerts.Filter{Statuses: []alerts.Status{alerts.Open}}, s.options.Now().UnixMilli(), "")
+		i, err := s.best(r)
 		if errors.Is(err, alerts.ErrNoAlert) {
 			break
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -83,6 +84,10 @@ func (s *Server) alert(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return fmt.Errorf("read the alert: %w", err)
 	}
+	if s.blind(s.user(r), &i) {
+		http.Redirect(w, r, "/second-looks/"+url.PathEscape(string(i.ID)), http.StatusSeeOther)
+		return nil
+	}
 	p, err := s.casePage(r, &i)
 	if err != nil {
 		return fmt.Errorf("read around alert %s: %w", i.ID, err)
@@ -132,6 +137,9 @@ func (s *Server) casePage(r *http.Request, i *alerts.Item) (casePage, error) {
 	known := s.pastOf(r.Context(), i, from, to+1)
 	marks := s.marks(&known, related, i)
 	p.Plot, p.Missing, p.OtherSide = plotAmounts(marks, known.days, s.options.Base, from, to, now), known.missing, otherSide(i)
+	if p.Plot != nil && p.Plot.Rate != nil {
+		p.Plot.Rate.Of = p.OtherSide
+	}
 	p.Facts = factsOf(i)
 	if p.Related, err = s.related(r.Context(), i, entity, now); err != nil {
 		return p, err

@@ -42,4 +42,7 @@
 //	views, print      filters of the queue that have a name; a case on paper
 //	webhooks,         what is told to other systems: settings, the page, from the fold
 //	webhooks_*        into deliveries, and over the network
+//	queue, case, act  the analysts' pages, and what they do with an alert
+//	supervisor, look  how the desk does, who has what, second looks
+//	chart, plot       pictures
 package desk

@@ -50,14 +50,15 @@ type keyEntry struct{ Shape, Words string }
 
 // ratePlot is the share of a merchant's payments that are known to be fraud, by day.
 type ratePlot struct {
+	Of        string // the merchant
 	Words     string
-	Bars      []bar
+	Bars      []rateBar
 	Base, Top float64
 	Above     float64 // where the words above it stand
 	Most      string  // what the highest bar is
 }
 
-type bar struct {
+type rateBar struct {
 	X, Y, Width, Height float64
 	Label               string
 }
@@ -79,17 +80,17 @@ func plotSpan(this *alerts.Item, now int64) (from, to int64) {
 	return to - plotDays*dayMs, to
 }
 
-// axes places times and amounts.
-type axes struct {
+// scales place times and amounts.
+type scales struct {
 	from, to  int64
 	low, high float64 // logarithms of amounts: what matters is by which factor they differ
 }
 
-func (a *axes) x(ms int64) float64 {
+func (a *scales) x(ms int64) float64 {
 	return round(plotLeft + (plotWidth-plotLeft-plotRight)*float64(ms-a.from)/float64(a.to-a.from))
 }
 
-func (a *axes) y(minor int64) float64 {
+func (a *scales) y(minor int64) float64 {
 	return round(plotTop + (plotHeight-plotTop-plotBottom)*(a.high-math.Log10(float64(max(minor, 1))))/(a.high-a.low))
 }
 
@@ -110,7 +111,7 @@ func plotAmounts(marks []mark, days []history.Day, currency string, from, to, no
 		amounts = []int64{1}
 	}
 	slices.Sort(amounts)
-	a := &axes{from, to, math.Log10(float64(amounts[0])) - .1, math.Log10(float64(amounts[len(amounts)-1])) + .1}
+	a := &scales{from, to, math.Log10(float64(amounts[0])) - .1, math.Log10(float64(amounts[len(amounts)-1])) + .1}
 	counts := p.draw(shown, a, currency, now)
 	low, high := amounts[len(amounts)/4], amounts[len(amounts)*3/4]
 	p.Band = &band{Top: a.y(high), Width: plotWidth - plotLeft - plotRight, Height: round(max(a.y(low)-a.y(high), 2))}
@@ -136,7 +137,7 @@ func plotAmounts(marks []mark, days []history.Day, currency string, from, to, no
 type drawn struct{ plain, alerts, frauds int }
 
 // draw places the payments.
-func (p *plot) draw(shown []mark, a *axes, currency string, now int64) (n drawn) {
+func (p *plot) draw(shown []mark, a *scales, currency string, now int64) (n drawn) {
 	var plain strings.Builder
 	for k := range shown {
 		m := &shown[k]
@@ -198,7 +199,7 @@ func counted(n int, what string) string {
 
 // plotRate draws the share of fraud by day, on the axis of time of the picture above;
 // nil where nothing is known.
-func plotRate(days []history.Day, a *axes) *ratePlot {
+func plotRate(days []history.Day, a *scales) *ratePlot {
 	payments, frauds, most := int64(0), int64(0), 0.0
 	for _, d := range days {
 		payments, frauds = payments+d.Payments, frauds+d.Frauds
@@ -215,7 +216,7 @@ func plotRate(days []history.Day, a *axes) *ratePlot {
 			continue
 		}
 		height := round((r.Base - r.Top) * float64(d.Frauds) / float64(d.Payments) / most)
-		r.Bars = append(r.Bars, bar{X: from, Y: r.Base - height, Width: round(max(to-from-1, 1)), Height: height,
+		r.Bars = append(r.Bars, rateBar{X: from, Y: r.Base - height, Width: round(max(to-from-1, 1)), Height: height,
 			Label: time.UnixMilli(d.Day).UTC().Format("2 Jan") + ": " + of(d.Frauds, d.Payments) + " known to be fraud"})
 	}
 	return r

@@ -23,6 +23,7 @@ type queuePage struct {
 	States, Reasons []choice
 	Query           struct{ Min, Amount, Channel, Text string }
 	Filtered        bool
+	Looks           int    // second looks that wait for the reader
 	Here, After     string // this page, and the one behind it
 	Cases           []queueRow
 	Views           viewsBar
@@ -143,11 +144,11 @@ func (s *Server) queue(w http.ResponseWriter, r *http.Request) error {
 	if err == nil {
 		p.Figures, err = s.options.View.Figures(r.Context(), now)
 	}
-	if errors.Is(err, alerts.ErrCursor) {
-		return problemf(http.StatusBadRequest, "The address of this page was not understood. Open the queue from its beginning.")
-	}
 	if err != nil {
-		return fmt.Errorf("read the queue: %w", err)
+		return errQueue(err, f.Text)
+	}
+	if s.user(r).Roles.Any(Roles(Analyst, Supervisor)) {
+		_, p.Looks = s.options.View.SecondLook(s.user(r).Name, now)
 	}
 	p.Open = grouped(strconv.FormatInt(p.Figures.Open, 10))
 	if p.Figures.OldestOpen > 0 {
@@ -162,6 +163,17 @@ func (s *Server) queue(w http.ResponseWriter, r *http.Request) error {
 		p.Cases = append(p.Cases, s.queueRow(&c, s.user(r).Name, now))
 	}
 	return s.page(w, r, http.StatusOK, "queue", p)
+}
+
+// errQueue says why a queue cannot be shown.
+func errQueue(err error, text string) error {
+	switch {
+	case errors.Is(err, alerts.ErrWide):
+		return problemf(http.StatusBadRequest, "Too many tokens and ids begin with %q. Type more letters of the one that you look for.", short(text))
+	case errors.Is(err, alerts.ErrCursor):
+		return problemf(http.StatusBadRequest, "The address of this page was not understood. Open the queue from its beginning.")
+	}
+	return fmt.Errorf("read the queue: %w", err)
 }
 
 // queueRow is the line of a case, for who looks at it.

@@ -51,6 +51,8 @@ func (s *Server) routes() []route {
 		{pattern: "GET /events", roles: desk, handle: s.events, passive: true},
 		{pattern: "POST /next", roles: workers, handle: s.next},
 	},
+		s.lookRoutes(),
+		s.supervisorRoutes(),
 		s.trailRoutes(),
 		s.oidcRoutes(),
 		s.apiRoutes(),

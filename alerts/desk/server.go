@@ -44,6 +44,8 @@ type Options struct {
 	// PasswordsOf are the accounts that may log in by password, nil: all that have one.
 	// With a provider, one or two for when it is away are enough.
 	PasswordsOf []string
+	// SecondLooks is the share of the closed alerts that a second person looks at.
+	SecondLooks float64
 	// ActWithin is how long a browser waits for what came of an action, 10 s if it is 0:
 	// less than a connection may take, so that there is an answer.
 	ActWithin time.Duration
@@ -101,6 +103,7 @@ func New(o Options) (*Server, error) {
 		return nil, fmt.Errorf("make desk: %w", err)
 	}
 	s.table = s.routes()
+	o.View.Measure(alerts.Goals{Within: o.Within, Looks: o.SecondLooks})
 	for _, rt := range s.table {
 		method, path, _ := strings.Cut(rt.pattern, " ")
 		if method == "" || !strings.HasPrefix(path, "/") || rt.handle == nil || rt.roles == 0 {

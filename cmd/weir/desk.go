@@ -77,6 +77,7 @@ type deskFlags struct {
 	within            time.Duration
 	oidc              *oidcFlags
 	webhooks          *networks
+	looks             float64
 
 	accounts string            // the file of accounts in the data folder
 	knownAt  func(int64) int64 // see alerts.Config
@@ -95,6 +96,7 @@ func addDesk(fs *flag.FlagSet, beside bool) *deskFlags {
 	fs.StringVar(&d.certFile, "tls-cert", "", "PEM `FILE` with the certificate of the pages, and those that vouch for it")
 	fs.StringVar(&d.keyFile, "tls-key", "", "PEM `FILE` with its private key")
 	fs.BoolVar(&d.behindTLS, "behind-tls", false, "a proxy in front speaks TLS: cookies are sent over nothing else")
+	addLooks(fs, &d.looks)
 	fs.DurationVar(&d.within, "within", time.Hour, "`TIME` that an alert may wait before it is late")
 	return d
 }
@@ -112,6 +114,9 @@ func (d *deskFlags) check() error {
 	}
 	if d.within <= 0 {
 		return usagef("--within %v: longer than 0", d.within)
+	}
+	if err := checkLooks(d.looks); err != nil {
+		return err
 	}
 	if err := hostPort(d.web); err != nil {
 		return usagef("--web: %v", err)
@@ -222,6 +227,7 @@ func (s *service) openDesk(ctx context.Context, f *deskFlags, sp *spec.Spec) (_ 
 		Groups:   sp.Groups(),
 		Within:   f.within,
 
+		SecondLooks:   f.looks,
 		WebhooksAllow: *f.webhooks,
 	}
 	withHistory(&options, f.past, sp)

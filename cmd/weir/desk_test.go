@@ -98,4 +98,5 @@ func TestDeskKeepsPasswordsOffTheNetwork(t *testing.T) {
 	call(t, "desk", "--kafka", "127.0.0.1:1", "--web", "0.0.0.0:8464").fails(t, exitUsage, "--web 0.0.0.0:8464", "--tls-cert")
 	call(t, "desk", "--kafka", "127.0.0.1:1", "--tls-cert", "a.pem").fails(t, exitUsage, "belong together")
 	call(t, "desk", "--kafka", "127.0.0.1:1", "--within", "0s").fails(t, exitUsage, "--within")
+	call(t, "desk", "--kafka", "127.0.0.1:1", "--second-looks", "5").fails(t, exitUsage, "--second-looks 5")
 }
