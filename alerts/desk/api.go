@@ -308,7 +308,7 @@ func (s *Server) action(r *http.Request, alert string, id []byte) (*alerts.Actio
 func answerAction(w http.ResponseWriter, a *alerts.Action, err error) error {
 	switch {
 	case errors.Is(err, errOwner):
-		sendProblem(w, apiProblem{Type: "urn:weir:problem:owner", Status: http.StatusConflict, Detail: apiTold["owner"]})
+		sendProblem(w, apiProblem{Type: "urn:weir:problem:owner", Status: http.StatusConflict, Detail: whyWords["owner"]})
 		return nil
 	case err != nil:
 		return err
@@ -316,15 +316,15 @@ func answerAction(w http.ResponseWriter, a *alerts.Action, err error) error {
 		return errors.New("the view does not hold an action that it has folded")
 	case a.Err != "":
 		word := whyVoid(a.Err)
-		sendProblem(w, apiProblem{Type: "urn:weir:problem:" + word, Status: http.StatusConflict, Detail: apiTold[word], Action: string(a.ID)})
+		sendProblem(w, apiProblem{Type: "urn:weir:problem:" + word, Status: http.StatusConflict, Detail: whyWords[word], Action: string(a.ID)})
 		return nil
 	}
 	return sendJSON(w, apiActionOf(a))
 }
 
-// apiTold says why an action did not count, by the word for it: in the same words
+// whyWords says why an action did not count, by the word for it: in the same words
 // whenever it is asked.
-var apiTold = map[string]string{
+var whyWords = map[string]string{
 	"stale":   "Somebody else acted on the alert first, or previous is not its last action.",
 	"closed":  "The alert was closed already.",
 	"nothing": "That cannot be done with the alert as it stands.",

@@ -104,7 +104,7 @@ func TestADayOfAProgram(t *testing.T) {
 	}
 	body := fmt.Sprintf(`{"kind":"closed_fraud","reason":"card_lost","note":"it was 4111 1111 1111 1111","previous":%q}`, next.ID)
 	closed := into[apiAction](t, p.ask(t, "POST", actionPath, large, body).is(t, http.StatusOK, "411111******1111"))
-	p.ask(t, "POST", actionPath, large, body).is(t, http.StatusConflict, "urn:weir:problem:stale", apiTold["stale"])
+	p.ask(t, "POST", actionPath, large, body).is(t, http.StatusConflict, "urn:weir:problem:stale", whyWords["stale"])
 	whole := into[apiAlert](t, p.ask(t, "GET", alertPath, large, "").is(t, http.StatusOK, "9.2 times this customer's 30-day mean"))
 	if len(whole.Actions) != 3 || whole.State.Status != "fraud" || *whole.State.Last != closed.ID || whole.Actions[2].Counted || !whole.Actions[1].Counted {
 		t.Errorf("the alert is %+v", whole)

@@ -43,6 +43,8 @@ type casePage struct {
 	Codes                                []reasonCode
 	Snoozes                              any
 	Previous                             string
+	Lead                                 bool   // the reader may assign it
+	Other                                string // the other verdict, which the reader may settle it as
 }
 
 // reasonRow is one group of features that moved the score.
@@ -125,6 +127,10 @@ func (s *Server) casePage(r *http.Request, i *alerts.Item) (casePage, error) {
 		Codes: reasonCodes, Snoozes: snoozes, Previous: i.Last}
 	if i.Before != nil && i.LastBy == who {
 		p.UndoMs = max(0, i.LastAt+alerts.UndoMs-now)
+	}
+	if u.Roles.Any(Roles(Supervisor)) {
+		p.Lead = p.Open
+		p.Other = map[alerts.Status]string{alerts.Fraud: "genuine", alerts.Genuine: "fraud"}[status]
 	}
 	if err := s.besides(r, i, &p); err != nil {
 		return p, err

@@ -90,7 +90,7 @@ func note(q url.Values) string {
 		return fmt.Sprintf(text, n)
 	}
 	if text == "" || strings.Contains(text, "%d") {
-		return told[word]
+		return whyWords[word]
 	}
 	return text
 }
@@ -417,7 +417,7 @@ func (s *Server) verdict(w http.ResponseWriter, r *http.Request) error {
 		return errNoAlert(id)
 	}
 	if err == nil {
-		err = s.do(r, &i, kind, r.PostFormValue("note"), "", r.PostFormValue("previous"))
+		err = s.do(r, &i, schemas.Disposition{Kind: kind, Note: []byte(r.PostFormValue("note")), Previous: []byte(r.PostFormValue("previous"))})
 	}
 	word := "done"
 	var void voidError
@@ -427,6 +427,10 @@ func (s *Server) verdict(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	http.Redirect(w, r, "/supervisor?told="+word, http.StatusSeeOther)
+	to := "/supervisor"
+	if r.PostFormValue("from") == "case" {
+		to = "/alerts/" + url.PathEscape(id)
+	}
+	http.Redirect(w, r, to+"?told="+word, http.StatusSeeOther)
 	return nil
 }

@@ -184,6 +184,30 @@ func TestTwoDisagreeAndASupervisorSettlesIt(t *testing.T) {
 	sue.get("/supervisor").is(t, 200, "Nothing waits for a second person", "50 % agree", "<td class=\"n\">100 %</td>")
 }
 
+// TestASupervisorCorrectsAClosing that nobody disputes, from the alert's own page; the
+// analyst's is not offered that, and the history keeps both.
+func TestASupervisorCorrectsAClosing(t *testing.T) {
+	f, ann, _, sue, _ := newTeam(t)
+	id := f.raise("card-a", "shop", 1000, .9)
+	sue.get("/alerts/"+id).is(t, 200, "/supervisor?alert="+id+"#assign").lacks(t, "Settle it")
+	ann.get("/alerts/"+id).is(t, 200).lacks(t, "/supervisor")
+	ann.act(id, "closed_genuine")
+	ann.get("/alerts/"+id).is(t, 200).lacks(t, "Settle it")
+	page := sue.get("/alerts/"+id).is(t, 200, "Settle it: fraud").lacks(t, "#assign")
+	form := url.Values{"alert": {id}, "kind": {"settled_fraud"}, "from": {"case"}, "note": {"chargeback came"}, "previous": {previous.FindStringSubmatch(page.body)[1]}}
+	ann.do("POST", "/supervisor/verdict", form).is(t, http.StatusForbidden)
+	sue.do("POST", "/supervisor/verdict", form).leads(t, "/alerts/"+id+"?told=done")
+	sue.get("/alerts/"+id+"?told=done").is(t, 200, "ann said genuine", "sue settled it: fraud", "chargeback came", "Settle it: genuine")
+	if i := f.item(id); i.Status != alerts.Fraud || i.Labels != 2 {
+		t.Errorf("%+v", i.State)
+	}
+	sue.act(id, "undone")
+	if i := f.item(id); i.Status != alerts.Genuine || i.Labels != 3 {
+		t.Errorf("undone: %+v", i.State)
+	}
+	sue.do("POST", "/supervisor/verdict", form).leads(t, "/alerts/"+id+"?told=stale")
+}
+
 // TestFiguresOfTheTeam: what was closed, how fast, how late and what it saved.
 func TestFiguresOfTheTeam(t *testing.T) {
 	f, ann, bob, sue, _ := newTeam(t)
