@@ -458,7 +458,10 @@ func (a *analysts) act(n int) {
 		id := a.w.ids[a.w.random.IntN(len(a.w.ids))]
 		s := a.states[id]
 		kind := schemas.ClosedFraud + schemas.DispositionKind(a.w.random.IntN(2))
-		if s.Status.Closed() {
+		switch settle := map[Status]schemas.DispositionKind{Fraud: schemas.SettledGenuine, Genuine: schemas.SettledFraud}[s.Status]; {
+		case s.Status.Closed() && (s.Before == nil || a.w.random.IntN(3) == 0):
+			kind = settle
+		case s.Status.Closed():
 			kind = schemas.Undone
 		}
 		d := schemas.Disposition{ID: fmt.Appendf(nil, "a%d", a.w.sent), AlertID: []byte(id), TxID: []byte("tx-" + id), Kind: kind, By: []byte("ann"), At: int64(5 * a.w.sent), Previous: []byte(s.Last)}

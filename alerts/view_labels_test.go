@@ -28,19 +28,24 @@ func TestLabelsSayWhatIsKnown(t *testing.T) {
 		return l
 	}
 	want := []schemas.Label{label(alerted, 1, schemas.LabelFraud, 1000, "alert", 1), label(explored, 1, schemas.LabelGenuine, 1500, "exploration", 0.25),
-		label(alerted, 2, schemas.LabelNone, 2000, "alert", 1), label(unscored, 1, schemas.LabelFraud, 3000, "alert", 1)}
+		label(alerted, 2, schemas.LabelNone, 2000, "alert", 1), label(unscored, 1, schemas.LabelFraud, 3000, "alert", 1),
+		label(unscored, 2, schemas.LabelGenuine, 4000, "alert", 1)}
 	actions := []schemas.Disposition{
 		{ID: []byte("a"), AlertID: []byte("0-5"), Kind: schemas.ClosedFraud, At: 1000},
 		{ID: []byte("b"), AlertID: []byte("0-6"), Kind: schemas.ClosedGenuine, At: 1500},
 		{ID: []byte("c"), AlertID: []byte("0-5"), Kind: schemas.Undone, At: 2000, Previous: []byte("a")},
 		{ID: []byte("d"), AlertID: []byte("0-7"), Kind: schemas.ClosedFraud, At: 3000},
 		{ID: []byte("e"), AlertID: []byte("0-7"), Kind: schemas.ClosedFraud, At: 3000}, // stale
+		{ID: []byte("g"), AlertID: []byte("0-7"), Kind: schemas.ReviewedGenuine, At: 3500, Previous: []byte("d"), By: []byte("bob")},
+		{ID: []byte("h"), AlertID: []byte("0-7"), Kind: schemas.SettledGenuine, At: 4000, Previous: []byte("g"), By: []byte("sue")},
 		{ID: []byte("f"), AlertID: []byte("0-8"), Kind: schemas.ClosedFraud, At: 3000}, // of an alert that never comes
 	}
 	var ds, as []Record
 	for i := range actions {
 		d := &actions[i]
-		d.By, d.TxID = []byte("ann"), []byte("what it says of the transaction is not asked")
+		if d.TxID = []byte("what it says of the transaction is not asked"); len(d.By) == 0 {
+			d.By = []byte("ann")
+		}
 		ds = append(ds, Record{Offset: int64(i), Value: schemas.AppendDispositionJSON(nil, d)})
 	}
 	for i, d := range []*decided{alerted, explored, unscored} {
