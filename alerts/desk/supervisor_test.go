@@ -100,7 +100,7 @@ func TestASupervisorApproves(t *testing.T) {
 	form := url.Values{"alert": {id}, "kind": {"closed_fraud"}, "previous": {previous.FindStringSubmatch(page.body)[1]}}
 	stale := url.Values{"alert": {id}, "kind": {"closed_fraud"}, "previous": {"old"}}
 	sue.do("POST", "/supervisor/verdict", stale).leads(t, "/supervisor?told=stale")
-	sue.get("/supervisor?told=stale").shows(t, "Somebody else acted on it first")
+	sue.get("/supervisor?told=stale").shows(t, "Somebody else acted on the alert first")
 	f.away = errors.New("no broker")
 	sue.do("POST", "/supervisor/verdict", form).is(t, http.StatusServiceUnavailable)
 	if f.away = nil; f.item(id).Status != alerts.ProposedFraud {
@@ -205,7 +205,11 @@ func TestASupervisorCorrectsAClosing(t *testing.T) {
 	if i := f.item(id); i.Status != alerts.Genuine || i.Labels != 3 {
 		t.Errorf("undone: %+v", i.State)
 	}
-	sue.do("POST", "/supervisor/verdict", form).leads(t, "/alerts/"+id+"?told=stale")
+	// The same form again is the same action, which was taken back.
+	sue.do("POST", "/supervisor/verdict", form).leads(t, "/alerts/"+id+"?told=done")
+	if i := f.item(id); i.Status != alerts.Genuine || i.Labels != 3 {
+		t.Errorf("sent again: %+v", i.State)
+	}
 }
 
 // TestFiguresOfTheTeam: what was closed, how fast, how late and what it saved.
