@@ -28,6 +28,11 @@ changes: most attackers now talk customers into transfers. Every few days weir l
 anew from what became known, holds the new model against the old one on days that
 neither knows, and swaps it in if it is better, or says why not: within two minutes at
 the default rate. Nothing is kept unless --data names a folder. It runs until Ctrl-C.
+
+The alerts of the present come to the desk, whose address, names and password are told
+at the start. You are the bank's analysts: what you close as fraud or as genuine is a
+label at once, and a lesson tells how many of these it had and what they changed. A
+payment is learnt from once it is 7 days old, half a minute at the default rate.
 The demo brings its own broker; weir simulate and weir up work on yours.`,
 	examples: []string{
 		"weir demo                     # until Ctrl-C",

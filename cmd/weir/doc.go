@@ -50,7 +50,7 @@
 //
 // alerts folds what analysts do by one rule, [alerts.State.Apply], into a view that can
 // be thrown away; alerts/desk are the pages where they do it, behind accounts, sessions
-// and an audit log.
+// and an audit log. weir desk serves them, and so do weir up and weir demo.
 //
 // This package wires these: main.go, command.go and commands.go are the frame, and
 // each command has a file of its name. service.go is what the long-running ones
@@ -101,6 +101,11 @@
 // What a schema registry does not answer is waited for, and what it does not know is
 // rejected, for good: a decision is durable. A ledger with such a record cannot be
 // proved once the schema is there, since what was unknown then is not in the ledger.
+//
+// A label is merged by when it was known, and one of the future comes behind all that
+// happens until then, with the labels behind it. What an analyst says of a stream that
+// lives at another time, as the demo's does, is known at the stream's time:
+// [alerts.Config.KnownAt].
 //
 // Ranges of a group are given out by member id, so that a standby which joins can
 // take the shard from a healthy owner. The group's balancer is weir's own: whoever
