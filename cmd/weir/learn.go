@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"hash/fnv"
+	"strings"
 
 	"github.com/weir-risk/weir/features/spec"
 	"github.com/weir-risk/weir/ingest/kafka"
@@ -75,9 +75,16 @@ func (t *tuition) String() string {
 	text := "No verdict of the desk is among them. "
 	if t.Verdicts > 0 {
 		text = several(t.Verdicts, "verdict") + " of the desk among them"
+		var because []string
+		if t.Fraud > 0 {
+			because = append(because, thousands(int64(t.Fraud))+" as fraud")
+		}
+		if t.Genuine > 0 {
+			because = append(because, thousands(int64(t.Genuine))+" as genuine")
+		}
 		switch {
-		case t.Fraud+t.Genuine > 0:
-			text += fmt.Sprintf(": because of these %s learnt as fraud and %s as genuine. ", several(t.Fraud, "is", "are"), thousands(int64(t.Genuine)))
+		case because != nil:
+			text += ", because of which " + several(t.Fraud+t.Genuine, "row is", "rows are") + " learnt otherwise: " + strings.Join(because, " and ") + ". "
 		case t.Verdicts == 1:
 			text += ", which agrees with what was known otherwise. "
 		default:

@@ -126,7 +126,8 @@ func TestTuition(t *testing.T) {
 	f(tuition{}, "No verdict of the desk is among them. ")
 	f(tuition{Verdicts: 1}, "1 verdict of the desk among them, which agrees with what was known otherwise. ")
 	f(tuition{Verdicts: 3}, "3 verdicts of the desk among them, which agree with what was known otherwise. ")
-	f(tuition{Verdicts: 12, Fraud: 4, Genuine: 1}, "12 verdicts of the desk among them: because of these 4 are learnt as fraud and 1 as genuine. ")
+	f(tuition{Verdicts: 12, Fraud: 4, Genuine: 1}, "12 verdicts of the desk among them, because of which 5 rows are learnt otherwise: 4 as fraud and 1 as genuine. ")
+	f(tuition{Verdicts: 2, Genuine: 1}, "2 verdicts of the desk among them, because of which 1 row is learnt otherwise: 1 as genuine. ")
 	f(tuition{Young: 2}, "No verdict of the desk is among them. 2 verdicts on younger payments are left for the next lesson. ")
 	f(tuition{Young: 1}, "No verdict of the desk is among them. 1 verdict on a younger payment is left for the next lesson. ")
 }
