@@ -1,5 +1,5 @@
 # The commands of the project; `make` lists them.
-.PHONY: help test race integration arm64 browser screenshots prove fuzz bench
+.PHONY: help test race integration arm64 browser screenshots prove fuzz bench vulncheck
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -37,6 +37,10 @@ prove:
 ## make fuzz         every fuzz target for ten seconds
 fuzz:
 	deploy/fuzz
+
+## make vulncheck    known vulnerabilities in what is called, of modules and of Go itself
+vulncheck:
+	deploy/vulncheck
 
 ## make bench        the benchmarks beside the code
 bench:
