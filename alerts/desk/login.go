@@ -41,7 +41,7 @@ type loginForm struct {
 
 	Passwords bool   // there are people who log in by one
 	Provider  string // what the identity provider is called; empty where there is none
-	Out       string // where it ends its own session, after a log-out here
+	Out       string // where it ends its own session, which a log-out here has not done
 }
 
 // loginForm shows the page of the log-in.

@@ -87,9 +87,10 @@ func (c *OIDC) roles(groups []string) (s RoleSet) {
 }
 
 // The bounds of talking to a provider. discoverEvery is how often a provider that was
-// away is asked again: everybody who tries to log in waits for the answer.
+// away is asked again: everybody who tries to log in waits for the answer. A log-in asks
+// it four times at most, which has to fit into writeWithin.
 const (
-	providerWithin   = 10 * time.Second
+	providerWithin   = 7 * time.Second
 	providerBytesMax = 1 << 20
 	discoverEvery    = 5 * time.Second
 	// skew is how far the provider's clock and ours may be apart.

@@ -226,6 +226,10 @@ func (s *Server) oidcFailed(w http.ResponseWriter, r *http.Request, name, next s
 			return err
 		}
 		form.Wrong = d.page
+		if d != stale {
+			// There the person is in still, and would come back as the same one.
+			form.Out = s.provider.logoutURL()
+		}
 		return s.loginForm(w, r, http.StatusForbidden, form)
 	case errors.Is(err, errAway):
 		s.options.Log.Error("identity provider away", "provider", s.provider.config.Issuer, "cause", err)

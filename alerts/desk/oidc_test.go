@@ -353,7 +353,7 @@ func TestGroupsThatAreGone(t *testing.T) {
 	b := w.browser()
 	b.comes(p)
 	p.who["groups"] = []string{"staff"}
-	w.browser().comes(p).is(t, http.StatusForbidden, "none of your groups there may work at this desk")
+	w.browser().comes(p).is(t, http.StatusForbidden, "none of your groups there may work at this desk", "To come as somebody else", p.URL+"/end?")
 	if e := w.lastEntry(); string(e.Who) != "ann" || !strings.Contains(string(e.Detail), `the groups are ["staff"]`) {
 		t.Errorf("audited is %s %s", e.Who, e.Detail)
 	}
