@@ -90,7 +90,7 @@ const partFiles = "templates/part_*.html"
 // loadPages reads the templates: each file but the layout and the parts is a page, by
 // its name.
 func loadPages(a *assets) (map[string]*template.Template, error) {
-	layout, err := template.New("layout.html").Funcs(template.FuncMap{"asset": a.path}).ParseFS(templateFiles, layoutFile, partFiles)
+	layout, err := template.New("layout.html").Funcs(template.FuncMap{"asset": a.path, "inc": func(i int) int { return i + 1 }}).ParseFS(templateFiles, layoutFile, partFiles)
 	if err != nil {
 		return nil, err
 	}

@@ -202,6 +202,86 @@ func TestTwoWhoActAtOnce(t *testing.T) {
 	sue.do("GET", "/alerts/"+id+"?told=stale", nil).shows(t, "ann acted on it first", "Nothing of yours was done", "did not count")
 }
 
+// TestWhoWasFasterIsTold has somebody act in every way on an alert that another has
+// changed meanwhile.
+func TestWhoWasFasterIsTold(t *testing.T) {
+	f := newFloor(t)
+	ann, sue := f.analyst("ann", Analyst), f.analyst("sue", Supervisor)
+	for _, c := range []struct{ anns, want string }{
+		{"claimed", "ann acted on it first, just now"}, {"snoozed", "ann acted on it first"}, {"closed_fraud", "ann acted on it first"}, {"noted", "ann acted on it first"},
+	} {
+		id := f.raise("card-a", "shop", 1000, .9)
+		ann.act(id, c.anns, "note", "n", "for", "1h")
+		a := sue.send(id, "closed_genuine", "")
+		sue.do("GET", a.Header.Get("Location"), nil).shows(t, c.want, "Nothing of yours was done")
+	}
+	id := f.raise("card-b", "shop", 1000, .9)
+	ann.act(id, "claimed")
+	again := ann.send(id, "claimed", "") // as with a key pressed twice
+	ann.do("GET", again.Header.Get("Location"), nil).shows(t, "You acted on it already, just now", "Nothing was done twice")
+	ann.act(id, "closed_fraud")
+	late := ann.act(id, "escalated")
+	ann.do("GET", late.Header.Get("Location"), nil).shows(t, "ann closed it already")
+	if page := ann.do("GET", "/alerts/"+id+"?told=%3Cb%3E", nil); strings.Contains(page.body, `class="told"`) {
+		t.Error("the page tells what the address says")
+	}
+}
+
+// TestSnoozes puts alerts off, and looks at when they are open again.
+func TestSnoozes(t *testing.T) {
+	f := newFloor(t)
+	ann := f.analyst("ann", Analyst)
+	for _, c := range []struct{ word, until string }{{"1h", "10:00"}, {"4h", "13:00"}, {"morning", "5 May 08:00"}} {
+		id := f.raise("card-a", "shop", 1000, .9)
+		ann.act(id, "snoozed", "for", c.word)
+		ann.do("GET", "/alerts/"+id, nil).shows(t, "snoozed until "+c.until)
+	}
+	id := f.raise("card-a", "shop", 1000, .9)
+	for _, word := range []string{"", "forever"} {
+		if got := ann.act(id, "snoozed", "for", word).StatusCode; got != http.StatusBadRequest {
+			t.Errorf("put off for %q: %d", word, got)
+		}
+	}
+	for _, at := range []string{"2026-12-31T23:59:59Z", "2027-01-01T00:00:00Z"} {
+		now, err := time.Parse(time.RFC3339, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		until, _ := snoozedUntil("morning", now)
+		if d := until.Sub(now); d < 8*time.Hour || d > 32*time.Hour || until.Hour() != 8 {
+			t.Errorf("tomorrow of %s is %v", at, until)
+		}
+	}
+}
+
+// TestWhatIsOfferedOnAnAlert looks at the buttons, which are what may be done.
+func TestWhatIsOfferedOnAnAlert(t *testing.T) {
+	f := newFloor(t)
+	id, other := f.raise("card-a", "shop", 1000, .9), f.raise("card-b", "shop", 10, .9)
+	ann, bob, sue, ada := f.analyst("ann", Analyst), f.analyst("bob", Analyst), f.analyst("sue", Supervisor), f.analyst("ada", Auditor)
+	buttons := func(b *browser, want string) {
+		t.Helper()
+		var got []string
+		for _, m := range regexp.MustCompile(`<button[^>]* (?:value="([a-z_]+)"|data-next="([^"]*)")`).FindAllStringSubmatch(b.do("GET", "/alerts/"+id, nil).body, -1) {
+			got = append(got, m[1]+m[2])
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%q are offered, want %q", strings.Join(got, " "), want)
+		}
+	}
+	// The note's is the first one everywhere: it is what Enter presses.
+	next := " /alerts/" + other
+	buttons(ann, "noted closed_fraud closed_genuine claimed escalated snoozed"+next)
+	ann.act(id, "claimed")
+	buttons(ann, "noted closed_fraud closed_genuine released escalated snoozed undone"+next)
+	buttons(bob, "noted"+next)
+	buttons(sue, "noted closed_fraud closed_genuine claimed escalated snoozed"+next)
+	buttons(ada, "")
+	ann.act(other, "claimed")
+	ann.act(id, "closed_fraud")
+	buttons(bob, "noted")
+}
+
 // TestNobodyClosesAnEscalatedAlertAlone has an analyst escalate and propose.
 func TestNobodyClosesAnEscalatedAlertAlone(t *testing.T) {
 	f := newFloor(t)

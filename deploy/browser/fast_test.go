@@ -40,6 +40,14 @@ func TestTheNextCaseIsThere(t *testing.T) {
 		sam.until("document.querySelector('.verdict .state').innerText == 'with sam'")
 		actions(t, id, "claimed", "closed_fraud")
 	}
+	// The verdict before can be taken back on the page of the next case.
+	id := sam.alert()
+	sam.keys("gn")
+	sam.until("location.pathname != '/alerts/" + id + "' && document.querySelector('.acts [data-key=u]')?.innerText.startsWith('Undo genuine, ')")
+	sam.keys("u")
+	sam.until("location.pathname == '/alerts/" + id + "' && document.querySelector('.verdict .state').innerText == 'with sam'")
+	actions(t, id, "claimed", "closed_genuine", "undone")
+	labels(t, id, "genuine", "none")
 	if slices.Min(took) > 100 {
 		t.Errorf("the next case was there after %.0f ms", took)
 	}

@@ -109,8 +109,12 @@ func TestLooks(t *testing.T) {
 		if strings.HasPrefix(p.name, "case") && !js[bool](b, "(r => r.height > 0 && r.top > 0 && r.bottom <= innerHeight)(document.querySelector('.acts').getBoundingClientRect())") {
 			t.Errorf("%s, %d wide: the actions are out of sight", p.name, width)
 		}
+		if theme == "dark" && width == 390 {
+			return // what depends on neither was looked at, and what on both would be colours
+		}
 		js[bool](b, string(axe)+"\ntrue")
-		for _, f := range js[[]finding](b, axeRun) {
+		rules := map[string]string{"light": "undefined", "dark": "['color-contrast']"}[theme]
+		for _, f := range js[[]finding](b, fmt.Sprintf(axeRun, rules)) {
 			if f.Impact == "serious" || f.Impact == "critical" {
 				t.Errorf("%s, %d wide, %s: %s: %s\n\t%s", p.name, width, theme, f.Impact, f.Help, strings.Join(f.At, "\n\t"))
 			}
@@ -127,7 +131,7 @@ type finding struct {
 	At           []string
 }
 
-const axeRun = `axe.run(document, {resultTypes: ["violations"]}).then(r => r.violations.map(v => ({Impact: v.impact ?? "", Help: v.help,
+const axeRun = `axe.run(document, {resultTypes: ["violations"], runOnly: %s}).then(r => r.violations.map(v => ({Impact: v.impact ?? "", Help: v.help,
 	At: v.nodes.slice(0, 5).map(n => n.html.slice(0, 160) + " " + (n.any[0]?.message ?? n.all[0]?.message ?? n.none[0]?.message ?? ""))})))`
 
 // sticksOut names the innermost elements that reach beyond the screen.

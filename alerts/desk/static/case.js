@@ -8,6 +8,7 @@
   let turn = Promise.resolve(); // ends when all that was sent has its answer
   let seen = 0; // pages shown: an answer is not to replace a page behind its own
   const ahead = { path: "", page: null }; // the next case, there or on its way
+  let undo = null; // what can be taken back of a case that was left
 
   const read = async (answer) => {
     const r = await answer;
@@ -30,10 +31,38 @@
     (typing ? $("#note") : main).focus({ preventScroll: true });
     begin();
   };
+  // leave keeps what can be taken back of a case, but to have taken it: that is to put
+  // it back.
+  const leave = (main) => {
+    const button = main.querySelector("[data-ms]");
+    if (!button || main.querySelector('[value="released"]')) return;
+    const words = `${main.querySelector(".verdict .state").textContent}, ${main.querySelector(".fact").firstChild.textContent.trim()}`;
+    undo = { form: main.querySelector(".acts"), words, until: performance.now() + Number(button.dataset.ms) };
+    offer();
+  };
+  const offer = () => {
+    const left = undo ? undo.until - performance.now() : 0;
+    if (left <= 0) return;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.dataset.key = "u";
+    button.textContent = `Undo ${undo.words} `;
+    button.append(Object.assign(document.createElement("kbd"), { textContent: "u" }));
+    button.addEventListener("click", () => {
+      const { form } = undo;
+      undo = null;
+      send(form, { kind: "undone", previous: form.elements.previous.value }, true);
+    });
+    $(".acts [data-key=u]")?.remove();
+    $(".acts .next").before(button);
+    setTimeout(() => button.remove(), left);
+  };
   // begin looks at a page that has just been shown.
   const begin = () => {
-    const undo = $("[data-ms]");
-    if (undo) setTimeout(() => undo.remove(), Number(undo.dataset.ms));
+    const own = $("[data-ms]");
+    if (own) setTimeout(() => own.remove(), Number(own.dataset.ms));
+    if (undo && undo.form.action === $(".acts").action) undo = null;
+    offer();
     const path = $("[data-next]")?.dataset.next;
     // Whoever only looks at a case does not need the next one.
     if (!path || path === ahead.path || $('.acts [value="claimed"]')) return;
@@ -41,8 +70,9 @@
     ahead.page = read(fetch(path)).catch(() => null);
   };
   const verdicts = { closed_fraud: "fraud", closed_genuine: "genuine" };
-  // send sends an action after those before it, and shows what came of it.
-  const send = async (form, body) => {
+  // send sends an action after those before it, and shows what came of it; where one has
+  // gone on meanwhile, only if back is set.
+  const send = async (form, body, back) => {
     form.ariaBusy = "true";
     const at = seen;
     const note = form.elements.note.value;
@@ -55,9 +85,10 @@
     const answer = turn.then(() => read(fetch(form.action, { method: "POST", body: new URLSearchParams(body) })));
     turn = answer.catch(() => {});
     const page = await answer.catch(() => null);
-    if (page && seen === at) show(page, note);
+    if (page && (back || seen === at)) show(page, note);
+    else if (page && !page.url.includes("?told=")) leave(page.main);
     // What did not count, or may not, is said even to those who have gone on.
-    else if (!page || page.url.includes("?told=")) location.assign(page?.url ?? form.action.replace(/\/act$/, ""));
+    else location.assign(page?.url ?? form.action.replace(/\/act$/, ""));
   };
   const next = async (form, button) => {
     const page = button.dataset.next === ahead.path && (await ahead.page);
@@ -67,6 +98,7 @@
       form.action = button.formAction;
       return form.submit();
     }
+    leave($("main"));
     show(page);
     const taken = $(".acts");
     if ($('.acts [value="claimed"]')) await send(taken, { kind: "claimed", previous: taken.elements.previous.value });
@@ -81,6 +113,11 @@
     const at = seen;
     await turn;
     setTimeout(() => seen === at + 1 && $(`.acts [value="${button.value}"]`)?.click()); // behind show
+  });
+  // A digit chooses the reason that goes with a verdict.
+  document.addEventListener("keydown", (e) => {
+    if (e.ctrlKey || e.metaKey || e.altKey || /^(INPUT|SELECT|TEXTAREA)$/.test(e.target.tagName) || $("dialog[open]")) return;
+    if (/^[0-9]$/.test(e.key) && $("#reason")?.options[e.key]) $("#reason").selectedIndex = Number(e.key);
   });
   addEventListener("popstate", () => location.reload());
   if ($(".acts")) begin();
