@@ -144,6 +144,7 @@ func TestOneKeyActsOnce(t *testing.T) {
 	}
 	note := `{"kind":"noted","note":"called"}`
 	first := again(200, "", "POST", actionPath, id, note, "k1")
+	bob.ask(t, "POST", actionPath, id, note, key, "k1").is(t, http.StatusConflict, "stale") // another's key is another key
 	f.pass(time.Minute)
 	again(200, first, "POST", actionPath, id, note, "k1")
 	f.open() // as after a restart
@@ -151,11 +152,11 @@ func TestOneKeyActsOnce(t *testing.T) {
 	again(http.StatusUnprocessableEntity, "", "POST", actionPath, id, note+" ", "k1")
 	again(http.StatusUnprocessableEntity, "", "POST", actionPath, other, note, "k1")
 	again(http.StatusUnprocessableEntity, "", "POST", "/api/v1/next", "", "", "k1")
-	bob.ask(t, "POST", actionPath, id, `{"kind":"noted","note":"I too","previous":"`+into[apiAction](t, answer{body: first}).ID+`"}`, key, "k1").is(t, 200)
+	bob.ask(t, "POST", actionPath, id, `{"kind":"noted","note":"I too","previous":"`+into[apiAction](t, answer{body: first}).ID+`"}`, key, "k0").is(t, 200)
 	stale := again(http.StatusConflict, "", "POST", actionPath, id, note, "k2")
 	again(http.StatusConflict, stale, "POST", actionPath, id, note, "k2")
-	if count(id) != 3 || count(other) != 0 {
-		t.Errorf("%d and %d actions, want 3 and 0", count(id), count(other))
+	if count(id) != 4 || count(other) != 0 {
+		t.Errorf("%d and %d actions, want 4 and 0", count(id), count(other))
 	}
 	again(http.StatusBadRequest, "", "POST", actionPath, id, note, strings.Repeat("k", keyMax+1))
 
@@ -165,7 +166,7 @@ func TestOneKeyActsOnce(t *testing.T) {
 	again(200, taken, "POST", "/api/v1/next", "", "", "n1")
 	f.open()
 	again(200, taken, "POST", "/api/v1/next", "", "", "n1")
-	if n := count(alert); alert != id && n != 1 || alert == id && n != 4 {
+	if n := count(alert); alert != id && n != 1 || alert == id && n != 5 {
 		t.Errorf("%d actions on %s", n, alert)
 	}
 
