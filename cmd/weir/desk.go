@@ -25,6 +25,11 @@ a backup. What an analyst does is a record of dispositions before the page says 
 closing an alert makes a label, once. Who saw what is in audit before it is shown. What
 payments came before an alert is looked up in the history that weir record writes.
 
+Programs ask at /api/v1/ what pages show, and act by it, with a token that weir user token
+makes; /api/v1/openapi.json describes it. Supervisors set up at /webhooks which systems
+are told what happens: each message comes once or more, with a signature, whatever
+crashes. Webhooks lead to the public internet, and to the networks of --webhooks-allow.
+
 Pages are served on this machine alone unless --web says otherwise, and then over TLS:
 with --tls-cert and --tls-key, or behind a proxy that speaks it, which --behind-tls says.
 
