@@ -89,6 +89,7 @@ func tables() []string {
 		`CREATE TABLE records (key INTEGER PRIMARY KEY, value BLOB NOT NULL)`,
 		`CREATE TABLE states (key INTEGER PRIMARY KEY, state TEXT NOT NULL)`,
 		`CREATE TABLE actions (place INTEGER PRIMARY KEY, key INTEGER NOT NULL, id TEXT NOT NULL, value BLOB NOT NULL, void TEXT NOT NULL)`,
+		`CREATE VIRTUAL TABLE notes USING fts5 (key UNINDEXED, note, tokenize = "unicode61 remove_diacritics 2")`, // rowid: place of the action
 		`CREATE UNIQUE INDEX actions_of ON actions (key, id)`,
 		`CREATE TABLE labels (key INTEGER, version INTEGER, place INTEGER NOT NULL, verdict INTEGER NOT NULL, known INTEGER NOT NULL,
 			sent INTEGER NOT NULL, PRIMARY KEY (key, version)) WITHOUT ROWID`,
@@ -100,7 +101,7 @@ func tables() []string {
 }
 
 // tableNames are the tables above.
-var tableNames = []string{"positions", "topics", "alerts", "records", "states", "actions", "labels", "published"}
+var tableNames = []string{"positions", "topics", "alerts", "records", "states", "actions", "notes", "labels", "published"}
 
 // OpenView opens the view in a file, and makes it where it is not there. A view of
 // another version is deleted and made anew; a file that is no view is refused.

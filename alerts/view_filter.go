@@ -28,7 +28,8 @@ type Filter struct {
 	EntityValue string // empty: any
 	Channel     string
 	// Text is a prefix of a token or id: alert (its shard, and a digit of its offset
-	// at least), transaction, card, customer, merchant, terminal, device, account. One
+	// at least), transaction, card, customer, merchant, terminal, device, account; or
+	// words that stand in a note in this order, the last one perhaps begun only. One
 	// that too many have gives ErrWide.
 	Text string
 }
@@ -204,6 +205,12 @@ func (v *View) narrow(ctx context.Context, f *Filter) (keys []int64, narrow bool
 			return nil, false, fmt.Errorf("%.40q: more than %d: %w", f.Text, v.wide, ErrWide)
 		}
 	}
+	if found, err = v.keys(ctx, found, `SELECT key FROM notes WHERE notes MATCH ? LIMIT ?`, words(f.Text), v.wide+1); err != nil {
+		return nil, false, err
+	}
+	if len(found) > ids+v.wide {
+		return nil, false, fmt.Errorf("%.40q: more than %d: %w", f.Text, v.wide, ErrWide)
+	}
 	if f.EntityValue == "" {
 		return found, true, nil
 	}
@@ -212,6 +219,11 @@ func (v *View) narrow(ctx context.Context, f *Filter) (keys []int64, narrow bool
 		both[key] = true
 	}
 	return slices.DeleteFunc(found, func(key int64) bool { return !both[key] }), true, nil
+}
+
+// words asks FTS5 for the words of a text, whatever else stands in it.
+func words(text string) string {
+	return `"` + strings.NewReplacer(`"`, ` `, "\x00", ` `).Replace(text) + `"*`
 }
 
 // after is the first text behind all that begin with a prefix. SQLite compares bytes.

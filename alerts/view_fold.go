@@ -374,6 +374,11 @@ func settle(ctx context.Context, tx *statements, key int64, d *schemas.Dispositi
 	if n, err := added.RowsAffected(); n == 0 || err != nil {
 		return nil, err
 	}
+	if len(d.Note) > 0 {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO notes (rowid, key, note) VALUES (?, ?, ?)`, r.Offset, key, string(d.Note)); err != nil {
+			return nil, err
+		}
+	}
 	f.Settled = append(f.Settled, Settled{ID: string(d.ID), AlertID: string(d.AlertID), State: next, Err: void})
 	if void != nil {
 		return nil, nil

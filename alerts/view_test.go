@@ -87,6 +87,9 @@ func randomLogs(r *rand.Rand, alerts, actions int) *logs {
 		if d.Kind == schemas.Assigned {
 			d.To = []byte([]string{"ann", "bob"}[r.IntN(2)])
 		}
+		if d.Kind == schemas.Noted {
+			d.Note = fmt.Appendf(nil, "Called about \"Übung\" %d", i%10)
+		}
 		states[id], _, _, _ = states[id].Apply(&d)
 		value := schemas.AppendDispositionJSON(nil, &d)
 		add(&l.dispositions, value)

@@ -127,7 +127,7 @@ func (s *Server) apiFilter(r *http.Request) (f alerts.Filter, after alerts.Curso
 			err = wrong(key, "a probability in per cent, above 0.")
 		case key == "amount" && !(numberErr == nil && n > 0 && n < 1e15):
 			err = wrong(key, "an amount of the base currency, above 0.")
-		case key == "status" && !slices.ContainsFunc(queueStates[:], func(c queueState) bool { return c.value == v }):
+		case key == "status" && !slices.ContainsFunc(queueStates, func(c queueState) bool { return c.value == v }):
 			err = wrong(key, "one of open, claimed, snoozed, escalated, proposed, fraud, genuine.")
 		case key == "limit":
 			if limit, bad = strconv.Atoi(v); bad != nil || limit < 1 || limit > apiLimitMax {

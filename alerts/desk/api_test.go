@@ -33,6 +33,13 @@ func (w *world) program(user string, roles ...Role) *program {
 	return &program{w, text}
 }
 
+// newProgram is one of an analyst of its own.
+func (w *world) newProgram(user string) *program {
+	w.t.Helper()
+	w.add(user, Analyst)
+	return w.program(user, Analyst)
+}
+
 // ask asks, and holds what is answered to the document.
 func (p *program) ask(t *testing.T, method, pattern, id, body string, header ...string) answer {
 	t.Helper()
@@ -122,9 +129,7 @@ func TestADayOfAProgram(t *testing.T) {
 func TestOneKeyActsOnce(t *testing.T) {
 	f := newFloor(t)
 	id, other := f.raise("card-a", "shop", 1000, .9), f.raise("card-b", "shop", 900, .9)
-	f.add("ann", Analyst)
-	f.add("bob", Analyst)
-	p, bob := f.program("ann", Analyst), f.program("bob", Analyst)
+	p, bob := f.newProgram("ann"), f.newProgram("bob")
 	const key = "Idempotency-Key"
 	count := func(alert string) int {
 		t.Helper()

@@ -12,6 +12,9 @@ import (
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/weir-risk/weir/alerts"
+	"github.com/weir-risk/weir/schemas"
 )
 
 // document is the document as programs get it.
@@ -161,5 +164,47 @@ func TestTheDocumentIsTidy(t *testing.T) {
 	a := w.browser().get("/api/v1/openapi.json").is(t, http.StatusOK, `"openapi": "3.1.0"`, "the bundle's rank key")
 	if a.body != string(openAPI()) || !strings.HasPrefix(a.Header.Get("Content-Type"), "application/vnd.oai.openapi+json") {
 		t.Errorf("served is %v", a.Header)
+	}
+}
+
+// TestTheDocumentListsWhatThereIs: each list of names in it is the code's.
+func TestTheDocumentListsWhatThereIs(t *testing.T) {
+	var kinds, statuses, filters, reasons, events []string
+	for k := range schemas.NumDispositionKinds {
+		kinds = append(kinds, k.String())
+		h := alerts.Happening{Action: &schemas.Disposition{Kind: k}}
+		if name := eventOf(&h); !slices.ContainsFunc(hookEvents, func(e hookEvent) bool { return e.Name == name }) {
+			t.Errorf("%s is no event that a webhook may be sent", name)
+		}
+	}
+	for s := range alerts.NumStatuses {
+		statuses = append(statuses, s.String())
+	}
+	for _, c := range queueStates[1:] {
+		filters = append(filters, c.value)
+	}
+	reasons = append(reasons, "")
+	for _, c := range reasonCodes {
+		reasons = append(reasons, c.Code)
+	}
+	for _, e := range hookEvents {
+		events = append(events, e.Name)
+	}
+	of := func(keys ...string) any { return at(document(), append([]string{"components"}, keys...)...) }
+	for what, c := range map[string]struct {
+		said any
+		want []string
+	}{
+		"kinds": {of("schemas", "Action", "properties", "kind", "enum"), kinds}, "new kinds": {of("schemas", "NewAction", "properties", "kind", "enum"), kinds},
+		"statuses": {of("schemas", "State", "properties", "status", "enum"), statuses}, "filters": {of("parameters", "status", "schema", "enum"), filters},
+		"reasons": {of("schemas", "NewAction", "properties", "reason", "enum"), reasons}, "events": {of("schemas", "Message", "properties", "type", "enum"), events},
+	} {
+		var said []string
+		for _, v := range c.said.([]any) {
+			said = append(said, v.(string))
+		}
+		if !slices.Equal(said, c.want) {
+			t.Errorf("%s: the document lists %q, there are %q", what, said, c.want)
+		}
 	}
 }

@@ -17,8 +17,11 @@ import (
 	"github.com/weir-risk/weir/schemas"
 )
 
-// hookEvents are what a webhook may be sent.
-var hookEvents = []struct{ Name, Words string }{
+// hookEvent is one of what a webhook may be sent.
+type hookEvent struct{ Name, Words string }
+
+// hookEvents are all of them.
+var hookEvents = []hookEvent{
 	{"alert.raised", "an alert came"}, {"alert.claimed", "somebody took it"}, {"alert.released", "somebody put it back"},
 	{"alert.noted", "somebody noted something (the note is not sent)"}, {"alert.escalated", "somebody escalated it"}, {"alert.snoozed", "somebody put it off"},
 	{"alert.proposed", "somebody proposed to close it, a second person decides"}, {"alert.closed", "it was closed"}, {"alert.undone", "somebody took the last action back"},
