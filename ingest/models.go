@@ -57,6 +57,7 @@ func (s *Slot) signed(name string) []byte {
 type Models struct {
 	Slots   map[string]Slot // by name; only those with a good signature
 	Refused []Refusal       // the last records that were not taken, and why
+	Past    []PastSlot      // the last records of slots that were taken, oldest first
 
 	log    *kafka.Client
 	topic  string
@@ -69,8 +70,17 @@ type Models struct {
 	parsed *spec.Spec         // of the bundle that was opened last: the next one's is mostly the same
 }
 
-// refusedKept bounds Models.Refused.
-const refusedKept = 100
+// refusedKept bounds Models.Refused, and pastKept Models.Past.
+const (
+	refusedKept = 100
+	pastKept    = 100
+)
+
+// PastSlot is what a slot said, now or before.
+type PastSlot struct {
+	Name string
+	Slot
+}
 
 // NewModels returns what has read nothing yet; trust are the keys whose bundles
 // and slots are taken.
@@ -126,6 +136,10 @@ func (m *Models) add(r *kafka.Record) {
 			return
 		}
 		m.Slots[name], m.slotAt[name] = s, r.Offset
+		if len(m.Past) == pastKept {
+			m.Past = append(m.Past[:0], m.Past[1:]...)
+		}
+		m.Past = append(m.Past, PastSlot{name, s})
 		return
 	}
 	name, ok := strings.CutPrefix(key, "bundle/")
