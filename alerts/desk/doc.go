@@ -45,4 +45,6 @@
 //	queue, case, act  the analysts' pages, and what they do with an alert
 //	supervisor, look  how the desk does, who has what, second looks
 //	chart, plot       pictures
+//	models            what the page of the models knows (models.go), shows (models_page,
+//	                  models_chart) and does (models_act, proposals)
 package desk

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"time"
 
@@ -90,7 +91,8 @@ func (a *Accounts) outbox(ctx context.Context) (places []int64, entries [][]byte
 const choresEvery = 5 * time.Second
 
 // Run does what the desk does by itself until the context ends, which is a clean stop
-// and no error: it writes the outbox to the audit log. What fails is tried again.
+// and no error: it carries out what is approved, and writes the outbox to the audit
+// log. What fails is tried again.
 func (s *Server) Run(ctx context.Context) error {
 	every := time.NewTicker(choresEvery)
 	defer every.Stop()
@@ -114,5 +116,5 @@ func (s *Server) Run(ctx context.Context) error {
 
 // chores are one round of Run.
 func (s *Server) chores(ctx context.Context) error {
-	return s.options.Accounts.Drain(ctx, s.options.Audit)
+	return errors.Join(s.settleProposals(ctx), s.options.Accounts.Drain(ctx, s.options.Audit))
 }

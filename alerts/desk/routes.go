@@ -53,6 +53,7 @@ func (s *Server) routes() []route {
 	},
 		s.lookRoutes(),
 		s.supervisorRoutes(),
+		s.modelRoutes(),
 		s.trailRoutes(),
 		s.oidcRoutes(),
 		s.apiRoutes(),

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/weir-risk/weir/alerts"
@@ -34,6 +35,10 @@ type Options struct {
 	Desk *alerts.Desk // what acts
 	// Trail is what the page of the audit log shows.
 	Trail *alerts.Trail
+	// Models are what the page of the models shows and changes; nil where there is none.
+	Models Models
+	// Approvals is how many model owners a change of the champion needs: 2, or 1.
+	Approvals int
 	// Base is the currency of the spec's sums, Groups are its groups of features.
 	Base   string
 	Groups []string
@@ -71,6 +76,7 @@ type Server struct {
 	sender     *sender
 	hooked     chan struct{} // holds one where webhooks have changed
 	asking     chan struct{} // held by who asks the history
+	settling   sync.Mutex    // held by who carries out proposals
 }
 
 // New makes a server.

@@ -38,7 +38,11 @@ Who comes from there for the first time gets an account; its roles follow from t
 person's groups there at each log-in, and weir user disable keeps somebody out for good.
 An account is told by issuer and subject: a name that is taken already gets a number.
 Name an account in --local-login for when the provider is away. A provider whose
-certificate a bank signs itself is believed where SSL_CERT_FILE names the authority.`,
+certificate a bank signs itself is believed where SSL_CERT_FILE names the authority.
+
+The page of the models shows what the topic of models holds, and how it does by the
+history. With --signing-key FILE, a key that the scorers trust, model owners promote and
+roll back there: one proposes, another approves, or one alone with --approvals 1.`,
 	examples: []string{
 		"weir desk --kafka 127.0.0.1:9092    # http://127.0.0.1:8464; weir user add says who may log in",
 		"weir desk --kafka k1:9092 --web 0.0.0.0:8443 --tls-cert desk.crt --tls-key desk.key",
@@ -47,10 +51,12 @@ certificate a bank signs itself is believed where SSL_CERT_FILE names the author
 			"      --public-url https://desk.bank.example --oidc-issuer https://id.bank.example/realms/staff \\\n" +
 			"      --oidc-client-id weir --oidc-client-secret-file oidc.secret --local-login root \\\n" +
 			"      --oidc-role fraud-analysts=analyst --oidc-role fraud-leads=analyst,supervisor",
+		"weir desk --kafka k1:9092 --history clickhouse://127.0.0.1:9000/weir --signing-key models.key",
 	},
 	flags: func(fs *flag.FlagSet) func(context.Context, *env, []string) error {
 		service, sp, d := addService(fs), addSpec(fs, "payments"), addDesk(fs, false)
 		h := addHistory(fs)
+		d.models.history = h
 		return func(ctx context.Context, e *env, _ []string) error {
 			if err := d.check(); err != nil {
 				return err
@@ -63,7 +69,7 @@ certificate a bank signs itself is believed where SSL_CERT_FILE names the author
 			if d.past, err = openDeskHistory(ctx, e, h, service.data); err != nil {
 				return err
 			}
-			if d.past != nil {
+			if d.models.store = d.past; d.past != nil {
 				defer d.past.Close()
 			}
 			return s.desk(ctx, d, *sp)
@@ -83,6 +89,7 @@ type deskFlags struct {
 	oidc              *oidcFlags
 	webhooks          *networks
 	looks             float64
+	models            deskModelFlags
 
 	accounts string            // the file of accounts in the data folder
 	knownAt  func(int64) int64 // see alerts.Config
@@ -103,6 +110,7 @@ func addDesk(fs *flag.FlagSet, beside bool) *deskFlags {
 	fs.BoolVar(&d.behindTLS, "behind-tls", false, "a proxy in front speaks TLS: cookies are sent over nothing else")
 	addLooks(fs, &d.looks)
 	fs.DurationVar(&d.within, "within", time.Hour, "`TIME` that an alert may wait before it is late")
+	d.models.add(fs, beside)
 	return d
 }
 
@@ -116,6 +124,9 @@ func (d *deskFlags) check() error {
 	}
 	if (d.certFile == "") != (d.keyFile == "") {
 		return usagef("--tls-cert and --tls-key belong together")
+	}
+	if err := d.models.check(); err != nil {
+		return err
 	}
 	if d.within <= 0 {
 		return usagef("--within %v: longer than 0", d.within)
@@ -219,6 +230,11 @@ func (s *service) openDesk(ctx context.Context, f *deskFlags, sp *spec.Spec) (_ 
 		return nil, err
 	}
 	d.closers = append(d.closers, trail)
+	models, err := s.deskModels(ctx, &f.models)
+	if err != nil {
+		return nil, err
+	}
+	d.closers = append(d.closers, models)
 	options := desk.Options{
 		Log:      s.log,
 		Now:      time.Now,
@@ -232,6 +248,8 @@ func (s *service) openDesk(ctx context.Context, f *deskFlags, sp *spec.Spec) (_ 
 		Groups:   sp.Groups(),
 		Within:   f.within,
 
+		Models:        models,
+		Approvals:     f.models.approvals,
 		SecondLooks:   f.looks,
 		WebhooksAllow: *f.webhooks,
 	}
@@ -250,7 +268,7 @@ func (s *service) openDesk(ctx context.Context, f *deskFlags, sp *spec.Spec) (_ 
 	d.closers = append(d.closers, l)
 	d.url = f.scheme() + "://" + l.Addr().String()
 	serve := func(ctx context.Context) error { return f.serve(ctx, l, desk.HTTPServer(pages, s.log)) }
-	d.roles = []role{{"", pages.Run}, {"", pages.Deliver}, follow, {"", serve}}
+	d.roles = []role{{"", pages.Run}, {"", pages.Deliver}, follow, {"", models.run}, {"", serve}}
 	s.log.Info("serves the desk", "address", d.url)
 	return d, nil
 }

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/weir-risk/weir/ingest"
+	"github.com/weir-risk/weir/ingest/kafka"
+	"github.com/weir-risk/weir/schemas"
 	"github.com/weir-risk/weir/scoring"
 	"github.com/weir-risk/weir/trainer"
 )
@@ -175,17 +177,9 @@ func (m *modelRun) point(ctx context.Context, e *env, slot, what, reason string)
 	if err != nil {
 		return err
 	}
-	data, err := scoring.Sign(file.data, key)
+	data, b, err := vouch(file, key)
 	if err != nil {
-		return fmt.Errorf("bundle %s: %w", file.name, err)
-	}
-	trust := []ed25519.PublicKey{key.Public().(ed25519.PublicKey)}
-	b, err := scoring.ReadBundle(data, trust)
-	if err == nil {
-		_, _, err = ingest.OpenBundle(data, b.Spec.Hash, trust)
-	}
-	if err != nil {
-		return fmt.Errorf("bundle %s: %w", file.name, err)
+		return err
 	}
 	m.warnOfSpec(ctx, e, b)
 	return m.write(ctx, e, slot, b.Name, key, reason, func(s ingest.Slot) error {
@@ -193,13 +187,38 @@ func (m *modelRun) point(ctx context.Context, e *env, slot, what, reason string)
 		if slot == challengerSlot {
 			s.Share = m.topic.share
 		}
-		topics := m.topic.kafka.topics()
-		// A bundle is written once, unless another key has to vouch for it now.
-		if there, err := m.models.File(ctx, b.Hash); err == nil && bytes.Equal(there, data) {
-			return ingest.PublishSlot(ctx, m.log, topics, slot, s, key, time.Now())
-		}
-		return ingest.PublishBundle(ctx, m.log, topics, data, b.Hash, slot, s, key, time.Now())
+		return fill(ctx, m.log, m.topic.kafka.topics(), m.models, slot, s, data, key, time.Now())
 	})
+}
+
+// vouch signs a bundle by a key, after what a scorer looks at was looked at.
+func vouch(file bundleFile, key ed25519.PrivateKey) ([]byte, *scoring.Bundle, error) {
+	data, err := scoring.Sign(file.data, key)
+	if err != nil {
+		return nil, nil, fmt.Errorf("bundle %s: %w", file.name, err)
+	}
+	trust := []ed25519.PublicKey{key.Public().(ed25519.PublicKey)}
+	b, err := scoring.ReadBundle(data, trust)
+	if err == nil {
+		_, _, err = ingest.OpenBundle(data, b.Spec.Hash, trust)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("bundle %s: %w", file.name, err)
+	}
+	return data, b, nil
+}
+
+// fill points a slot at the bundle that it names, whose file is data. A bundle is
+// written once, unless another key has to vouch for it now.
+func fill(ctx context.Context, log *kafka.Client, topics schemas.Topics, models *ingest.Models, slot string, s ingest.Slot, data []byte, key ed25519.PrivateKey, now time.Time) error {
+	hash, err := hex.DecodeString(s.Bundle)
+	if err != nil || len(hash) != 32 {
+		return fmt.Errorf("%.80q is no bundle's hash", s.Bundle)
+	}
+	if there, err := models.File(ctx, [32]byte(hash)); err == nil && bytes.Equal(there, data) {
+		return ingest.PublishSlot(ctx, log, topics, slot, s, key, now)
+	}
+	return ingest.PublishBundle(ctx, log, topics, data, [32]byte(hash), slot, s, key, now)
 }
 
 // write writes a slot by publish, which fills in the bundle, and reports what was
