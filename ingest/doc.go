@@ -126,6 +126,7 @@
 //	lookout                       the last day of vectors against the champion's training
 //	verify, audit, audit_origin,  proof of a ledger, from the log or a history
 //	audit_history
+//	recompute                     proof of one decision, from the history
 //	record, record_metrics        from the log into a history
 //	effects, metrics              retries, the room of the state; counters
 package ingest

@@ -110,9 +110,6 @@ func (s *clickhouseStore) readLegs(ctx context.Context, q *AroundQuery, fn func(
 				if f == schemas.Card {
 					name = card
 				}
-				if f == schemas.OriginalID {
-					where += " AND type = 2"
-				}
 				where += " AND " + name + " = " + quote(l.Values[i])
 			}
 			if err := s.readDecisions(ctx, where+fmt.Sprintf(" LIMIT %d", q.Limit+1), fn); err != nil {
@@ -121,6 +118,26 @@ func (s *clickhouseStore) readLegs(ctx context.Context, q *AroundQuery, fn func(
 		}
 	}
 	return nil
+}
+
+func (s *clickhouseStore) readReversals(ctx context.Context, q *AroundQuery, ids []string, fn func(int64, []byte, *schemas.Decision)) error {
+	return s.readDecisions(ctx, fmt.Sprintf(" WHERE type = 2 AND shard = %d AND ledger_offset < %d AND original_id IN %s", q.Shard, q.Before, quoteAll(ids)), fn)
+}
+
+func (s *clickhouseStore) readRates(ctx context.Context, q *AroundQuery, fn func(int64, []byte)) error {
+	var offset int64
+	var value string
+	return s.each(ctx, func() { fn(offset, []byte(value)) }, []any{&offset, &value},
+		"SELECT ledger_offset, value FROM {db}.entries WHERE kind = 3 AND shard = ? AND ledger_offset < ?", q.Shard, q.Before)
+}
+
+// quoteAll writes texts as a list of SQL.
+func quoteAll(texts []string) string {
+	list := make([]string, len(texts))
+	for i, text := range texts {
+		list[i] = quote(text)
+	}
+	return "(" + strings.Join(list, ", ") + ")"
 }
 
 // readDecisions calls fn with decisions.
@@ -150,12 +167,8 @@ func (s *clickhouseStore) readLabels(ctx context.Context, ids []string, fn func(
 	var fraudType, selected string
 	into := []any{&l.id, &l.shard, &l.offset, (*uint8)(&l.label.Source), &l.label.Version, &l.label.KnownAt, (*uint8)(&l.label.Verdict),
 		&fraudType, &selected, &l.label.SelectedProb}
-	list := make([]string, len(ids))
-	for i, id := range ids {
-		list[i] = quote(id)
-	}
 	return s.each(ctx, func() {
 		l.label.TxID, l.label.FraudType, l.label.Selected = []byte(l.id), []byte(fraudType), []byte(selected)
 		fn(&l)
-	}, into, "SELECT "+labelLookup+" FROM {db}.labels WHERE tx_id IN ("+strings.Join(list, ", ")+")")
+	}, into, "SELECT "+labelLookup+" FROM {db}.labels WHERE tx_id IN "+quoteAll(ids))
 }

@@ -37,9 +37,9 @@ type Lookup interface {
 // A Neighbourhood gives out the part of the ledger that a decision's features can
 // depend on.
 type Neighbourhood interface {
-	// Around returns the decisions that q asks for, and the labels of their
-	// transactions, in the ledger's order. ErrMany is wrapped where there are more
-	// than q.Limit decisions.
+	// Around returns the decisions that q asks for, with the labels and reversals of
+	// their transactions, in the ledger's order. ErrMany is wrapped where there are
+	// more than q.Limit decisions.
 	Around(ctx context.Context, q AroundQuery) ([]Record, error)
 }
 
@@ -94,14 +94,14 @@ type AroundQuery struct {
 	Shard  int32
 	Before int64 // ledger offset
 	Legs   []Leg
-	Limit  int // of decisions
+	Limit  int  // of decisions
+	Rates  bool // the exchange rates too
 }
 
 // A Leg is of the decisions whose fields have these values, all of them, from an event
-// time on, ms. A card is looked for among previous cards too. A leg of OriginalID
-// finds reversals.
+// time on, ms. A card is looked for among previous cards too.
 type Leg struct {
-	Fields []schemas.TextField // of EntityFields, or OriginalID
+	Fields []schemas.TextField // of EntityFields
 	Values []string
 	From   int64
 }
@@ -154,6 +154,10 @@ type lookupTable interface {
 	// and not with all of them where there are more than its limit; raw is as
 	// window.putDecision has it.
 	readLegs(ctx context.Context, q *AroundQuery, fn func(offset int64, raw []byte, d *schemas.Decision)) error
+	// readReversals calls fn, as readLegs does, with the reversals of transactions.
+	readReversals(ctx context.Context, q *AroundQuery, ids []string, fn func(offset int64, raw []byte, d *schemas.Decision)) error
+	// readRates calls fn with the exchange rates that took effect before q.Before.
+	readRates(ctx context.Context, q *AroundQuery, fn func(offset int64, value []byte)) error
 	// readLabels calls fn with the labels of transactions, in any order.
 	readLabels(ctx context.Context, ids []string, fn func(l *labelRow)) error
 }
@@ -271,45 +275,76 @@ func labelsOf(ctx context.Context, t lookupTable, ids []string) (map[string][]sc
 	return known, nil
 }
 
-func lookAround(ctx context.Context, t lookupTable, q *AroundQuery) (list []Record, err error) {
+// An around gathers what is around a decision.
+type around struct {
+	q    *AroundQuery
+	seen map[int64]bool
+	ids  []string
+	list []Record
+}
+
+func (a *around) add(offset int64, value []byte) {
+	if !a.seen[offset] {
+		a.seen[offset] = true
+		a.list = append(a.list, Record{Offset: offset, Value: append([]byte(nil), value...)})
+	}
+}
+
+func (a *around) decision(offset int64, raw []byte, d *schemas.Decision) {
+	if a.seen[offset] {
+		return
+	}
+	if len(raw) == 0 {
+		raw = schemas.AppendDecision(nil, d)
+	}
+	a.add(offset, raw)
+	a.ids = append(a.ids, string(d.Text[schemas.ID]))
+}
+
+func lookAround(ctx context.Context, t lookupTable, q *AroundQuery) ([]Record, error) {
 	if err := t.check(ctx); err != nil {
 		return nil, err
 	}
 	for i := range q.Legs {
 		for _, f := range q.Legs[i].Fields {
-			if f != schemas.OriginalID && !slices.Contains(EntityFields, f) {
+			if !slices.Contains(EntityFields, f) {
 				return nil, fmt.Errorf("decisions by %v: %w", f, ErrField)
 			}
 		}
 	}
-	seen, ids := make(map[int64]bool), make([]string, 0, 64)
-	err = t.readLegs(ctx, q, func(offset int64, raw []byte, d *schemas.Decision) {
-		if seen[offset] {
-			return
-		}
-		seen[offset] = true
-		value := append([]byte(nil), raw...)
-		if len(raw) == 0 {
-			value = schemas.AppendDecision(nil, d)
-		}
-		list, ids = append(list, Record{Offset: offset, Value: value}), append(ids, string(d.Text[schemas.ID]))
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read decisions around ledger offset %d: %w", q.Before, err)
+	a := around{q: q, seen: make(map[int64]bool)}
+	if err := a.read(ctx, t); err != nil {
+		return nil, fmt.Errorf("read what is around ledger offset %d: %w", q.Before, err)
 	}
-	if len(list) > q.Limit {
-		return nil, fmt.Errorf("%w: over %d decisions around ledger offset %d", ErrMany, q.Limit, q.Before)
+	slices.SortFunc(a.list, func(a, b Record) int { return cmp.Compare(a.Offset, b.Offset) })
+	return a.list, nil
+}
+
+func (a *around) read(ctx context.Context, t lookupTable) error {
+	if err := t.readLegs(ctx, a.q, a.decision); err != nil {
+		return err
 	}
-	rows, err := labelRows(ctx, t, ids)
+	if len(a.list) > a.q.Limit {
+		return fmt.Errorf("%w: over %d decisions", ErrMany, a.q.Limit)
+	}
+	slices.Sort(a.ids)
+	ids := slices.Compact(a.ids)
+	for some := range slices.Chunk(ids, labelsMax) {
+		if err := t.readReversals(ctx, a.q, some, a.decision); err != nil {
+			return err
+		}
+	}
+	rows, err := labelRows(ctx, t, slices.Clone(ids))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for i := range rows {
-		if r := &rows[i]; r.shard == q.Shard && r.offset < q.Before && !seen[r.offset] {
-			seen[r.offset] = true
-			list = append(list, Record{Offset: r.offset, Value: schemas.AppendLabelEntry(nil, &r.label)})
+		if r := &rows[i]; r.shard == a.q.Shard && r.offset < a.q.Before {
+			a.add(r.offset, schemas.AppendLabelEntry(nil, &r.label))
 		}
 	}
-	slices.SortFunc(list, func(a, b Record) int { return cmp.Compare(a.Offset, b.Offset) })
-	return list, nil
+	if !a.q.Rates {
+		return nil
+	}
+	return t.readRates(ctx, a.q, a.add)
 }

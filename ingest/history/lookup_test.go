@@ -55,13 +55,18 @@ type town struct {
 	decisions []schemas.Decision
 	offsets   []int64
 	labels    map[string][]known
+	rate      int64 // the ledger offset of an exchange rate
 }
 
 // newTown draws payments, reversals and labels, some of them with a card's previous
 // token or at a time out of order.
 func newTown(t *testing.T, seed uint64) *town {
 	w := &town{ledger: newLedger(t, seed), labels: make(map[string][]known)}
-	for range briefly(60, 30) {
+	for k := range briefly(60, 30) {
+		if k == 7 {
+			w.rate = w.next
+			w.batch(schemas.AppendRateEntry(nil, &schemas.Rate{Currency: []byte("USD"), Num: 9, Den: 10}))
+		}
 		var values [][]byte
 		for range 20 {
 			d := w.decision(fmt.Sprintf("tx-%d", w.source), 4)
@@ -228,35 +233,18 @@ func TestWhatIsAround(t *testing.T) {
 		}
 		previous, reversals := 0, 0
 		for range 40 {
-			q := history.AroundQuery{Before: w.r.Int64N(w.next), Limit: 10_000}
+			q := history.AroundQuery{Before: w.r.Int64N(w.next), Limit: 10_000, Rates: w.r.IntN(2) == 0}
 			for range 1 + w.r.IntN(3) {
 				l := history.Leg{From: w.decisions[w.r.IntN(len(w.decisions))].Tx.Time}
 				d := &w.decisions[w.r.IntN(len(w.decisions))]
 				for _, f := range []schemas.TextField{history.EntityFields[w.r.IntN(8)], history.EntityFields[w.r.IntN(8)]}[w.r.IntN(2):] {
 					l.Fields, l.Values = append(l.Fields, f), append(l.Values, string(d.Text[f]))
 				}
-				if w.r.IntN(4) == 0 {
-					l.Fields, l.Values = []schemas.TextField{schemas.OriginalID}, []string{string(d.Text[schemas.ID])}
-				}
 				if !slices.Contains(l.Values, "") {
 					q.Legs = append(q.Legs, l)
 				}
 			}
-			want := make(map[int64]bool)
-			for i, d := range w.decisions {
-				if w.offsets[i] >= q.Before || !slices.ContainsFunc(q.Legs, func(l history.Leg) bool { return matches(&d, &l, &previous) }) {
-					continue
-				}
-				want[w.offsets[i]] = true
-				if d.Tx.Type == schemas.Reversal {
-					reversals++
-				}
-				for _, l := range w.labels[string(d.Text[schemas.ID])] {
-					if l.offset < q.Before {
-						want[l.offset] = true
-					}
-				}
-			}
+			want := w.around(&q, &previous, &reversals)
 			order := slices.Sorted(maps.Keys(want))
 			got, err := s.Around(t.Context(), q)
 			if err != nil || len(got) != len(order) {
@@ -276,6 +264,34 @@ func TestWhatIsAround(t *testing.T) {
 			t.Errorf("more than the limit gives %v", err)
 		}
 	})
+}
+
+// around returns the places of what a query asks for, and counts those that are found by
+// a card's previous token alone, and reversals that are found by their original alone.
+func (w *town) around(q *history.AroundQuery, previous, reversals *int) map[int64]bool {
+	want, ids := make(map[int64]bool), make(map[string]bool)
+	for i, d := range w.decisions {
+		if w.offsets[i] < q.Before && slices.ContainsFunc(q.Legs, func(l history.Leg) bool { return matches(&d, &l, previous) }) {
+			want[w.offsets[i]], ids[string(d.Text[schemas.ID])] = true, true
+		}
+	}
+	for i, d := range w.decisions {
+		if w.offsets[i] < q.Before && d.Tx.Type == schemas.Reversal && ids[string(d.Text[schemas.OriginalID])] && !want[w.offsets[i]] {
+			want[w.offsets[i]] = true
+			*reversals++
+		}
+	}
+	for id := range ids {
+		for _, l := range w.labels[id] {
+			if l.offset < q.Before {
+				want[l.offset] = true
+			}
+		}
+	}
+	if q.Rates && w.rate < q.Before {
+		want[w.rate] = true
+	}
+	return want
 }
 
 // sameRecord compares two records of the ledger; of labels the history forgets where
@@ -301,7 +317,7 @@ func matches(d *schemas.Decision, l *history.Leg, previous *int) bool {
 	}
 	for i, f := range l.Fields {
 		switch {
-		case string(d.Text[f]) == l.Values[i] && (f != schemas.OriginalID || d.Tx.Type == schemas.Reversal):
+		case string(d.Text[f]) == l.Values[i]:
 		case f == schemas.Card && string(d.PrevCard) == l.Values[i]:
 			*previous++
 		default:

@@ -98,7 +98,7 @@ func (s *sqliteStore) readDays(ctx context.Context, q *DayQuery, day func(Day), 
 
 // sqliteIndexed are the fields that have an index. What is asked for by others goes
 // through all decisions, once.
-var sqliteIndexed = []schemas.TextField{schemas.Card, schemas.Customer, schemas.Account, schemas.Merchant, schemas.OriginalID}
+var sqliteIndexed = []schemas.TextField{schemas.Card, schemas.Customer, schemas.Account, schemas.Merchant}
 
 func (s *sqliteStore) readLegs(ctx context.Context, q *AroundQuery, fn func(int64, []byte, *schemas.Decision)) error {
 	var slow []string
@@ -124,12 +124,9 @@ func (s *sqliteStore) readLegs(ctx context.Context, q *AroundQuery, fn func(int6
 func sqliteLeg(l *Leg, card string) (where string, args []any) {
 	where, args = "(event_ms >= ?", []any{l.From}
 	for i, f := range l.Fields {
-		switch {
-		case f == schemas.Card && card == "previous_card":
+		if f == schemas.Card && card == "previous_card" {
 			where += " AND previous_card = ? AND previous_card != ''"
-		case f == schemas.OriginalID:
-			where += " AND original_id = ? AND type = 2"
-		default:
+		} else {
 			where += " AND " + sqliteHas(f)
 		}
 		args = append(args, l.Values[i])
@@ -151,6 +148,24 @@ func (s *sqliteStore) readDecisions(ctx context.Context, q *AroundQuery, where s
 		fn(r.offset, r.raw, &r.decision)
 		return nil
 	}, "SELECT "+strings.Join(decisionNames, ",")+" FROM decisions WHERE "+where+" AND shard = ? AND ledger_offset < ? LIMIT ?", args...)
+}
+
+func (s *sqliteStore) readReversals(ctx context.Context, q *AroundQuery, ids []string, fn func(int64, []byte, *schemas.Decision)) error {
+	args := make([]any, len(ids))
+	for i, id := range ids {
+		args[i] = id
+	}
+	return s.readDecisions(ctx, q, "type = 2 AND original_id IN "+places(len(ids)), args, fn)
+}
+
+func (s *sqliteStore) readRates(ctx context.Context, q *AroundQuery, fn func(int64, []byte)) error {
+	return s.query(ctx, func(scan func(...any) error) error {
+		var offset int64
+		var value sql.RawBytes
+		err := scan(&offset, &value)
+		fn(offset, value)
+		return err
+	}, "SELECT ledger_offset, value FROM entries WHERE kind = 3 AND shard = ? AND ledger_offset < ?", q.Shard, q.Before)
 }
 
 // legCards are the columns that a leg finds cards in.
