@@ -276,9 +276,11 @@ func (s *State) settle(fraud bool, by string) error {
 }
 
 // At is the status at a time: a snooze ends by itself.
-func (s State) At(now int64) Status {
-	if s.Status == Snoozed && now >= s.Until {
+func (s State) At(now int64) Status { return s.Status.at(s.Until, now) }
+
+func (s Status) at(until, now int64) Status {
+	if s == Snoozed && now >= until {
 		return Open
 	}
-	return s.Status
+	return s
 }

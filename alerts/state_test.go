@@ -265,6 +265,8 @@ func broken(s, next, last *State, d *schemas.Disposition) string {
 		return "closed alone"
 	case closed != (next.Closing != Closing{}), !closed && (next.Review != Review{} || next.Settled):
 		return "the closing is not of one that is closed"
+	case next.Since != 0 && (next.Status != Claimed || next.Owner == ""):
+		return "taken up, and by nobody"
 	case closed && s.Status.Closed() && next.Closing != s.Closing:
 		return "the first verdict is changed"
 	case next.Review != s.Review && closed && (next.Status != s.Status || next.Review.By != by || by == s.Closing.By || s.Review.By != ""):

@@ -31,10 +31,8 @@ type row struct {
 	escalated bool
 }
 
-// status at a time, as of [State.At].
-func (r *row) at(now int64) Status {
-	return State{Status: r.status, Until: r.until}.At(now)
-}
+// at is the status at a time, as of [State.At].
+func (r *row) at(now int64) Status { return r.status.at(r.until, now) }
 
 // compareRows orders the queue: the highest rank, then the oldest, then the first in
 // the ledger.

@@ -36,10 +36,8 @@ type pending struct {
 	given         bool // to its owner, who has not begun
 }
 
-// status at a time, as of [State.At].
-func (w *pending) at(now int64) Status {
-	return State{Status: w.status, Until: w.until}.At(now)
-}
+// at is the status at a time, as of [State.At].
+func (w *pending) at(now int64) Status { return w.status.at(w.until, now) }
 
 // closing is an alert that is closed.
 type closing struct {
