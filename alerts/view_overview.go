@@ -90,8 +90,8 @@ func (a Agreement) Kappa() float64 {
 	return (a.Share() - chance) / (1 - chance)
 }
 
-// listMax bounds the lists of an overview.
-const listMax = 50
+// listMax bounds the lists of an overview: what one works through before one looks again.
+const listMax = 25
 
 // Measure sets what figures are measured by.
 func (v *View) Measure(g Goals) {

@@ -20,6 +20,10 @@ const overviewDays = 30
 // giveMax is how many cases of the queue are given to somebody at once.
 const giveMax = 25
 
+// eachMax is how many alerts one form acts on: each is a record that is waited for, and
+// a browser waits for them all.
+const eachMax = 200
+
 // supervisorRoutes are those of the supervisor's page.
 func (s *Server) supervisorRoutes() []route {
 	read, acts := Roles(Supervisor, Auditor), Roles(Supervisor)
@@ -376,10 +380,11 @@ func (s *Server) release(w http.ResponseWriter, r *http.Request) error {
 	return s.each(w, r, list, to, "taken", schemas.Disposition{Kind: schemas.Released})
 }
 
-// each does one thing with many alerts, as they were when they were read. Those that
-// somebody acts on meanwhile are left to them.
+// each does one thing with many alerts, eachMax at most, as they were when they were
+// read. Those that somebody acts on meanwhile are left to them.
 func (s *Server) each(w http.ResponseWriter, r *http.Request, list []alerts.Item, to, word string, d schemas.Disposition) error {
 	done := 0
+	list = list[:min(len(list), eachMax)]
 	for i := range list {
 		x := &list[i]
 		d.AlertID, d.TxID, d.Previous = x.ID, x.Text[schemas.ID], []byte(x.Last)
