@@ -91,7 +91,7 @@ func (s *Server) act(w http.ResponseWriter, r *http.Request) error {
 	if kind == schemas.Snoozed && !known {
 		ok = false
 	}
-	if !ok || kind > schemas.Undone || len(note) > schemas.NoteBytesMax || !knownReason(reason) || kind == schemas.Noted && note == "" {
+	if !ok || kind > schemas.Undone || len(note) > schemas.NoteBytesMax || !knownReason(reason) || kind == schemas.Noted && note == "" || kind == schemas.Undone && r.PostFormValue("previous") == "" {
 		return problemf(http.StatusBadRequest, "The form was not understood, so nothing was done. A note has %d bytes at most, and to note something it must not be empty.", schemas.NoteBytesMax)
 	}
 	i, err := s.options.View.Item(r.Context(), id)

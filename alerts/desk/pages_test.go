@@ -323,7 +323,7 @@ func TestFormsThatAreNotUnderstood(t *testing.T) {
 	f := newFloor(t)
 	id := f.raise("card-a", "shop", 1000, .9)
 	ann := f.analyst("ann", Analyst)
-	for _, c := range [][]string{{"shut"}, {"noted"}, {"assigned"}, {"reviewed_fraud"}, {"settled_genuine"}, {"closed_fraud", "reason", "because"}, {"noted", "note", strings.Repeat("n", schemas.NoteBytesMax+1)}} {
+	for _, c := range [][]string{{"shut"}, {"noted"}, {"undone"}, {"assigned"}, {"reviewed_fraud"}, {"settled_genuine"}, {"closed_fraud", "reason", "because"}, {"noted", "note", strings.Repeat("n", schemas.NoteBytesMax+1)}} {
 		if got := ann.send(id, c[0], "", c[1:]...).StatusCode; got != http.StatusBadRequest {
 			t.Errorf("%v: %d", c[0], got)
 		}
