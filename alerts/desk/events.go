@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// beat is how often a stream says that it is there, so that no proxy takes it for dead.
+// beat is how often a stream says that it is there, so that no proxy takes it for dead,
+// and sees whether its reader may still have it.
 const beat = 20 * time.Second
 
 // events tells a browser how many alerts came, as they come (server-sent events, HTML
@@ -49,9 +50,19 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
 				text = fmt.Sprintf("event: arrived\ndata: %d\n\n", n)
 			}
 		case <-beats.C:
+			// It was let in once, and goes on for longer than a session may.
+			if in, err := s.still(r); !in || err != nil {
+				return nil // the browser asks again, and is told by the guard
+			}
 			text = ": here\n\n"
 		case <-r.Context().Done():
 			return nil
 		}
 	}
+}
+
+// still reports whether whoever made a request that goes on would be let in again.
+func (s *Server) still(r *http.Request) (bool, error) {
+	u, err := s.options.Accounts.again(r.Context(), requesterOf(r.Context()).session)
+	return err == nil && desk.Any(u.Roles), err
 }

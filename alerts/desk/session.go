@@ -122,8 +122,7 @@ func (a *Accounts) resume(ctx context.Context, id sessionID, passive bool) (s Se
 	}
 	current, next := string(r.id) == string(h), string(r.next) == string(h)
 	switch {
-	case s.User.Disabled,
-		now >= r.began+a.config.Absolute.Milliseconds(), now >= r.seen+a.config.Idle.Milliseconds(),
+	case s.User.Disabled, a.over(now, r.began, r.seen),
 		!current && !next && now >= r.till:
 		return s, ErrNoSession
 	case passive:
@@ -133,6 +132,29 @@ func (a *Accounts) resume(ctx context.Context, id sessionID, passive bool) (s Se
 		return s, fmt.Errorf("use session of %s: %w", s.User.Name, err)
 	}
 	return s, nil
+}
+
+// again returns the user of a session that was resumed some time ago, as the account is
+// now, and ErrNoSession where the session has ended. Its id may be another by then.
+func (a *Accounts) again(ctx context.Context, s Session) (u User, err error) {
+	now := a.now()
+	var began, seen int64
+	err = scanUser(a.db.QueryRowContext(ctx, `SELECT `+userColumns+`, began_ms, seen_ms FROM sessions JOIN users ON users.name = sessions.user
+		WHERE session = ? AND user = ?`, s.row, s.User.Name).Scan, &u, &began, &seen)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return u, ErrNoSession
+	case err != nil:
+		return u, fmt.Errorf("look up session of %s: %w", s.User.Name, err)
+	case u.Disabled, a.over(now, began, seen):
+		return u, ErrNoSession
+	}
+	return u, nil
+}
+
+// over reports whether a session is too old, or was not used for too long.
+func (a *Accounts) over(now, began, seen int64) bool {
+	return now >= began+a.config.Absolute.Milliseconds() || now >= seen+a.config.Idle.Milliseconds()
 }
 
 // use notes that a session is used, and replaces its id when that is due. Each
