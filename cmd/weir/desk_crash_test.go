@@ -84,7 +84,7 @@ func (w *deskWorld) settled() *deskLog {
 	got := w.fold()
 	for _, d := range w.desks {
 		d.until("the desk is ready", d.ready)
-		d.until("the labels", func() bool { return len(w.topic(w.topics.Labels)) >= len(got.labels) })
+		d.until("the labels", func() bool { return len(w.labels()) >= len(got.labels) })
 	}
 	for _, d := range w.desks {
 		d.stop()
@@ -182,9 +182,8 @@ func (w *deskWorld) check(l *deskLog, desks int) {
 	}
 }
 
-// checkLabels holds the topic labels to the log. Two desks may publish one label both,
-// in the same words.
-func (w *deskWorld) checkLabels(l *deskLog, desks int) {
+// labels are the records of the topic labels by what they say.
+func (w *deskWorld) labels() map[string][]string {
 	w.t.Helper()
 	got := make(map[string][]string)
 	for _, value := range w.topic(w.topics.Labels) {
@@ -195,6 +194,14 @@ func (w *deskWorld) checkLabels(l *deskLog, desks int) {
 		name := fmt.Sprintf("%s %d %v", x.TxID, x.Version, x.Verdict)
 		got[name] = append(got[name], string(value))
 	}
+	return got
+}
+
+// checkLabels holds the topic labels to the log. Two desks may publish one label both,
+// in the same words.
+func (w *deskWorld) checkLabels(l *deskLog, desks int) {
+	w.t.Helper()
+	got := w.labels()
 	twice := 0
 	for name, values := range got {
 		twice += len(values) - 1
