@@ -39,6 +39,7 @@ var benchRole = &command{
 		fs.Int64Var(&r.until, "until", 0, "records at its end")
 		fs.DurationVar(&r.window, "for", 0, "its length, where until is 0")
 		fs.Float64Var(&r.rate, "rate", 0, "records a second to feed; 0 keeps a backlog")
+		fs.StringVar(&r.data, "data", "", "`FOLDER` of a desk's accounts and view")
 		fs.IntVar(&r.customers, "customers", 0, "customers of the simulated bank")
 		return r.run
 	},
@@ -49,7 +50,7 @@ type benchWork struct {
 	kafka         *kafkaFlags
 	bundle, trust string
 	spec, codec   string
-	profile       string
+	profile, data string
 	warm, until   int64
 	window        time.Duration
 	rate          float64
@@ -60,7 +61,7 @@ type benchWork struct {
 
 func (r *benchWork) run(ctx context.Context, e *env, args []string) error {
 	if len(args) != 1 {
-		return usagef("one ROLE: broker, score, peer or feed")
+		return usagef("one ROLE: broker, score, peer, feed or desk")
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -84,6 +85,8 @@ func (r *benchWork) run(ctx context.Context, e *env, args []string) error {
 		err = r.peer(ctx, e)
 	case "feed":
 		err = r.feed(ctx)
+	case "desk":
+		err = r.desk(ctx, e)
 	default:
 		err = usagef("there is no role %q", args[0])
 	}

@@ -23,6 +23,7 @@ func commands() []*command {
 		benchPeers,
 		benchPipeline,
 		benchLatency,
+		benchDesk,
 		benchCommand,
 		benchRole,
 	}
