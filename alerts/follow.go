@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -42,6 +43,7 @@ type Desk struct {
 	// the labels that are out must not vanish between the two looks at it.
 	publishing sync.Mutex
 	due        chan struct{} // holds one where labels may be due
+	others     time.Duration // after which what other desks left is published here
 
 	mu      sync.Mutex
 	behind  int                // partitions that have not caught up in this session
@@ -54,7 +56,7 @@ type Desk struct {
 // New returns a desk from an open client into an open view; the caller closes both
 // after [Desk.Run] has returned.
 func New(log *kafka.Client, v *View, c Config) *Desk {
-	d := &Desk{Config: c, log: log, view: v, source: source{c, log, v}, due: make(chan struct{}, 1), halted: map[string]string{"fold": "starting"},
+	d := &Desk{Config: c, log: log, view: v, source: source{c, log, v}, due: make(chan struct{}, 1), others: othersAfter + rand.N(othersAfter), halted: map[string]string{"fold": "starting"},
 		waiting: make(map[string][]*wait), readers: make(map[*subscriber]struct{}), mine: make(map[labelName]bool)}
 	d.due <- struct{}{} // what a desk before this one left
 	return d

@@ -19,9 +19,10 @@ const labelsAtOnce = 500
 // connection is closed by then, and what the broker has read of it is carried out.
 const settling = time.Second
 
-// othersAfter is how long a label is left to the desk whose analyst made it. A desk
-// that is there publishes it within milliseconds, and one that is not should not be
-// waited for.
+// othersAfter is how long at least, and twice that how long at most, a label is left to
+// the desk whose analyst made it: each desk draws its own time, so that two do not find
+// at once that a third is gone. A desk that is there publishes within milliseconds, and
+// one that is not should not be waited for.
 const othersAfter = 2 * time.Second
 
 // labelName is what labels are told apart by.
@@ -40,7 +41,7 @@ func (d *Desk) labels(ctx context.Context, on func()) error {
 	for left := false; ; {
 		var others <-chan time.Time
 		if left {
-			others = d.After(othersAfter)
+			others = d.After(d.others)
 		}
 		select {
 		case <-d.due:
@@ -77,7 +78,7 @@ func (d *Desk) takeOwn() map[labelName]bool {
 // ours are those of a list that this desk is to publish now: what its own analysts
 // made, and what other desks have left for long.
 func (d *Desk) ours(list []schemas.Label, mine map[labelName]bool) []schemas.Label {
-	before := d.Now().Add(-othersAfter).UnixMilli()
+	before := d.Now().Add(-d.others).UnixMilli()
 	return slices.DeleteFunc(list, func(l schemas.Label) bool { return l.KnownAt > before && !mine[labelName{string(l.TxID), l.Version}] })
 }
 

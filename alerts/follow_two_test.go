@@ -35,7 +35,7 @@ func TestTwoDesksPublishALabelOnce(t *testing.T) {
 	w.until("the labels of both", func() bool { return len(w.labels()) >= 2*each })
 	// One that was made at a desk that is gone by now.
 	x := action(w.ids[2*each], "bob", schemas.ClosedGenuine)
-	x.ID, x.TxID, x.At = []byte("x"), []byte("t"), time.Now().Add(50*time.Millisecond-othersAfter).UnixMilli()
+	x.ID, x.TxID, x.At = []byte("x"), []byte("t"), time.Now().Add(-2*othersAfter).UnixMilli()
 	w.send(w.topics.Dispositions, schemas.AppendDispositionJSON(nil, &x))
 	w.until("the label of the third", func() bool { return len(w.labels()) > 2*each })
 	got := make(map[string]int)

@@ -60,7 +60,7 @@ func (h *heard) count() (alerts, times int) {
 }
 
 // raise publishes alerts as a scorer does.
-func raise(t *testing.T, log *kafka.Client, topic string, from, n int64) {
+func raiseIn(t *testing.T, log *kafka.Client, topic string, from, n int64) {
 	t.Helper()
 	var w kafka.BatchWriter
 	for offset := from; offset < from+n; offset++ {
@@ -107,7 +107,7 @@ func TestKilledDeskTellsAll(t *testing.T) {
 	r, raised := rand.New(rand.NewPCG(3, 3)), int64(0)
 	for round := range 4 {
 		n := 20 + r.Int64N(30)
-		raise(t, log, topics.Alerts, raised, n)
+		raiseIn(t, log, topics.Alerts, raised, n)
 		before, _ := h.count()
 		until := min(before+r.IntN(int(n)), int(raised+n))
 		raised += n
