@@ -95,6 +95,7 @@ func TestTokensThatAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w, p := withIDP(t)
 	set := func(k string, v any) func(*idp) {
 		return func(p *idp) { p.twist = func(c map[string]any) { c[k] = v } }
 	}
@@ -132,8 +133,8 @@ func TestTokensThatAreRefused(t *testing.T) {
 		`has a role here; the groups are []`:                        set("groups", map[string]string{"fraud-analysts": "x"}),
 		`has a role here; the groups are ["Fraud-Analysts"]`:        set("groups", "Fraud-Analysts"),
 	} {
-		w, p := withIDP(t)
 		why = strings.ReplaceAll(why, "%s", p.URL)
+		p.twist, p.sign = nil, nil
 		do(p)
 		b := w.browser()
 		b.comes(p).is(t, http.StatusForbidden)
