@@ -81,13 +81,12 @@ func randomLogs(r *rand.Rand, alerts, actions int) *logs {
 		if d.Kind == schemas.Undone && len(d.Previous) == 0 {
 			d.Kind = schemas.Noted
 		}
-		if d.Kind == schemas.Snoozed {
+		switch d.Kind {
+		case schemas.Snoozed:
 			d.Until = at + 60_000
-		}
-		if d.Kind == schemas.Assigned {
+		case schemas.Assigned:
 			d.To = []byte([]string{"ann", "bob"}[r.IntN(2)])
-		}
-		if d.Kind == schemas.Noted {
+		case schemas.Noted:
 			d.Note = fmt.Appendf(nil, "Called about \"Übung\" %d", i%10)
 		}
 		states[id], _, _, _ = states[id].Apply(&d)

@@ -25,7 +25,7 @@ var sqls = []string{`' OR 1=1 --`, `" OR ""="`, `x'; DROP TABLE alerts; --`, `0-
 
 var (
 	tag       = regexp.MustCompile(`<[a-zA-Z/!][^>]*>`)
-	attribute = regexp.MustCompile(`([a-zA-Z:-]+)\s*=\s*"([^"]*)"`)
+	attribute = regexp.MustCompile(`([a-zA-Z0-9:-]+)\s*=\s*"([^"]*)"`)
 	fieldName = regexp.MustCompile(`<(?:input|select|textarea|button)[^>]*\bname="([^"]+)"`)
 )
 

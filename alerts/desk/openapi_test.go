@@ -195,7 +195,7 @@ func TestTheDocumentListsWhatThereIs(t *testing.T) {
 		said any
 		want []string
 	}{
-		"kinds": {of("schemas", "Action", "properties", "kind", "enum"), kinds}, "new kinds": {of("schemas", "NewAction", "properties", "kind", "enum"), kinds},
+		"kinds": {of("schemas", "Action", "properties", "kind", "enum"), kinds}, "new kinds": {of("schemas", "NewAction", "properties", "kind", "enum"), kinds[:schemas.Undone+1]},
 		"statuses": {of("schemas", "State", "properties", "status", "enum"), statuses}, "filters": {of("parameters", "status", "schema", "enum"), filters},
 		"reasons": {of("schemas", "NewAction", "properties", "reason", "enum"), reasons}, "events": {of("schemas", "Message", "properties", "type", "enum"), events},
 	} {

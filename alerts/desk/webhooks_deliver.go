@@ -25,6 +25,7 @@ var hookEvents = []hookEvent{
 	{"alert.raised", "an alert came"}, {"alert.claimed", "somebody took it"}, {"alert.released", "somebody put it back"},
 	{"alert.noted", "somebody noted something (the note is not sent)"}, {"alert.escalated", "somebody escalated it"}, {"alert.snoozed", "somebody put it off"},
 	{"alert.proposed", "somebody proposed to close it, a second person decides"}, {"alert.closed", "it was closed"}, {"alert.undone", "somebody took the last action back"},
+	{"alert.assigned", "a supervisor gave it to somebody"}, {"alert.reviewed", "a second person looked at it again"}, {"alert.settled", "a supervisor had the last word on it"},
 }
 
 // eventOf is the name of what happened.
@@ -32,6 +33,10 @@ func eventOf(h *alerts.Happening) string {
 	switch {
 	case h.Action == nil:
 		return "alert.raised"
+	case h.Action.Kind == schemas.ReviewedFraud || h.Action.Kind == schemas.ReviewedGenuine:
+		return "alert.reviewed"
+	case h.Action.Kind == schemas.SettledFraud || h.Action.Kind == schemas.SettledGenuine:
+		return "alert.settled"
 	case h.Action.Kind != schemas.ClosedFraud && h.Action.Kind != schemas.ClosedGenuine:
 		return "alert." + h.Action.Kind.String()
 	case h.Decided:
