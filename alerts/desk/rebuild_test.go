@@ -178,7 +178,7 @@ func (w *rebuilt) raiseOf(shard int32, n int) {
 	}
 }
 
-var buttons = regexp.MustCompile(`name="kind" value="([a-z_]+)"[^>]*data-key`)
+var buttons = regexp.MustCompile(`name="kind" value="(claimed|released|noted|escalated|snoozed|closed_fraud|closed_genuine|undone)"`)
 
 // oneOfEach does what is too rare to be left to chance.
 func (w *rebuilt) oneOfEach(people []*browser) {
