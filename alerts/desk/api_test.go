@@ -349,3 +349,33 @@ func TestACookieAtTheAPI(t *testing.T) {
 		t.Errorf("%v", a.Header)
 	}
 }
+
+// TestOneKeyAtOnce sends the same request many times at once.
+func TestOneKeyAtOnce(t *testing.T) {
+	f := newFloor(t)
+	for i := range 9 {
+		f.raise(fmt.Sprintf("card-%d", i), "shop", 1000, .9)
+	}
+	id := f.raise("card-a", "shop", 1000, .9)
+	p := f.newProgram("ann")
+	for pattern, body := range map[string]string{actionPath: `{"kind":"noted","note":"called"}`, "/api/v1/next": ""} {
+		answers := make(chan string, 8)
+		for range cap(answers) {
+			go func() {
+				answers <- p.ask(t, "POST", pattern, id, body, "Idempotency-Key", "k "+pattern).is(t, 200).body
+			}()
+		}
+		first := <-answers
+		for range cap(answers) - 1 {
+			if other := <-answers; other != first {
+				t.Errorf("two answers:\n%s\n%s", first, other)
+			}
+		}
+	}
+	if got, err := f.view.Figures(t.Context(), f.clock().UnixMilli()); err != nil || got.Claimed != 1 {
+		t.Errorf("figures are %+v, %v", got, err)
+	}
+	if list, err := f.view.Actions(t.Context(), id); err != nil || len(list) > 2 {
+		t.Errorf("%d actions, %v", len(list), err)
+	}
+}

@@ -50,7 +50,8 @@
 //
 // alerts folds what analysts do by one rule, [alerts.State.Apply], into a view that can
 // be thrown away; alerts/desk are the pages where they do it, behind accounts, sessions
-// and an audit log. weir desk serves them, and so do weir up and weir demo.
+// and an audit log, the same for programs, and webhooks that tell other systems. weir
+// desk serves them, and so do weir up and weir demo.
 //
 // This package wires these: main.go, command.go and commands.go are the frame, and
 // each command has a file of its name. service.go is what the long-running ones
