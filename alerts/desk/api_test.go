@@ -2,6 +2,7 @@ package desk
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -377,5 +378,37 @@ func TestOneKeyAtOnce(t *testing.T) {
 	}
 	if list, err := f.view.Actions(t.Context(), id); err != nil || len(list) > 2 {
 		t.Errorf("%d actions, %v", len(list), err)
+	}
+}
+
+// TestNothingIsAnsweredUnaudited: while the audit log is away, no route that shows
+// something does, and no setting is changed.
+func TestNothingIsAnsweredUnaudited(t *testing.T) {
+	f := newFloor(t)
+	id := f.raise("card-a", "shop", 1000, .9)
+	f.hook(newReceiver(t), f.analyst("sue", Supervisor), "alert.raised")
+	f.add("all", Analyst, Supervisor, Auditor, ModelOwner)
+	b := f.browser().enters("all")
+	f.away = errors.New("no broker")
+	shown := 0
+	for _, rt := range f.server.table {
+		method, path, _ := strings.Cut(rt.pattern, " ")
+		if rt.roles == public || method != "GET" || path == "/{$}" || path == "/events" {
+			continue
+		}
+		shown++
+		b.get(wildcard.ReplaceAllString(path, id)).is(t, http.StatusServiceUnavailable, "audit log could not be written")
+	}
+	if shown < 8 {
+		t.Errorf("%d routes", shown)
+	}
+	for _, do := range []string{"test", "disable", "delete", "retry"} {
+		b.do("POST", "/webhooks/1", url.Values{"do": {do}}).is(t, http.StatusServiceUnavailable)
+	}
+	b.do("POST", "/webhooks", url.Values{"url": {"https://a.example/"}, "event": {"alert.raised"}}).is(t, http.StatusServiceUnavailable)
+	b.do("POST", "/views", url.Values{"name": {"x"}, "query": {"min=1"}, "shared": {"yes"}}).is(t, http.StatusServiceUnavailable)
+	(&program{f.world, "weir_nothing"}).ask(t, "GET", "/api/v1/figures", "", "").is(t, http.StatusServiceUnavailable)
+	if list, err := f.accounts.webhooks(t.Context(), 0); err != nil || len(list) != 1 || !list[0].Enabled || list[0].Last != 0 {
+		t.Errorf("%+v, %v", list, err)
 	}
 }
