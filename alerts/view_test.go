@@ -305,6 +305,17 @@ func TestResetEmptiesTheView(t *testing.T) {
 	if got, want := answers(t, v, l), answers(t, fresh(t), l); got != want {
 		t.Error(firstDifference(got, want))
 	}
+	// What figures are measured by outlives it.
+	v.Measure(Goals{Within: time.Nanosecond})
+	if err := v.Reset(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := v.FoldAlerts(t.Context(), 0, l.alerts[0]); err != nil {
+		t.Fatal(err)
+	}
+	if o, err := v.Overview(t.Context(), 1_800_000_000_000, 1); err != nil || o.Late == 0 {
+		t.Errorf("%d late, %v", o.Late, err)
+	}
 }
 
 // TestOpenViewTakesViewsOnly deletes a view of another version, and nothing else.

@@ -119,6 +119,31 @@ func TestASupervisorApproves(t *testing.T) {
 	sue.get("/supervisor").shows(t, "Nothing waits for a second person")
 }
 
+// TestOnlyASupervisorAssignsAndSettles, whatever page or program sends it.
+func TestOnlyASupervisorAssignsAndSettles(t *testing.T) {
+	f, ann, _, sue, ada := newTeam(t)
+	id := f.raise("card-a", "shop", 1000, .9)
+	ann.act(id, "closed_genuine")
+	for _, kind := range []schemas.DispositionKind{schemas.Assigned, schemas.SettledFraud, schemas.SettledGenuine} {
+		path := "POST /probe/" + kind.String()
+		f.route(route{pattern: path, roles: everyone, handle: func(_ http.ResponseWriter, r *http.Request) error {
+			i := f.item(id)
+			return f.server.send(r, &i, schemas.Disposition{AlertID: i.ID, Kind: kind, By: []byte("x"), To: map[bool][]byte{true: []byte("ann")}[kind == schemas.Assigned], Previous: []byte(i.Last)})
+		}})
+		for _, b := range []*browser{ann, ada} {
+			if got := b.do("POST", path[5:], url.Values{}); got.StatusCode != http.StatusForbidden {
+				t.Errorf("%v: status %d", kind, got.StatusCode)
+			}
+		}
+	}
+	if i := f.item(id); i.Status != alerts.Genuine || i.Settled {
+		t.Errorf("%+v", i.State)
+	}
+	if got := sue.do("POST", "/probe/settled_fraud", url.Values{}); got.StatusCode != http.StatusOK || f.item(id).Status != alerts.Fraud {
+		t.Errorf("sue: status %d", got.StatusCode)
+	}
+}
+
 // lookOf is the page of a second look at an alert that was closed in one way.
 func lookOf(t *testing.T, verdict string) string {
 	f, ann, bob, _, _ := newTeam(t)
