@@ -136,7 +136,7 @@ func (m *memory) change(key int64, s State) {
 	}
 	m.tally.drop(i, r)
 	r.status, r.escalated, r.owner, r.until = s.Status, s.Escalated, m.owners.of(s.Owner), s.Until
-	m.tally.take(i, r, &s, m.owners.of)
+	m.tally.take(i, r, m.rows, &s, m.owners.of)
 }
 
 // number is a number as memory and the file have it: none is NaN there and NULL here.

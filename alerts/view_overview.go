@@ -121,39 +121,52 @@ func (v *View) overview(now int64, days int) (o Overview, proposed, disputed []i
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	m := v.memory
-	o.Figures.Closed = int64(len(m.tally.closed))
+	o.Figures = m.tally.figures(now)
 	var rows []int32
-	load := make(map[uint32]*Load)
-	for i := range m.tally.open {
-		w := &m.tally.open[i]
-		o.Figures.count(w, now)
-		o.age(w, now, m.tally.Within)
-		switch w.status {
-		case ProposedFraud, ProposedGenuine:
-			rows = append(rows, w.row)
-		case Claimed:
-			m.load(load, w)
+	load := make([]Load, len(m.owners.text))
+	bands := bandsAt(now)
+	for _, list := range [][]pending{m.tally.open, m.tally.snoozed} {
+		for i := range list {
+			w := &list[i]
+			o.age(w, now, &bands, m.tally.Within)
+			switch w.status {
+			case ProposedFraud, ProposedGenuine:
+				rows = append(rows, w.row)
+			case Claimed:
+				load[w.owner].add(w)
+			}
 		}
 	}
-	o.NumProposed, proposed = len(rows), m.oldest(rows, func(i int32) int64 { return m.rows[i].raised })
+	o.NumProposed, proposed = len(rows), m.first(rows, func(i int32) int64 { return m.rows[i].raised })
 	rows = rows[:0]
 	for i := range m.tally.disputed {
 		rows = append(rows, i)
 	}
-	o.NumDisputed, disputed = len(rows), m.oldest(rows, func(i int32) int64 { return m.tally.closed[m.tally.place[i]].at })
-	for _, l := range load {
-		o.Load = append(o.Load, *l)
+	o.NumDisputed, disputed = len(rows), m.first(rows, func(i int32) int64 { return m.tally.closed[m.tally.place[i]].at })
+	for i := range load {
+		if load[i].Claimed > 0 {
+			load[i].Name = m.owners.text[i]
+			o.Load = append(o.Load, load[i])
+		}
 	}
 	slices.SortFunc(o.Load, func(a, b Load) int { return cmp.Compare(a.Name, b.Name) })
 	o.past(m, dayOf(now), int64(days))
 	return o, proposed, disputed
 }
 
+// bandsAt are the times at which the oldest of each band but the last was raised, at
+// the earliest.
+func bandsAt(now int64) (after [len(Ages)]int64) {
+	for i, age := range Ages {
+		after[i] = now - age.Milliseconds()
+	}
+	return after
+}
+
 // age counts an alert in its band.
-func (o *Overview) age(w *pending, now int64, within time.Duration) {
-	age := time.Duration(now-w.raised) * time.Millisecond
+func (o *Overview) age(w *pending, now int64, after *[len(Ages)]int64, within time.Duration) {
 	band := 0
-	for band < len(Ages) && age >= Ages[band] {
+	for band < len(after) && w.raised <= after[band] {
 		band++
 	}
 	b, status := &o.Backlog[band], w.at(now)
@@ -167,7 +180,7 @@ func (o *Overview) age(w *pending, now int64, within time.Duration) {
 	default:
 		b.Open++
 	}
-	if within > 0 && age > within {
+	if within > 0 && now-w.raised > within.Milliseconds() {
 		o.Late++
 		if status == Snoozed {
 			o.LateSnoozed++
@@ -175,23 +188,29 @@ func (o *Overview) age(w *pending, now int64, within time.Duration) {
 	}
 }
 
-func (m *memory) load(load map[uint32]*Load, w *pending) {
-	l := load[w.owner]
-	if l == nil {
-		l = &Load{Name: m.owners.text[w.owner], Oldest: w.raised}
-		load[w.owner] = l
+func (l *Load) add(w *pending) {
+	if l.Claimed == 0 || w.raised < l.Oldest {
+		l.Oldest = w.raised
 	}
 	l.Claimed++
 	l.Given += int64(bit(w.given))
-	l.Oldest = min(l.Oldest, w.raised)
 }
 
-// oldest returns the keys of the first rows by a time.
-func (m *memory) oldest(rows []int32, at func(int32) int64) (keys []int64) {
-	slices.SortFunc(rows, func(i, j int32) int {
+// first returns the keys of the first rows by a time, listMax at most.
+func (m *memory) first(rows []int32, at func(int32) int64) (keys []int64) {
+	order := func(i, j int32) int {
 		return cmp.Or(cmp.Compare(at(i), at(j)), cmp.Compare(m.rows[i].key, m.rows[j].key))
-	})
-	for _, i := range rows[:min(len(rows), listMax)] {
+	}
+	var list []int32
+	for _, i := range rows {
+		if len(list) == listMax && order(i, list[listMax-1]) > 0 {
+			continue
+		}
+		k, _ := slices.BinarySearchFunc(list, i, order)
+		list = slices.Insert(list, k, i)
+		list = list[:min(len(list), listMax)]
+	}
+	for _, i := range list {
 		keys = append(keys, m.rows[i].key)
 	}
 	return keys

@@ -1,6 +1,7 @@
 package alerts
 
 import (
+	"container/heap"
 	"math"
 	"time"
 )
@@ -17,16 +18,21 @@ type Goals struct {
 // row adds is taken away again before it changes.
 type tally struct {
 	Goals
-	open   []pending // in no order
-	closed []closing // the same
-	place  []int32   // of each row, in the one or the other
-	days   map[int64]*day
+	open    []pending // neither snoozed nor closed, in no order
+	snoozed []pending // the same
+	closed  []closing // the same
+	place   []int32   // of each row, in one of these
+	// How many there are of each status, and of what is escalated and not closed.
+	statuses  [NumStatuses]int64
+	escalated int64
+	oldest    oldest
+	days      map[int64]*day
 	// disputed are the rows of which a supervisor has yet to say which verdict holds.
 	disputed map[int32]struct{}
 }
 
-// pending is an alert that is not closed: 32 bytes in a row, because the figures of all
-// pages walk them.
+// pending is an alert that is not closed: 32 bytes in a row, because an overview walks
+// them all.
 type pending struct {
 	raised, until int64
 	row           int32
@@ -76,41 +82,93 @@ const dayMs = int64(24 * time.Hour / time.Millisecond)
 
 func dayOf(ms int64) int64 { return int64(math.Floor(float64(ms) / float64(dayMs))) }
 
+// oldest finds the row of open that was raised first. It is a heap, in which a row that
+// is open no more stays until it comes to the top.
+type oldest struct {
+	heap []raised
+	in   []bool // by row
+}
+
+type raised struct {
+	at  int64
+	row int32
+}
+
+// Len is for container/heap, as are the others.
+func (o *oldest) Len() int           { return len(o.heap) }
+func (o *oldest) Less(i, j int) bool { return o.heap[i].at < o.heap[j].at }
+func (o *oldest) Swap(i, j int)      { o.heap[i], o.heap[j] = o.heap[j], o.heap[i] }
+
+// Push adds a row.
+func (o *oldest) Push(x any) { o.heap = append(o.heap, x.(raised)) }
+
+// Pop takes the last row away.
+func (o *oldest) Pop() any {
+	last := o.heap[len(o.heap)-1]
+	o.heap = o.heap[:len(o.heap)-1]
+	return last
+}
+
 func newTally(g Goals) *tally {
 	return &tally{Goals: g, days: make(map[int64]*day), disputed: make(map[int32]struct{})}
 }
 
 // arrive takes a row that is new, and open.
 func (t *tally) arrive(i int32, r *row) {
-	t.place = append(t.place, int32(len(t.open)))
-	t.open = append(t.open, pending{raised: r.raised, row: i})
+	t.place, t.oldest.in = append(t.place, 0), append(t.oldest.in, false)
+	t.wait(pending{raised: r.raised, row: i})
+}
+
+// list is where a row of a status is, that is not closed.
+func (t *tally) list(s Status) *[]pending {
+	if s == Snoozed {
+		return &t.snoozed
+	}
+	return &t.open
+}
+
+// wait adds a row that is not closed.
+func (t *tally) wait(w pending) {
+	list := t.list(w.status)
+	t.place[w.row] = int32(len(*list))
+	*list = append(*list, w)
+	t.statuses[w.status]++
+	t.escalated += int64(bit(w.escalated))
+	if w.status != Snoozed && !t.oldest.in[w.row] {
+		t.oldest.in[w.row] = true
+		heap.Push(&t.oldest, raised{w.raised, w.row})
+	}
 }
 
 // drop takes away what a row adds.
 func (t *tally) drop(i int32, r *row) {
+	t.statuses[r.status]--
 	at := t.place[i]
-	if !r.status.Closed() {
-		last := len(t.open) - 1
-		t.open[at] = t.open[last]
-		t.place[t.open[at].row] = at
-		t.open = t.open[:last]
+	if r.status.Closed() {
+		t.count(&t.closed[at], -1)
+		last := len(t.closed) - 1
+		t.closed[at] = t.closed[last]
+		t.place[t.closed[at].row] = at
+		t.closed = t.closed[:last]
 		return
 	}
-	t.count(&t.closed[at], -1)
-	last := len(t.closed) - 1
-	t.closed[at] = t.closed[last]
-	t.place[t.closed[at].row] = at
-	t.closed = t.closed[:last]
+	t.escalated -= int64(bit(r.escalated))
+	list := t.list(r.status)
+	last := len(*list) - 1
+	(*list)[at] = (*list)[last]
+	t.place[(*list)[at].row] = at
+	*list = (*list)[:last]
 }
 
 // take adds a row that has come to a state.
-func (t *tally) take(i int32, r *row, s *State, nameOf func(string) uint32) {
+func (t *tally) take(i int32, r *row, rows []row, s *State, nameOf func(string) uint32) {
+	defer t.trim(rows)
 	if !s.Status.Closed() {
-		t.place[i] = int32(len(t.open))
-		t.open = append(t.open, pending{raised: r.raised, until: r.until, row: i, owner: r.owner, status: r.status, escalated: r.escalated,
+		t.wait(pending{raised: r.raised, until: r.until, row: i, owner: r.owner, status: r.status, escalated: r.escalated,
 			given: s.Status == Claimed && s.Since == 0})
 		return
 	}
+	t.statuses[s.Status]++
 	c := closing{at: s.Closing.At, amount: r.amount, reviewed: s.Review.At, row: i, by: nameOf(s.Closing.By), draw: s.Closing.Draw,
 		took: binOf(s.Closing.Took), fraud: s.Status == Fraud, first: s.Closing.Fraud, seen: s.Review.By != "", second: s.Review.Fraud,
 		disputed: s.Disputed(),
@@ -119,6 +177,18 @@ func (t *tally) take(i int32, r *row, s *State, nameOf func(string) uint32) {
 	t.place[i] = int32(len(t.closed))
 	t.closed = append(t.closed, c)
 	t.add(&t.closed[t.place[i]], r)
+}
+
+// trim takes rows from the top of oldest that are not open any more.
+func (t *tally) trim(rows []row) {
+	for len(t.oldest.heap) > 0 {
+		i := t.oldest.heap[0].row
+		if s := rows[i].status; s != Snoozed && !s.Closed() {
+			return
+		}
+		t.oldest.in[i] = false
+		heap.Pop(&t.oldest)
+	}
 }
 
 // add adds a closing.
@@ -225,27 +295,20 @@ func median(took *[bins]uint32) time.Duration {
 
 // figures counts what there is at a time.
 func (t *tally) figures(now int64) Figures {
-	f := Figures{Closed: int64(len(t.closed))}
-	for i := range t.open {
-		f.count(&t.open[i], now)
+	f := Figures{Closed: int64(len(t.closed)), Claimed: t.statuses[Claimed], Escalated: t.escalated, Open: int64(len(t.open)) - t.statuses[Claimed]}
+	if len(t.oldest.heap) > 0 {
+		f.OldestOpen = t.oldest.heap[0].at
+	}
+	for i := range t.snoozed {
+		w := &t.snoozed[i]
+		if w.at(now) == Snoozed {
+			f.Snoozed++
+			continue
+		}
+		f.Open++
+		if f.OldestOpen == 0 || w.raised < f.OldestOpen {
+			f.OldestOpen = w.raised
+		}
 	}
 	return f
-}
-
-func (f *Figures) count(w *pending, now int64) {
-	if w.escalated {
-		f.Escalated++
-	}
-	switch w.at(now) {
-	case Snoozed:
-		f.Snoozed++
-		return
-	case Claimed:
-		f.Claimed++
-	default:
-		f.Open++
-	}
-	if f.OldestOpen == 0 || w.raised < f.OldestOpen {
-		f.OldestOpen = w.raised
-	}
 }

@@ -162,6 +162,13 @@ func lookOf(t *testing.T, verdict string) string {
 	if f.item(id).Review.By != "" {
 		t.Error("ann looked at her own again")
 	}
+	f.view.Measure(alerts.Goals{Within: time.Hour}) // nobody is asked for a second look
+	bob.do("POST", "/second-looks/"+id, url.Values{"kind": {"reviewed_fraud"}, "previous": {f.item(id).Last}})
+	bob.get("/second-looks/"+id).leads(t, "/alerts/"+id)
+	if f.item(id).Review.By != "" {
+		t.Error("bob took a second look that nobody gave him")
+	}
+	f.view.Measure(alerts.Goals{Within: time.Hour, Looks: 1})
 	page := bob.get("/second-looks/"+id).is(t, 200, "A second look", "9.2 times", "Amounts of the alerts")
 	if e := f.lastEntry(); e.What != schemas.AuditViewed || string(e.Of) != "/second-looks/"+id {
 		t.Errorf("audited is %+v", e)
