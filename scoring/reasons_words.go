@@ -59,6 +59,22 @@ func (w *Words) Append(dst []byte, u Unusual) []byte {
 	return appendValue(append(appendValue(dst, u.Value), ", usually "...), u.Usual)
 }
 
+// Meaning says what the number of the feature is:
+//
+//	amount / mean(amount) by customer over 30d   amount, in times this customer's 30-day mean amount
+//	count() by card over 1h                      this card's 1-hour number of payments
+//	hour(time)                                   hour(time)
+func (w *Words) Meaning() string {
+	if !w.ratio {
+		return w.text
+	}
+	what := "amount"
+	if w.before != "" {
+		what = strings.TrimSuffix(w.before, " is ")
+	}
+	return what + ", in times " + w.phrase
+}
+
 // aggregateWords says an aggregate in words, if text is one.
 func aggregateWords(text string) (string, bool) {
 	m := aggregateForm.FindStringSubmatch(text)

@@ -31,24 +31,43 @@ func (s *Server) pastOf(ctx context.Context, i *alerts.Item, from, to int64) pas
 	if s.options.History == nil {
 		return past{missing: "This desk was given no history, so it knows alerts alone, and not what else was paid: weir desk --history URL names one."}
 	}
+	p, err := ask(ctx, s, func(ctx context.Context) (past, error) { return s.askPast(ctx, i, from, to), nil })
+	if err != nil {
+		return past{missing: pastLate}
+	}
+	return p
+}
+
+// errLate is of a history that did not answer in time.
+var errLate = errors.New("the history did not answer in time")
+
+// ask asks the history something, and waits for its answer no longer than
+// Options.HistoryWithin.
+func ask[T any](ctx context.Context, s *Server, question func(context.Context) (T, error)) (T, error) {
 	// The store may not look at the context while it dials, so it is waited for apart.
 	ctx, cancel := context.WithTimeout(ctx, s.options.HistoryWithin)
 	defer cancel()
+	type answer struct {
+		value T
+		err   error
+	}
+	var none T
 	select {
 	case s.asking <- struct{}{}:
 	case <-ctx.Done():
-		return past{missing: pastLate}
+		return none, errLate
 	}
-	answer := make(chan past, 1)
+	answers := make(chan answer, 1)
 	go func() { // ends when the store gives up, which the context tells it to
 		defer func() { <-s.asking }()
-		answer <- s.askPast(ctx, i, from, to)
+		value, err := question(ctx)
+		answers <- answer{value, err}
 	}()
 	select {
-	case p := <-answer:
-		return p
+	case a := <-answers:
+		return a.value, a.err
 	case <-ctx.Done():
-		return past{missing: pastLate}
+		return none, errLate
 	}
 }
 

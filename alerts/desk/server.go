@@ -61,22 +61,24 @@ type Options struct {
 	History       history.Lookup        // where payments are looked up; nil where there is none
 	Sources       []schemas.LabelSource // of labels, the strongest first, as the spec has them
 	HistoryWithin time.Duration         // how long a page waits for the history, 1 s if it is 0
+	Receipts      Receipts              // what proves decisions
 }
 
 // Server is the web application. It may serve many requests at once.
 type Server struct {
-	options    Options
-	table      []route
-	mux        *http.ServeMux
-	protection *http.CrossOriginProtection
-	pages      map[string]*template.Template
-	assets     *assets
-	buckets    buckets
-	provider   *provider // nil where there is none
-	sender     *sender
-	hooked     chan struct{} // holds one where webhooks have changed
-	asking     chan struct{} // held by who asks the history
-	settling   sync.Mutex    // held by who carries out proposals
+	options     Options
+	table       []route
+	mux         *http.ServeMux
+	protection  *http.CrossOriginProtection
+	pages       map[string]*template.Template
+	assets      *assets
+	buckets     buckets
+	provider    *provider // nil where there is none
+	sender      *sender
+	hooked      chan struct{} // holds one where webhooks have changed
+	asking      chan struct{} // held by who asks the history
+	settling    sync.Mutex    // held by who carries out proposals
+	recomputing chan struct{} // held by who recomputes a decision
 }
 
 // New makes a server.
@@ -90,7 +92,11 @@ func New(o Options) (*Server, error) {
 	if o.HistoryWithin == 0 {
 		o.HistoryWithin = time.Second
 	}
-	s := &Server{options: o, asking: make(chan struct{}, pastAtOnce), mux: http.NewServeMux(), protection: http.NewCrossOriginProtection()}
+	if o.Receipts.Within == 0 {
+		o.Receipts.Within = 20 * time.Second
+	}
+	s := &Server{options: o, asking: make(chan struct{}, pastAtOnce), recomputing: make(chan struct{}, 1),
+		mux: http.NewServeMux(), protection: http.NewCrossOriginProtection()}
 	if o.OIDC != nil {
 		if err := o.OIDC.Check(o.TLS); err != nil {
 			return nil, fmt.Errorf("make desk: %w", err)

@@ -247,6 +247,9 @@ func (s *service) openDesk(ctx context.Context, f *deskFlags, sp *spec.Spec) (_ 
 		WebhooksAllow: *f.webhooks,
 	}
 	withHistory(&options, f.past, sp)
+	if err := s.withReceipts(&options, f.past, sp, f.models.trust); err != nil {
+		return nil, err
+	}
 	if err := f.oidc.apply(s.env, &options); err != nil {
 		return nil, err
 	}
