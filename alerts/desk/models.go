@@ -90,7 +90,7 @@ type SlotChange struct {
 
 // ModelChange is one thing in which two models differ.
 type ModelChange struct {
-	Group, What, A, B, By string // By is by how much, of numbers
+	Group, What, A, B, By string // A and B are empty of what is said in words; By is by how much, of numbers
 }
 
 // ModelPair is how champion and challenger did on the same payments.

@@ -59,8 +59,9 @@ type driftRow struct {
 }
 
 type changeGroup struct {
-	Name string
-	Rows []ModelChange
+	Name  string
+	Rows  []ModelChange
+	Sides bool // some row has two
 }
 
 type slotRow struct{ Time, Clock, Slot, Hash, Name, By, Reason string }
@@ -321,6 +322,7 @@ func (p *modelsPage) changesOf(now *ModelsNow) {
 		}
 		g := &p.Changes[len(p.Changes)-1]
 		g.Rows = append(g.Rows, c)
+		g.Sides = g.Sides || c.A != ""
 	}
 }
 

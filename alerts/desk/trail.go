@@ -146,7 +146,7 @@ func (s *Server) trail(w http.ResponseWriter, r *http.Request) error {
 	}
 	now := s.options.Now().UnixMilli()
 	p := trailPage{Filtered: f != alerts.TrailFilter{}}
-	p.Query.Who, p.Query.Of, p.Query.Address, p.Query.From, p.Query.To = q.Get("who"), q.Get("of"), q.Get("address"), localTime(f.From), localTime(f.To)
+	p.Query.Who, p.Query.Of, p.Query.Address, p.Query.From, p.Query.To = q.Get("who"), q.Get("of"), q.Get("address"), q.Get("from"), q.Get("to")
 	for _, g := range trailActs {
 		group := trailGroup{Name: g.group}
 		for _, a := range g.acts {
@@ -173,14 +173,6 @@ func (s *Server) trail(w http.ResponseWriter, r *http.Request) error {
 	return s.page(w, r, http.StatusOK, "trail", p)
 }
 
-// localTime is a time as an input of datetime-local has it; empty for none.
-func localTime(ms int64) string {
-	if ms == 0 {
-		return ""
-	}
-	return time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05")
-}
-
 // secondOf is a time to the second, with its date where that is another than now's.
 func secondOf(ms, now int64) string {
 	t, n := time.UnixMilli(ms).UTC(), time.UnixMilli(now).UTC()
@@ -205,11 +197,23 @@ func trailRowOf(e *alerts.TrailEntry, now int64) trailRow {
 	_, onAlert := schemas.ParseDispositionKind(e.What)
 	switch {
 	case onAlert:
+		row.Detail = reasonWords(e.Detail)
 		row.Of, row.OfPath = "alert "+e.Of, "/alerts/"+url.PathEscape(e.Of)
 	case strings.HasPrefix(e.Of, "/alerts/") && localPath(e.Of) == e.Of:
 		row.OfPath = e.Of
 	}
 	return row
+}
+
+// reasonWords is the detail of an action with words for its reason's code.
+func reasonWords(detail string) string {
+	code, note, _ := strings.Cut(detail, ": ")
+	for _, c := range reasonCodes {
+		if c.Code == code {
+			return strings.TrimSuffix(c.Words+": "+note, ": ")
+		}
+	}
+	return detail
 }
 
 // exportChunk is how many entries of an export are in memory at once.

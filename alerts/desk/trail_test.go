@@ -61,7 +61,7 @@ func TestAuditPage(t *testing.T) {
 	w.trailed(entryOf("ann", schemas.AuditViewed, "/alerts/0-7"), entryOf("bob", schemas.AuditLoggedIn, ""), entryOf("?", schemas.AuditLoginFailed, ""),
 		entryOf("ann", schemas.AuditDenied, "GET /audit"))
 	w.does(schemas.Disposition{AlertID: []byte("0-7"), Kind: schemas.ClosedFraud, By: []byte("bob"), Reason: []byte("card_lost"), Note: []byte("called them")})
-	page := eve.get("/audit").is(t, http.StatusOK, "was refused", "no account", `<a href="/alerts/0-7"><code>alert 0-7</code></a>`, "card_lost: called them",
+	page := eve.get("/audit").is(t, http.StatusOK, "was refused", "no account", `<a href="/alerts/0-7"><code>alert 0-7</code></a>`, "card lost or stolen: called them",
 		`<time datetime="2026-05-04T08:59:59Z" title="2026-05-04T08:59:59Z">08:59:59</time>`, `href="/audit.csv"`, `>Audit</a>`)
 	if a, b := strings.Index(page.body, "said fraud</td>"), strings.Index(page.body, "looked at</td>"); a < 0 || b < a {
 		t.Error("the newest entry is not the first")

@@ -295,13 +295,20 @@ func (d *modelDiff) changes() (list []desk.ModelChange) {
 		}
 	}
 	only("Features", d.OnlyA, d.OnlyB)
-	if d.order {
-		list = append(list, desk.ModelChange{Group: "Features", What: "order", A: "other", B: "other"})
+	switch features := len(d.bundles[0].facts.Features); {
+	case d.order:
+		list = append(list, desk.ModelChange{Group: "Features", What: fmt.Sprintf("the same %d, in another order", features)})
+	case len(list) == 0:
+		list = append(list, desk.ModelChange{Group: "Features", What: fmt.Sprintf("the same %d", features)})
+	}
+	if s := d.Scores; s != nil && !d.Same {
+		list = append(list, desk.ModelChange{Group: "Scores", What: fmt.Sprintf("on the %s that they carry they correlate by %.4f and are apart by %.4f in the mean, %.4f at most",
+			several(s.Rows, "row"), s.Correlation, s.Mean, s.Most)})
 	}
 	only("Lines of the spec", d.SpecA, d.SpecB)
 	lines := func(group string, of []diffLine) {
 		for _, l := range of {
-			c := desk.ModelChange{Group: group, What: l.What, A: side(l.A), B: side(l.B)}
+			c := desk.ModelChange{Group: group, What: l.What, A: cmp.Or(side(l.A), "–"), B: cmp.Or(side(l.B), "–")}
 			a, okA := number(l.A)
 			if b, okB := number(l.B); okA && okB {
 				c.By = fmt.Sprintf("%+.4g", b-a)
@@ -313,10 +320,6 @@ func (d *modelDiff) changes() (list []desk.ModelChange) {
 	}
 	lines("What they are", d.Changes)
 	lines("What their trainers say", d.Facts)
-	if s := d.Scores; s != nil && !d.Same {
-		list = append(list, desk.ModelChange{Group: "Scores on the rows that they carry", What: "correlation", A: fmt.Sprintf("%.4f", s.Correlation)},
-			desk.ModelChange{Group: "Scores on the rows that they carry", What: "apart, mean and most", A: fmt.Sprintf("%.4f", s.Mean), B: fmt.Sprintf("%.4f", s.Most)})
-	}
 	return list
 }
 
@@ -376,13 +379,16 @@ func described(f *modelFacts) desk.Model {
 	share := func(x float64) string { return fmt.Sprintf("%.1f %%", 100*x) }
 	plain := func(x float64) string { return fmt.Sprintf("%.3f", x) }
 	l := &m.Learnt
-	add(l, "Days", strings.Trim(text("from", nil)+" to "+text("to", nil), " to"))
+	day := func(key string) string { t := text(key, nil); return t[:min(len(t), len(time.DateOnly))] }
+	if day("from") != "" {
+		add(l, "Days", day("from")+" to "+day("to"))
+	}
 	add(l, "Payments", text("rows", count))
 	add(l, "Frauds", text("frauds", count))
 	add(l, "Labels known by", text("as_of", nil))
 	network := "no hidden layer"
 	if len(f.Hidden) > 0 {
-		network = "hidden layers of " + strings.Trim(fmt.Sprint(f.Hidden), "[]")
+		network = "hidden layers of " + strings.ReplaceAll(strings.Trim(fmt.Sprint(f.Hidden), "[]"), " ", " and ")
 	}
 	add(l, "Network", cmp.Or(text("kind", nil), "network")+", "+network+", "+several(f.Members, "member"))
 	add(l, "Features", fmt.Sprint(len(f.Features)))
