@@ -79,6 +79,9 @@ type shownModel struct {
 
 // models shows which models there are, how they do, and what is proposed.
 func (s *Server) models(w http.ResponseWriter, r *http.Request) error {
+	if s.options.Models == nil {
+		return s.page(w, r, http.StatusOK, "models", modelsPage{None: "This desk knows of no models. weir model ls lists them."})
+	}
 	now, err := s.lookAtModels(r.Context())
 	if err != nil {
 		return err

@@ -317,6 +317,15 @@ func TestWhoMayDoWhatWithModels(t *testing.T) {
 	}
 }
 
+// TestADeskWithoutModels says so.
+func TestADeskWithoutModels(t *testing.T) {
+	w := newWorld(t)
+	w.add("mia", ModelOwner)
+	mia := w.browser().enters("mia")
+	mia.get("/models").is(t, http.StatusOK, "knows of no models")
+	mia.do("POST", "/models/proposals", formOf("promote", hashC, hashB)).is(t, http.StatusNotFound)
+}
+
 // TestModelForms that are not understood do nothing, and what a stranger wrote into a
 // model is text.
 func TestModelForms(t *testing.T) {
