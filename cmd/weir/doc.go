@@ -84,6 +84,7 @@
 //	                         ingest.Metrics and ingest.RecorderMetrics list them all
 //	go test ./ingest -run X  the whole program on the embedded broker, in one process
 //	make integration         the same on Apache Kafka, ClickHouse and a schema registry
+//	make browser             a day at the desk, in Chromium; make screenshots shows its pages
 //
 // # Non-obvious
 //
