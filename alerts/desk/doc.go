@@ -13,6 +13,10 @@
 // under a name that carries its hash, asset in a template, and kept by browsers for
 // good.
 //
+// Scripts add keys and speed (static/desk.js, static/case.js); every page works without
+// them, by links and forms. A browser fetches the next case ahead, which is audited as
+// seen, since it was sent.
+//
 // Accounts, sessions and lock-outs are in a database of their own, durable and backed
 // up ([Accounts.Backup]); nothing of it is a fold. It may be opened by several
 // processes at once, so that weir user works beside a running desk. Passwords are

@@ -2,9 +2,11 @@ package browser
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/network"
 )
 
@@ -71,4 +73,28 @@ func TestWhatDoesNotCountIsTold(t *testing.T) {
 		t.Errorf("tim is told of another alert, at %s", tim.path())
 	}
 	tim.until("document.querySelector('.verdict .state.genuine')")
+}
+
+// TestWhatGoesWrongIsSaid sends what the desk refuses, and then acts without a session:
+// a script in between hides neither.
+func TestWhatGoesWrongIsSaid(t *testing.T) {
+	ron := analyst(t, "ron", "analyst")
+	ron.visit("/queue")
+	ron.press("[data-key=n]")
+	path := ron.path()
+	js[string](ron, "document.querySelector('#note').value = 'n'.repeat(5000)")
+	ron.press("button[value=noted]")
+	ron.shows("The form was not understood, so nothing was done.")
+	for _, said := range ron.errors() {
+		if !strings.Contains(said, "400") {
+			t.Error(said)
+		}
+	}
+	ron.visit(path)
+	call(ron, network.ClearBrowserCookies, cdp.Empty{})
+	ron.press("button[value=closed_fraud]")
+	ron.until("location.pathname == '/login'")
+	ron.errors() // of the fetch that leads there, if any
+	id := strings.TrimPrefix(path, "/alerts/")
+	actions(t, id, "claimed")
 }

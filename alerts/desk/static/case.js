@@ -13,8 +13,8 @@
   const read = async (answer) => {
     const r = await answer;
     const doc = new DOMParser().parseFromString(await r.text(), "text/html");
-    if (!r.ok || !doc.querySelector(".acts")) throw new Error(`${r.url}: ${r.status}`);
-    return { main: doc.querySelector("main"), title: doc.title, url: r.url };
+    const good = r.ok && doc.querySelector(".acts");
+    return { good, wrong: !r.ok, main: doc.querySelector("main"), title: doc.title, url: r.url };
   };
   const show = (page, sent) => {
     const same = new URL(page.url).pathname === location.pathname;
@@ -67,7 +67,7 @@
     // Whoever only looks at a case does not need the next one.
     if (!path || path === ahead.path || $('.acts [value="claimed"]')) return;
     ahead.path = path;
-    ahead.page = read(fetch(path)).catch(() => null);
+    ahead.page = read(fetch(path)).then((page) => page.good && page).catch(() => null);
   };
   const verdicts = { closed_fraud: "fraud", closed_genuine: "genuine" };
   // send sends an action after those before it, and shows what came of it; where one has
@@ -85,10 +85,15 @@
     const answer = turn.then(() => read(fetch(form.action, { method: "POST", body: new URLSearchParams(body) })));
     turn = answer.catch(() => {});
     const page = await answer.catch(() => null);
-    if (page && (back || seen === at)) show(page, note);
-    else if (page && !page.url.includes("?told=")) leave(page.main);
-    // What did not count, or may not, is said even to those who have gone on.
-    else location.assign(page?.url ?? form.action.replace(/\/act$/, ""));
+    if (page?.good && (back || seen === at)) show(page, note);
+    else if (page?.good && !page.url.includes("?told=")) leave(page.main);
+    // What did not count, or may not, is said even to those who have gone on; so is
+    // what went wrong, on the page that says so.
+    else if (page?.wrong) {
+      seen++;
+      document.title = page.title;
+      $("main").replaceWith(document.adoptNode(page.main));
+    } else location.assign(page?.url ?? form.action.replace(/\/act$/, ""));
   };
   const next = async (form, button) => {
     const page = button.dataset.next === ahead.path && (await ahead.page);
