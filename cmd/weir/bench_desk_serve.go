@@ -70,14 +70,20 @@ func (r *benchWork) desk(ctx context.Context, e *env) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, accounts.Close()) }()
-	d := alerts.New(r.client, view, alerts.Config{Log: log, Now: time.Now, After: time.After, Topics: topics})
+	trail, err := alerts.OpenTrail(ctx, filepath.Join(r.data, "audit-view.db"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, trail.Close()) }()
+	c := alerts.Config{Log: log, Now: time.Now, After: time.After, Topics: topics}
+	d := alerts.New(r.client, view, c)
 	web, err := desk.New(desk.Options{Log: log, Now: time.Now, Accounts: accounts, Audit: desk.AuditTo(r.client, topics.Audit),
-		View: view, Desk: d, Base: string(sp.Base), Groups: sp.Groups(), Within: time.Hour})
+		View: view, Desk: d, Trail: trail, Base: string(sp.Base), Groups: sp.Groups(), Within: time.Hour})
 	if err != nil {
 		return err
 	}
 	t := &timed{Handler: web, took: make(map[string][]int32)}
-	err = together(ctx, role{"", d.Run}, role{"", func(ctx context.Context) error { return r.serveTimed(ctx, e, t, d, log) }})
+	err = together(ctx, role{"", d.Run}, role{"", func(ctx context.Context) error { return trail.Follow(ctx, r.client, c) }}, role{"", func(ctx context.Context) error { return r.serveTimed(ctx, e, t, d, log) }})
 	if err != nil {
 		return err
 	}

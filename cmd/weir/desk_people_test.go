@@ -278,7 +278,7 @@ func (p *deskPerson) look(path string) deskPage {
 var (
 	alertLinks   = regexp.MustCompile(`href="/alerts/([^"/]+)"`)
 	formPrevious = regexp.MustCompile(`name="previous" value="([^"]*)"`)
-	formKinds    = regexp.MustCompile(`name="kind" value="([a-z_]+)"`)
+	formKinds    = regexp.MustCompile(`name="kind" value="(claimed|released|noted|escalated|snoozed|closed_fraud|closed_genuine|undone)"`)
 )
 
 // works does what analysts do until all actions are done.

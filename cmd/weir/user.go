@@ -23,7 +23,7 @@ import (
 )
 
 var userCommand = &command{
-	name: "user", args: "add NAME | ls | disable NAME | enable NAME | password NAME | roles NAME | token NAME | tokens | revoke NUMBER | backup FILE",
+	name: "user", args: "add | disable | enable | password | roles | token NAME, or ls, tokens, revoke NUMBER, backup FILE",
 	summary: "say who may work at the desk, and as what", json: true,
 	about: `Accounts are kept in desk.db in the data folder, which a running desk may have open
 at the same time. Names are ASCII letters, digits and . _ - @, and capitals do not
