@@ -46,9 +46,13 @@
 //	views, print      filters of the queue that have a name; a case on paper
 //	webhooks,         what is told to other systems: settings, the page, from the fold
 //	webhooks_*        into deliveries, and over the network
-//	queue, case, act  the analysts' pages, and what they do with an alert
+//	queue, act        the list, and what is done with an alert
+//	case, past, plot, one alert: what the view and the history know, its picture and
+//	timeline          what happened around it
+//	features,         one decision: what the model saw; its record, and its proof
+//	receipt
 //	supervisor, look  how the desk does, who has what, second looks
-//	chart, plot       pictures
+//	chart             pictures of days
 //	models            what the page of the models knows (models.go), shows (models_page,
 //	                  models_chart) and does (models_act, proposals)
 package desk

@@ -112,7 +112,7 @@ func (s *Server) featurePage(w http.ResponseWriter, r *http.Request) error {
 // row says all that is known of feature i.
 func (a *aboutFeatures) row(i int, v float32, base string) (row featureRow, group string) {
 	row, group = featureRow{Name: a.name(i), Value: exact(v), Exact: exact(v) + ", bits " + bitsOf(v)}, "features"
-	write := exact
+	write, yes := exact, false
 	if a.spec != nil && i < len(a.spec.Features) {
 		f := &a.spec.Features[i]
 		words := scoring.NewWords(f.Text)
@@ -120,12 +120,14 @@ func (a *aboutFeatures) row(i int, v float32, base string) (row featureRow, grou
 		u := unitOf(a.spec, f.Expr)
 		write = func(x float32) string { return inUnit(x, u, base) }
 		row.Value = write(v)
-		if u == yesUnit {
-			write = exact
-		}
+		yes = u == yesUnit
 	}
 	if a.bundle != nil && a.bundle.Profile != nil && i < len(a.bundle.Profile.Features) {
-		row.Usual, row.Where, row.Far = among(&a.bundle.Profile.Features[i], v, write)
+		m := &a.bundle.Profile.Features[i]
+		row.Usual, row.Where, row.Far = among(m, v, write)
+		if present := 1 - m.Missing(); yes && len(m.Edges) == 1 && present > 0 {
+			row.Usual = "no in " + wholePercent(float64(m.Shares[0])/present)
+		}
 	}
 	return row, group
 }

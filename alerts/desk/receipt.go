@@ -259,10 +259,10 @@ func (s *Server) checks(ctx context.Context, d *decided) ([]Check, error) {
 		checks []Check
 		err    error
 	}
-	answers := make(chan answer, 1)
+	answers, recompute := make(chan answer, 1), s.options.Receipts.Recompute
 	go func() { // ends when the context does, or a little later
 		defer func() { <-s.recomputing }()
-		list, err := s.options.Receipts.Recompute(ctx, d.item.Shard, d.item.Offset)
+		list, err := recompute(ctx, d.item.Shard, d.item.Offset)
 		answers <- answer{list, err}
 	}()
 	var a answer

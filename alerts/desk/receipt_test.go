@@ -49,6 +49,7 @@ func (f *floor) recorded() (*onRecord, *spec.Spec, *scoring.Bundle) {
 		b.Features = append(b.Features, x.Name)
 		b.Profile.Features = append(b.Profile.Features, scoring.Margin{Edges: []float32{10, 20, 30, 40}, Shares: []float32{.1, .2, .3, .3, .08, .02}})
 	}
+	b.Profile.Features[5] = scoring.Margin{Edges: []float32{1}, Shares: []float32{.7, .3, 0}}
 	d.Features[0], d.Features[1] = 412.5, float32(math.NaN())
 	f.server.options.History, f.server.options.Receipts.Spec = o, s
 	return o, s, b
@@ -73,7 +74,7 @@ func TestEveryFeatureIsShown(t *testing.T) {
 		}
 	}
 	page.shows(t, "412.50 EUR", `title="412.5, bits 43ce4000"`, "among the highest 8 %", "missing, like 2 %", "10.00 EUR to 40.00 EUR",
-		"amount, in times this customer&#39;s geometric mean amount", "8 times", "this card&#39;s 1-hour number of payments", "above 10 %, below 69 %")
+		"amount, in times this customer&#39;s geometric mean amount", "8 times", "no in 70 %", "this card&#39;s 1-hour number of payments", "above 10 %, below 69 %")
 	if n := len(page.body); n > 60_000 {
 		t.Errorf("%d bytes", n)
 	}

@@ -87,17 +87,17 @@ func (s *clickhouseStore) readPayments(ctx context.Context, q *PaymentQuery, fn 
 // readDays takes a label for one of a transaction in these days where it was known
 // after they began.
 func (s *clickhouseStore) readDays(ctx context.Context, q *DayQuery, day func(Day), suspect func(int64, string)) error {
-	in := " FROM {db}.decisions WHERE " + q.Field.String() + " = ? AND event_ms >= ? AND event_ms < ? AND outcome IN (0, 1)"
 	var d int64
 	var n uint64
-	err := s.each(ctx, func() { day(Day{Day: d * dayMs, Payments: int64(n)}) }, []any{&d, &n},
-		"SELECT intDiv(event_ms, 86400000) AS day, uniqExact(shard, ledger_offset)"+in+" GROUP BY day", q.Value, q.From, q.To)
-	if err != nil {
-		return err
-	}
-	var id string
-	return s.each(ctx, func() { suspect(d*dayMs, id) }, []any{&d, &id}, "SELECT intDiv(event_ms, 86400000), id"+in+
-		" AND id IN (SELECT tx_id FROM {db}.labels WHERE verdict = 2 AND known_ms >= ?)", q.Value, q.From, q.To, q.From)
+	var ids []string
+	return s.each(ctx, func() {
+		day(Day{Day: d * dayMs, Payments: int64(n)})
+		for _, id := range ids {
+			suspect(d*dayMs, id)
+		}
+	}, []any{&d, &n, &ids}, "SELECT intDiv(event_ms, 86400000) AS day, uniqExact(shard, ledger_offset), "+
+		"groupUniqArrayIf(id, id IN (SELECT tx_id FROM {db}.labels WHERE verdict = 2 AND known_ms >= ?)) FROM {db}.decisions WHERE "+q.Field.String()+
+		" = ? AND event_ms >= ? AND event_ms < ? AND outcome IN (0, 1) GROUP BY day", q.From, q.Value, q.From, q.To)
 }
 
 func (s *clickhouseStore) readLegs(ctx context.Context, q *AroundQuery, fn func(int64, []byte, *schemas.Decision)) error {
