@@ -28,10 +28,11 @@ const (
 // pastOf asks the history what is around an alert. It waits for the answer no longer
 // than Options.HistoryWithin: a page without it is better than none.
 func (s *Server) pastOf(ctx context.Context, i *alerts.Item, from, to int64) past {
-	if s.options.History == nil {
+	store := s.options.History
+	if store == nil {
 		return past{missing: "This desk was given no history, so it knows alerts alone, and not what else was paid: weir desk --history URL names one."}
 	}
-	p, err := ask(ctx, s, func(ctx context.Context) (past, error) { return s.askPast(ctx, i, from, to), nil })
+	p, err := ask(ctx, s, func(ctx context.Context) (past, error) { return s.askPast(ctx, store, i, from, to), nil })
 	if err != nil {
 		return past{missing: pastLate}
 	}
@@ -76,17 +77,17 @@ const (
 	pastAway = "The history could not be read, so payments that raised no alert are not shown. The desk's log says why. Nothing is lost: load the page anew in a while."
 )
 
-func (s *Server) askPast(ctx context.Context, i *alerts.Item, from, to int64) (p past) {
+func (s *Server) askPast(ctx context.Context, store history.Lookup, i *alerts.Item, from, to int64) (p past) {
 	entity, value := i.Case()
 	var err, daysErr error
 	var both sync.WaitGroup // a store takes most of its time to begin, so both begin at once
 	if field := otherField(i); field != schemas.ID {
 		both.Go(func() {
-			p.days, daysErr = s.options.History.Days(ctx, history.DayQuery{Field: field, Value: string(i.Text[field]), From: startOfDay(from), To: to, Sources: s.options.Sources})
+			p.days, daysErr = store.Days(ctx, history.DayQuery{Field: field, Value: string(i.Text[field]), From: startOfDay(from), To: to, Sources: s.options.Sources})
 		})
 	}
 	if entity != schemas.ID {
-		p.payments, err = s.options.History.Payments(ctx, history.PaymentQuery{Field: entity, Value: value, From: from, To: to, Limit: pastPayments})
+		p.payments, err = store.Payments(ctx, history.PaymentQuery{Field: entity, Value: value, From: from, To: to, Limit: pastPayments})
 	}
 	both.Wait()
 	switch err = errors.Join(err, daysErr); {

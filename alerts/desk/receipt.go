@@ -70,11 +70,12 @@ func (s *Server) decided(r *http.Request) (d decided, err error) {
 	if err != nil {
 		return d, fmt.Errorf("read the alert: %w", err)
 	}
-	if s.options.History == nil {
+	store := s.options.History
+	if store == nil {
 		return d, problemf(http.StatusNotFound, "The record of a decision is in the history, and this desk was given none: weir desk --history URL names one.")
 	}
 	d.record, err = ask(r.Context(), s, func(ctx context.Context) (history.Record, error) {
-		return s.options.History.Record(ctx, d.item.Shard, d.item.Offset)
+		return store.Record(ctx, d.item.Shard, d.item.Offset)
 	})
 	switch {
 	case errors.Is(err, history.ErrNoRecord):
