@@ -40,7 +40,7 @@ the time at the browser until the last byte. Alerts arrive meanwhile.`,
 		fs.Float64Var(&b.seconds, "seconds", 60, "`SECONDS` at that pace")
 		fs.Float64Var(&b.flat, "flat-out", 15, "`SECONDS` without a pause")
 		fs.Float64Var(&b.arrivals, "arrivals", 5, "`NUMBER` of alerts a second that arrive meanwhile")
-		fs.StringVar(&b.profile, "profile", "", "`FILE` for a CPU profile of the desk, from the time when it is ready")
+		fs.StringVar(&b.profile, "profile", "", "`FILE` for a CPU profile of the desk")
 		return b.run
 	},
 }
@@ -68,6 +68,7 @@ type deskBenchReport struct {
 	Alerts      int         `json:"alerts"`
 	Closed      int         `json:"closed"`
 	FoldSeconds float64     `json:"fold_seconds"`
+	FoldCPU     float64     `json:"fold_cpu_seconds"`
 	RSS         int64       `json:"rss_bytes"`
 	LogIns      deskTimes   `json:"log_ins"`
 	Paced       []deskTimes `json:"paced"`
@@ -129,7 +130,7 @@ func (b *deskBench) measure(ctx context.Context, e *env, folder string, people [
 	if err := c.says(ctx, &begun); err != nil {
 		return err
 	}
-	report.FoldSeconds, b.address = begun.FoldSeconds, begun.Address
+	report.FoldSeconds, report.FoldCPU, b.address = begun.FoldSeconds, begun.FoldCPU, begun.Address
 	work, stop := context.WithCancel(ctx)
 	defer stop()
 	streams, err := b.enter(work, people)
@@ -196,38 +197,37 @@ func (b *deskBench) accounts(ctx context.Context, folder string) (people []*benc
 // atOnce is how many records a request brings.
 const atOnce = 1000
 
-// fill publishes the alerts, and the dispositions that close a share of them.
+// fill publishes the alerts, the dispositions that close a share of them, and the labels
+// that these made.
 func (b *deskBench) fill(ctx context.Context) (closed int, err error) {
 	begin := time.Now().Add(-30 * 24 * time.Hour).UnixMilli()
 	every := 30 * 24 * time.Hour.Milliseconds() / int64(b.alerts)
-	var actions kafka.BatchWriter
 	for b.next < int64(b.alerts) {
-		var batch kafka.BatchWriter
-		n := 0
+		var raised, actions, labels kafka.BatchWriter
+		before := closed
 		for range min(atOnce, b.alerts-int(b.next)) {
 			at := begin + b.next*every
 			value, id := benchAlert(b.r, b.next, max(1, b.alerts/4), at)
-			batch.Append([]byte(id), value, at, nil)
+			raised.Append([]byte(id), value, at, nil)
 			if b.r.Float64() < b.closed {
-				d := schemas.Disposition{ID: fmt.Appendf(nil, "a%d", b.next), AlertID: []byte(id), TxID: fmt.Appendf(nil, "tx-%d", b.next), Kind: schemas.ClosedGenuine, By: []byte("before"), At: at + 60_000}
-				if b.r.IntN(20) == 0 {
-					d.Kind = schemas.ClosedFraud
-				}
+				tx := fmt.Appendf(nil, "tx-%d", b.next)
+				d := schemas.Disposition{ID: fmt.Appendf(nil, "a%d", b.next), AlertID: []byte(id), TxID: tx, Kind: schemas.ClosedGenuine, By: []byte("before"), At: at + 60_000}
+				l := schemas.Label{TxID: tx, Verdict: schemas.LabelGenuine, Source: schemas.Analyst, KnownAt: d.At, Version: 1, Selected: []byte("alert"), SelectedProb: 1, Time: at}
 				actions.Append(d.AlertID, schemas.AppendDispositionJSON(nil, &d), d.At, nil)
-				n++
+				labels.Append(tx, schemas.AppendLabelJSON(nil, &l), d.At, nil)
+				closed++
 			}
 			b.next++
 		}
-		if err := b.send(ctx, b.topics.Alerts, &batch); err != nil {
+		err = b.send(ctx, b.topics.Alerts, &raised)
+		if err == nil && closed > before {
+			if err = b.send(ctx, b.topics.Dispositions, &actions); err == nil {
+				err = b.send(ctx, b.topics.Labels, &labels)
+			}
+		}
+		if err != nil {
 			return closed, err
 		}
-		if n > 0 {
-			if err := b.send(ctx, b.topics.Dispositions, &actions); err != nil {
-				return closed, err
-			}
-			actions = kafka.BatchWriter{}
-		}
-		closed += n
 	}
 	return closed, nil
 }
@@ -306,8 +306,8 @@ func timesOf(what string, server map[string][]int32, people []*benchAnalyst, sec
 }
 
 func (r *deskBenchReport) print(e *env, b *deskBench) {
-	e.printf("%s alerts, %s of them closed, folded from an empty view in %.1f s;\n%s MiB at most; %d analysts, %d errors\n",
-		thousands(int64(r.Alerts)), thousands(int64(r.Closed)), r.FoldSeconds, thousands(r.RSS>>20), b.analysts, r.Errors)
+	e.printf("%s alerts, %s of them closed, folded from an empty view in %.1f s\n(%.1f s of CPU), %s MiB at most; %d analysts, %d errors\n",
+		thousands(int64(r.Alerts)), thousands(int64(r.Closed)), r.FoldSeconds, r.FoldCPU, thousands(r.RSS>>20), b.analysts, r.Errors)
 	table := func(title string, list []deskTimes) {
 		total := 0.0
 		for _, t := range list {

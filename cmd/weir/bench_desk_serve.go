@@ -25,6 +25,7 @@ const benchHeader = "Weir-Bench"
 type deskBegun struct {
 	Address     string  `json:"address"`
 	FoldSeconds float64 `json:"fold_seconds"`
+	FoldCPU     float64 `json:"fold_cpu_seconds"`
 }
 
 // deskMeasured is what it says in the end: how many microseconds its handler took, by
@@ -55,6 +56,17 @@ func (t *timed) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // desk is weir desk, as it is measured.
 func (r *benchWork) desk(ctx context.Context, e *env) (err error) {
 	log := slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	if r.profile != "" {
+		f, err := os.Create(r.profile)
+		if err != nil {
+			return fmt.Errorf("write the profile: %w", err)
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
 	topics := r.kafka.topics()
 	sp, err := loadSpec("payments")
 	if err != nil {
@@ -98,33 +110,23 @@ func (r *benchWork) desk(ctx context.Context, e *env) (err error) {
 // serveTimed waits until the view is folded, says so, and serves pages until the context
 // ends.
 func (r *benchWork) serveTimed(ctx context.Context, e *env, t *timed, d *alerts.Desk, log *slog.Logger) error {
-	began := time.Now()
+	began, before := time.Now(), usageNow()
 	for ok := false; !ok; ok, _ = d.Ready() {
 		if wait(ctx, 5*time.Millisecond) != nil {
 			return nil
 		}
 	}
-	folded := time.Since(began)
+	begun := deskBegun{FoldSeconds: time.Since(began).Seconds(), FoldCPU: usageNow().CPUSeconds - before.CPUSeconds}
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return fmt.Errorf("serve the desk: %w", err)
-	}
-	if r.profile != "" {
-		f, err := os.Create(r.profile)
-		if err != nil {
-			return fmt.Errorf("write the profile: %w", err)
-		}
-		defer f.Close()
-		if err := pprof.StartCPUProfile(f); err != nil {
-			return err
-		}
-		defer pprof.StopCPUProfile()
 	}
 	server := desk.HTTPServer(t, log)
 	server.BaseContext = func(net.Listener) context.Context { return ctx } // streams end with it
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(l) }() // ends with Close
-	line, err := json.Marshal(deskBegun{l.Addr().String(), folded.Seconds()})
+	begun.Address = l.Addr().String()
+	line, err := json.Marshal(begun)
 	if err != nil {
 		return fmt.Errorf("encode the address: %w", err)
 	}
