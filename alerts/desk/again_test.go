@@ -1,7 +1,10 @@
 package desk
 
 import (
+	"fmt"
 	"net/http"
+	"net/url"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -62,5 +65,39 @@ func TestAFormThatComesAgainAfterSomebodyElse(t *testing.T) {
 		if got := ann.send(id, kind, "", "for", "4h").Header.Get("Location"); got != "/alerts/"+id+want {
 			t.Errorf("%s: sent to %q, want %q", kind, got, want)
 		}
+	}
+}
+
+// TestManyWhoAskForTheNextAtOnce get an alert each, although all of them see the same
+// one as the best.
+func TestManyWhoAskForTheNextAtOnce(t *testing.T) {
+	f := newFloor(t)
+	const many = 16
+	for i := range 4 * many {
+		f.raise(fmt.Sprintf("card%d", i), "shop", int64(1000+i), .9)
+	}
+	var people []*browser
+	for i := range many {
+		people = append(people, f.analyst(fmt.Sprintf("ann%d", i), Analyst))
+	}
+	got := make([]string, many)
+	var all sync.WaitGroup
+	for i, p := range people {
+		all.Go(func() { got[i] = p.do("POST", "/next", url.Values{}).Header.Get("Location") })
+	}
+	all.Wait()
+	taken := make(map[string]bool)
+	none := 0
+	for _, to := range got {
+		switch {
+		case !strings.HasPrefix(to, "/alerts/"):
+			none++
+		case taken[to]:
+			t.Errorf("two were sent to %s", to)
+		}
+		taken[to] = true
+	}
+	if none > 1 {
+		t.Errorf("%d of %d got nothing: %q", none, many, got)
 	}
 }
