@@ -226,6 +226,9 @@ func TestASupervisorCorrectsAClosing(t *testing.T) {
 	ann.act(id, "closed_genuine")
 	ann.get("/alerts/"+id).is(t, 200).lacks(t, "Settle it")
 	page := sue.get("/alerts/"+id).is(t, 200, "Settle it: fraud").lacks(t, "#assign")
+	if strings.Index(page.body, `value="noted"`) > strings.Index(page.body, "settled_fraud") {
+		t.Error("Enter in the note settles the alert") // a browser presses the first button of the form
+	}
 	form := url.Values{"alert": {id}, "kind": {"settled_fraud"}, "from": {"case"}, "note": {"chargeback came"}, "previous": {previous.FindStringSubmatch(page.body)[1]}}
 	ann.do("POST", "/supervisor/verdict", form).is(t, http.StatusForbidden)
 	sue.do("POST", "/supervisor/verdict", form).leads(t, "/alerts/"+id+"?told=done")
