@@ -83,14 +83,17 @@ func TestStringsInEveryFilter(t *testing.T) {
 	f.raise("card-b", "other", 2000, .4)
 	ann := f.analyst("ann", Analyst, Supervisor, ModelOwner, Auditor)
 	before := ann.get("/queue").body
-	tried := 0
+	tried, texts := 0, slices.Concat(sqls, markup)
+	if testing.Short() {
+		texts = slices.Concat(sqls[:5], markup[:2])
+	}
 	for _, path := range f.server.plain() {
 		keys := map[string]bool{"next": true, "told": true, "after": true, "entity": true, "value": true, "from": true, "to": true}
 		for _, field := range fieldName.FindAllStringSubmatch(ann.asks(t, path).body, -1) {
 			keys[field[1]] = true
 		}
 		for _, key := range slices.Sorted(maps.Keys(keys)) {
-			for _, text := range slices.Concat(sqls, markup) {
+			for _, text := range texts {
 				q := url.Values{key: {text}}
 				if key == "value" {
 					q.Set("entity", "card")
@@ -103,7 +106,7 @@ func TestStringsInEveryFilter(t *testing.T) {
 			}
 		}
 	}
-	for _, text := range slices.Concat(sqls, markup) {
+	for _, text := range texts {
 		ann.asks(t, "/alerts/"+url.PathEscape(text)).is(t, http.StatusNotFound)
 		for _, key := range []string{"status", "min", "amount", "reason", "channel", "text"} {
 			if a := ann.do("POST", "/queue", url.Values{key: {text}}); a.StatusCode != http.StatusSeeOther {
@@ -123,7 +126,7 @@ func TestStringsInEveryFilter(t *testing.T) {
 	if got := ann.get("/queue").body; got != before {
 		t.Errorf("the queue was\n%s\nand is\n%s", before, got)
 	}
-	if tried < 200 {
+	if tried < 10*len(texts) {
 		t.Errorf("%d requests: too few to tell", tried)
 	}
 }
