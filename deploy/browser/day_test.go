@@ -102,7 +102,7 @@ func TestADay(t *testing.T) {
 	ann.press("button[value=closed_fraud]")
 	ann.shows("ann says fraud, a second person decides")
 	ann.press("button[value=closed_fraud]")
-	ann.shows("another person has to agree")
+	ann.until("document.querySelector('.told')?.innerText.includes('another person')")
 	sue := analyst(t, "sue", "supervisor")
 	sue.visit("/queue?status=proposed")
 	sue.press(`.list a[href="/alerts/` + hard + `"]`)

@@ -75,7 +75,7 @@ func (w *world) begin() (err error) {
 	if err := w.learn(); err != nil {
 		return err
 	}
-	up, err := w.start("up", "--data", w.file("up"), "--broker", "127.0.0.1:0", "--bundle", w.file("model.weir"), "--partitions", "1")
+	up, err := w.start("up", "--data", w.file("up"), "--broker", "127.0.0.1:0", "--bundle", w.file("model.weir"), "--partitions", "1", "--web", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
@@ -85,25 +85,13 @@ func (w *world) begin() (err error) {
 	if w.metrics, err = up.said("serves metrics"); err != nil {
 		return err
 	}
+	if w.desk, err = up.said("serves the desk"); err != nil {
+		return err
+	}
 	if err := w.feed(); err != nil {
 		return err
 	}
-	// It may be that nobody has an account yet.
-	if err := os.MkdirAll(w.file("desk"), 0o700); err != nil {
-		return err
-	}
-	desk, err := w.start("desk", "--kafka", w.brokers, "--data", w.file("desk"), "--web", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	if w.desk, err = desk.said("serves the desk"); err != nil {
-		return err
-	}
-	at, err := desk.said("serves metrics")
-	if err != nil {
-		return err
-	}
-	if err := ready(at); err != nil {
+	if err := ready(w.metrics); err != nil {
 		return err
 	}
 	return w.openBrowser()
@@ -242,7 +230,7 @@ func (w *world) account(name string, roles string) error {
 	if err := os.WriteFile(secret, []byte(password+"\n"), 0o600); err != nil {
 		return err
 	}
-	_, err := weir("user", "add", name, "--role", roles, "--display", strings.ToUpper(name[:1])+name[1:], "--password-file", secret, "--data", w.file("desk"))
+	_, err := weir("user", "add", name, "--role", roles, "--display", strings.ToUpper(name[:1])+name[1:], "--password-file", secret, "--data", w.file("up"))
 	return err
 }
 
