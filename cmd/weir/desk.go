@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -207,6 +209,9 @@ func (s *service) openDesk(ctx context.Context, f *deskFlags, sp *spec.Spec) (_ 
 			err = errors.Join(err, d.close())
 		}
 	}()
+	if err := os.MkdirAll(s.flags.data, 0o700); err != nil {
+		return nil, fmt.Errorf("make the folder of the desk: %w", err)
+	}
 	d.view, err = alerts.OpenView(ctx, filepath.Join(s.flags.data, "desk-view.db"))
 	if err != nil {
 		return nil, err
@@ -228,31 +233,11 @@ func (s *service) openDesk(ctx context.Context, f *deskFlags, sp *spec.Spec) (_ 
 		return nil, err
 	}
 	d.closers = append(d.closers, models)
-	options := desk.Options{
-		Log:      s.log,
-		Now:      time.Now,
-		Accounts: d.accounts,
-		Audit:    desk.AuditTo(s.client, s.topics.Audit),
-		TLS:      f.certFile != "" || f.behindTLS,
-		View:     d.view,
-		Desk:     d.Desk,
-		Trail:    trail,
-		Base:     string(sp.Base),
-		Groups:   sp.Groups(),
-		Within:   f.within,
-
-		Models:        models,
-		Approvals:     f.models.approvals,
-		SecondLooks:   f.looks,
-		WebhooksAllow: *f.webhooks,
-	}
-	withHistory(&options, f.past, sp)
-	if err := s.withReceipts(&options, f.past, sp, f.models.trust); err != nil {
+	options, err := s.deskOptions(f, sp, d)
+	if err != nil {
 		return nil, err
 	}
-	if err := f.oidc.apply(s.env, &options); err != nil {
-		return nil, err
-	}
+	options.Trail, options.Models = trail, models
 	pages, err := desk.New(options)
 	if err != nil {
 		return nil, err
@@ -267,6 +252,34 @@ func (s *service) openDesk(ctx context.Context, f *deskFlags, sp *spec.Spec) (_ 
 	d.roles = []role{{"", pages.Run}, {"", pages.Deliver}, follow, {"", models.run}, {"", serve}}
 	s.log.Info("serves the desk", "address", d.url)
 	return d, nil
+}
+
+// deskOptions are what the pages of a desk are made with, but for what has to be closed.
+func (s *service) deskOptions(f *deskFlags, sp *spec.Spec, d *openDesk) (desk.Options, error) {
+	options := desk.Options{
+		Log:      s.log,
+		Now:      time.Now,
+		Accounts: d.accounts,
+		Audit:    desk.AuditTo(s.client, s.topics.Audit),
+		TLS:      f.certFile != "" || f.behindTLS,
+		View:     d.view,
+		Desk:     d.Desk,
+		Base:     string(sp.Base),
+		Groups:   sp.Groups(),
+		Within:   f.within,
+
+		Approvals:     f.models.approvals,
+		SecondLooks:   f.looks,
+		WebhooksAllow: *f.webhooks,
+	}
+	withHistory(&options, f.past, sp)
+	if err := s.withReceipts(&options, f.past, sp, f.models.trust); err != nil {
+		return options, err
+	}
+	if err := f.oidc.apply(s.env, &options); err != nil {
+		return options, err
+	}
+	return options, nil
 }
 
 // run follows the topics and answers browsers until the context ends.
