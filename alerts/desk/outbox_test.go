@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/weir-risk/weir/schemas"
 )
@@ -99,5 +100,43 @@ func TestTheOutboxLosesNothing(t *testing.T) {
 	}
 	if !slices.Equal(order, names) || calls <= len(names) {
 		t.Errorf("%d calls brought %q", calls, order)
+	}
+}
+
+// TestTokensAndVouchedAccountsAreAudited: what lets a program in, and what an identity
+// provider says of a person, where it changed something.
+func TestTokensAndVouchedAccountsAreAudited(t *testing.T) {
+	w, ctx := newWorld(t), t.Context()
+	w.add("ann", Analyst, Supervisor)
+	w.drained()
+	token, _, err := w.accounts.AddToken(ctx, Token{User: "ann", Name: "nightly", Roles: Roles(Analyst), Expires: w.clock().Add(time.Hour).UnixMilli()})
+	if err == nil {
+		err = w.accounts.RevokeToken(ctx, token.ID)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.accounts.RevokeToken(ctx, token.ID) == nil {
+		t.Error("revoked twice")
+	}
+	who := person{issuer: "https://id.example", subject: "7", display: "Eve"}
+	for _, roles := range []RoleSet{Roles(Auditor), Roles(Auditor), Roles(Analyst)} {
+		u, err := w.accounts.accountOf(ctx, who)
+		if err == nil {
+			u.Roles = roles
+			_, err = w.accounts.admit(ctx, u)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	u, err := w.accounts.accountOf(ctx, who)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"? changed account ann: token 1 made, for nightly, as analyst", "? changed account ann: token 1 revoked",
+		"? changed account " + u.Name + ": made, as auditor, as https://id.example says", "? changed account " + u.Name + ": roles analyst, as https://id.example says"}
+	if got := w.drained(); !slices.Equal(got, want) {
+		t.Errorf("audited are\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }

@@ -61,11 +61,17 @@ func (a *Accounts) AddToken(ctx context.Context, t Token) (Token, string, error)
 	var secret [32]byte
 	_, _ = rand.Read(secret[:]) // it never fails, see crypto/rand
 	text := tokenPrefix + cookieText.EncodeToString(secret[:])
-	done, err := a.db.ExecContext(ctx, `INSERT INTO tokens (hash, user, name, roles, created_ms, expires_ms, used_ms, revoked_ms)
-		VALUES (?, ?, ?, ?, ?, ?, 0, 0)`, hashOf(text), t.User, t.Name, t.Roles.String(), t.Created, t.Expires)
-	if err == nil {
-		t.ID, err = done.LastInsertId()
-	}
+	err = transaction(ctx, a.db, func(tx *sql.Tx) error {
+		done, err := tx.ExecContext(ctx, `INSERT INTO tokens (hash, user, name, roles, created_ms, expires_ms, used_ms, revoked_ms)
+			VALUES (?, ?, ?, ?, ?, ?, 0, 0)`, hashOf(text), t.User, t.Name, t.Roles.String(), t.Created, t.Expires)
+		if err == nil {
+			t.ID, err = done.LastInsertId()
+		}
+		if err == nil {
+			err = a.post(ctx, tx, changed(t.User, fmt.Sprintf("token %d made, for %s, as %s", t.ID, t.Name, t.Roles.Words())))
+		}
+		return err
+	})
 	if err != nil {
 		return t, "", fmt.Errorf("make token of %s: %w", t.User, err)
 	}
@@ -114,10 +120,17 @@ func (a *Accounts) Tokens(ctx context.Context) (list []Token, err error) {
 
 // RevokeToken makes a token good for nothing, from the next request on.
 func (a *Accounts) RevokeToken(ctx context.Context, id int64) error {
-	done, err := a.db.ExecContext(ctx, `UPDATE tokens SET revoked_ms = ? WHERE token = ? AND revoked_ms = 0`, a.now(), id)
-	if err == nil {
-		err = one(done, ErrNoToken)
-	}
+	err := transaction(ctx, a.db, func(tx *sql.Tx) error {
+		var user string
+		err := tx.QueryRowContext(ctx, `UPDATE tokens SET revoked_ms = ? WHERE token = ? AND revoked_ms = 0 RETURNING user`, a.now(), id).Scan(&user)
+		if errors.Is(err, sql.ErrNoRows) {
+			err = ErrNoToken
+		}
+		if err == nil {
+			err = a.post(ctx, tx, changed(user, fmt.Sprintf("token %d revoked", id)))
+		}
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("revoke token %d: %w", id, err)
 	}

@@ -122,6 +122,14 @@ func (a *Accounts) LogIn(ctx context.Context, name, password string) (User, erro
 		return User{}, err
 	}
 	tried := !locked && a.tries.begin(name, now)
+	if tried {
+		// A lock-out begins the count anew, so one from between the two looks shows only
+		// now.
+		if locked, err = a.locked(ctx, name, now); err != nil {
+			return User{}, err
+		}
+		tried = !locked
+	}
 	var u User
 	var text string
 	h := a.dummy
