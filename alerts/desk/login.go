@@ -35,6 +35,15 @@ func localPath(text string) string {
 	return text
 }
 
+// landing is where a log-in leads that was not on its way anywhere: to the first page
+// that somebody works on.
+func (s *Server) landing(next string, u *User) string {
+	if pages := s.nav(u, next); next == "/" && len(pages) > 0 {
+		return pages[0].Path
+	}
+	return next
+}
+
 // loginForm is what the page of the log-in shows.
 type loginForm struct {
 	Name, Next, Wrong string
@@ -105,7 +114,7 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) error {
 	}
 	s.buckets.give(bucket)
 	s.setCookie(w, &id)
-	http.Redirect(w, r, form.Next, http.StatusSeeOther)
+	http.Redirect(w, r, s.landing(form.Next, &u), http.StatusSeeOther)
 	return nil
 }
 

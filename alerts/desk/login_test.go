@@ -24,7 +24,7 @@ func TestLogIn(t *testing.T) {
 	b.get("/").is(t, http.StatusSeeOther)
 	b.get("/login").is(t, http.StatusOK, `name="password"`, `type="password"`, `method="post"`)
 	a := b.login(" ANN ", password).is(t, http.StatusSeeOther)
-	if a.Header.Get("Location") != "/" {
+	if a.Header.Get("Location") != "/queue" {
 		t.Errorf("leads to %q", a.Header.Get("Location"))
 	}
 	b.get("/").is(t, http.StatusOK, "ann", "analyst, supervisor")
@@ -401,7 +401,7 @@ func TestOpenRedirect(t *testing.T) {
 	f("/alerts/0-7#notes", "/alerts/0-7#notes")
 	for _, next := range []string{"", "/", "//evil.example", "///evil.example", `/\evil.example`, `\\evil.example`, "https://evil.example", "https:evil.example",
 		"javascript:alert(1)", "/\t/evil.example", "/\n/evil.example", " //evil.example", "evil", "/a\\..\\\\evil.example", "/" + strings.Repeat("a", pathMax), "/é", "/%zz"} {
-		f(next, "/")
+		f(next, "/queue")
 	}
 }
 

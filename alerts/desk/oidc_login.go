@@ -143,7 +143,7 @@ func (s *Server) oidcCallback(w http.ResponseWriter, r *http.Request) error {
 	}
 	s.buckets.give(bucket)
 	s.setCookie(w, &id)
-	http.Redirect(w, r, next, http.StatusSeeOther)
+	http.Redirect(w, r, s.landing(next, &u), http.StatusSeeOther)
 	return nil
 }
 

@@ -279,7 +279,7 @@ func TestOpenRedirectByAProvider(t *testing.T) {
 	w, p := withIDP(t)
 	for _, next := range []string{"//evil.example", `/\evil.example`, "https://evil.example", "javascript:alert(1)"} {
 		b := w.browser()
-		if got := b.get(b.goes(p, next)).Header.Get("Location"); got != "/" {
+		if got := b.get(b.goes(p, next)).Header.Get("Location"); got != "/queue" {
 			t.Errorf("%q leads to %q", next, got)
 		}
 		b = w.browser()
@@ -287,7 +287,7 @@ func TestOpenRedirectByAProvider(t *testing.T) {
 		c := b.cookies["__Host-weir-oidc"]
 		secret, _, _ := strings.Cut(c.Value, ".")
 		c.Value = secret + "." + base64.RawURLEncoding.EncodeToString([]byte(next))
-		if got := b.get(back).Header.Get("Location"); got != "/" {
+		if got := b.get(back).Header.Get("Location"); got != "/queue" {
 			t.Errorf("%q in the cookie leads to %q", next, got)
 		}
 	}

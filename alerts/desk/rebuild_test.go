@@ -212,7 +212,11 @@ func (w *rebuilt) work(n int, people []*browser) {
 		} else if w.r.IntN(3) == 0 {
 			old[id] = last
 		}
-		b.send(id, kinds[w.r.IntN(len(kinds))][1], last, form...).is(w.t, http.StatusSeeOther)
+		kind := kinds[w.r.IntN(len(kinds))][1]
+		if kind == "undone" && last == "" { // on a page from before anything was done
+			kind = "claimed"
+		}
+		b.send(id, kind, last, form...).is(w.t, http.StatusSeeOther)
 		if w.r.IntN(4) == 0 {
 			w.pass(time.Duration(w.r.IntN(12_000)) * time.Millisecond)
 		}

@@ -57,7 +57,7 @@ func TestDeskAtKeycloak(t *testing.T) {
 	admin := &keycloakAdmin{t: t, base: strings.TrimSuffix(issuer, "/realms/bank"), password: secret}
 	admin.do("POST", "/admin/realms/bank/components", map[string]any{"name": "next", "providerId": "rsa-generated", "providerType": "org.keycloak.keys.KeyProvider",
 		"config": map[string][]string{"priority": {"200"}, "keySize": {"2048"}}})
-	newKeycloakUser(t, at).logIn("/", "ann", secret).shows("<code>ann-2</code>")
+	newKeycloakUser(t, at).logIn("/", "ann", secret).shows(`title="ann-2: `)
 
 	// Out of the desk, and then there.
 	page := ann.post("http://localhost:8464/logout", nil).shows("You are logged out of the desk")
