@@ -203,7 +203,7 @@ func (d *Desk) tell(f *Folded) {
 			}
 		}
 	}
-	if len(f.Labels) > 0 {
+	if f.Labels > 0 {
 		d.remind()
 	}
 }

@@ -27,11 +27,11 @@ const foldRecords = 10_000
 
 // Folded is what became of records.
 type Folded struct {
-	Arrived   []string        // ids of alerts that are new
-	Settled   []Settled       // what became of each disposition, in order
-	Labels    []schemas.Label // that follow, in order; also kept in the view until MarkLabelled
-	Malformed int             // records that could not be read, and were passed over
-	Causes    []error         // of the first of those, with partition and offset
+	Arrived   []string  // ids of alerts that are new
+	Settled   []Settled // what became of each disposition, in order
+	Labels    int       // how many became due, see [View.Unpublished]
+	Malformed int       // records that could not be read, and were passed over
+	Causes    []error   // of the first of those, with partition and offset
 }
 
 // causesMax bounds Folded.Causes: a topic of something else would fill the log.
@@ -177,9 +177,11 @@ func (v *View) foldAlerts(ctx context.Context, partition int32, rs []Record) (f 
 			arrivals = append(arrivals, a)
 			f.Arrived = append(f.Arrived, string(p.alert.ID))
 			if s, ok := v.memory.early[p.key]; ok && s.Labels > 0 { // memory changes under v.fold only
-				if f.Labels, err = waiting(ctx, tx, p.key, &p.alert, f.Labels); err != nil {
+				n := 0
+				if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM labels WHERE key = ?`, p.key).Scan(&n); err != nil {
 					return err
 				}
+				f.Labels += n
 			}
 		}
 		return setPosition(ctx, tx, place, rs[len(rs)-1].Offset+1, mark)

@@ -32,7 +32,7 @@ func (r *labelRow) of(a *schemas.Alert) schemas.Label {
 	return l
 }
 
-// addLabel keeps a label, and gives it out where its alert is known. A label of a
+// addLabel keeps a label, which is due where its alert is known. A label of a
 // version beyond the highest there is cannot be sent; it takes some five hundred
 // undone verdicts of one alert to make one.
 func addLabel(ctx context.Context, tx *statements, r labelRow, f *Folded) error {
@@ -43,31 +43,10 @@ func addLabel(ctx context.Context, tx *statements, r labelRow, f *Folded) error 
 	if err != nil {
 		return err
 	}
-	a, err := alertOf(ctx, tx, r.key)
-	if errors.Is(err, ErrNoAlert) {
-		return nil
-	}
-	if err == nil {
-		f.Labels = append(f.Labels, r.of(&a))
-	}
+	n := 0
+	err = tx.QueryRowContext(ctx, `SELECT count(*) FROM alerts WHERE key = ?`, r.key).Scan(&n)
+	f.Labels += n
 	return err
-}
-
-// waiting appends the labels that waited for an alert.
-func waiting(ctx context.Context, tx *sql.Tx, key int64, a *schemas.Alert, list []schemas.Label) ([]schemas.Label, error) {
-	rows, err := tx.QueryContext(ctx, `SELECT key, version, place, verdict, known FROM labels WHERE key = ? ORDER BY version`, key)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var r labelRow
-		if err := rows.Scan(&r.key, &r.version, &r.place, &r.verdict, &r.known); err != nil {
-			return nil, err
-		}
-		list = append(list, r.of(a))
-	}
-	return list, rows.Err()
 }
 
 // alertOf reads an alert.
