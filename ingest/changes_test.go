@@ -149,6 +149,7 @@ func (w *world) topicStart(topic string) int64 { start, _ := w.ends(topic, 0); r
 // runs and while none does. Only the gap that is exactly what is missing lets it
 // go on; the ledger says who gave it up.
 func TestGapsAreGivenUpByHand(t *testing.T) {
+	t.Parallel() // it mostly waits
 	embedded(t)
 	for _, down := range []bool{false, true} {
 		t.Logf("down is %v", down)

@@ -146,6 +146,7 @@ func TestHistogramsAreNative(t *testing.T) {
 // TestReadyOnceCaughtUp holds a node's fetches back while the ledger is to be folded:
 // it is not ready, and says so, until it has come to the end.
 func TestReadyOnceCaughtUp(t *testing.T) {
+	t.Parallel() // it mostly waits
 	w := newWorld(t, "payments", 1)
 	n := w.payments(100, 21, 1)
 	w.runUntil(n, nil)

@@ -86,6 +86,7 @@ func (w *world) labels(n int) {
 // says what would give them up; less, more and what can be read is refused; and
 // with the gap in the ledger the stream goes on.
 func TestWhatCannotBeReadIsGivenUpByHand(t *testing.T) {
+	t.Parallel() // it mostly waits
 	embedded(t)
 	for _, c := range []struct {
 		reason, topic string

@@ -454,8 +454,8 @@ func (w *crashWorld) hit(least int) {
 // the alerts to a run without kills.
 func TestKillsLoseNothingAndDoubleNothing(t *testing.T) {
 	w := newCrashWorld(t, kafkaForTest(t))
-	kills, least := sizeOf(50, 24, briefly(10, 6)), sizeOf(3, 1, 1)
-	n := sizeOf(1_000_000, 100_000, briefly(40_000, 12_000))
+	kills, least := sizeOf(50, 24, briefly(7, 6)), sizeOf(3, 1, 1)
+	n := sizeOf(1_000_000, 100_000, briefly(24_000, 12_000))
 	w.share, w.least = int64(n/(2*kills+2)), least
 	w.snapshotEvery = w.share / 3
 	w.load(n, 4, "killed", "calm")
