@@ -301,10 +301,23 @@ func (v *View) Best(ctx context.Context, f Filter, now int64, besides string) (I
 
 // Related returns the alerts of an entity, the newest first, whatever became of them.
 func (v *View) Related(ctx context.Context, entity schemas.TextField, value string, limit int) ([]Item, error) {
+	return v.related(ctx, entity, `SELECT key FROM alerts WHERE `+column(entity)+` = ?`, limit, value)
+}
+
+// Beside returns the alerts of an entity that are not of another one as well, in the
+// order of Related.
+func (v *View) Beside(ctx context.Context, entity schemas.TextField, value string, other schemas.TextField, not string, limit int) ([]Item, error) {
+	if !slices.Contains(entityFields, other) {
+		return nil, fmt.Errorf("alerts beside %v: %w", other, ErrFilter)
+	}
+	return v.related(ctx, entity, `SELECT key FROM alerts WHERE `+column(entity)+` = ? AND `+column(other)+` IS NOT ?`, limit, value, not)
+}
+
+func (v *View) related(ctx context.Context, entity schemas.TextField, text string, limit int, args ...any) ([]Item, error) {
 	if !slices.Contains(entityFields, entity) {
 		return nil, fmt.Errorf("alerts of %v: %w", entity, ErrFilter)
 	}
-	keys, err := v.keys(ctx, nil, `SELECT key FROM alerts WHERE `+column(entity)+` = ? ORDER BY raised DESC, key DESC LIMIT ?`, value, min(max(1, limit), limitMax))
+	keys, err := v.keys(ctx, nil, text+` ORDER BY raised DESC, key DESC LIMIT ?`, append(args, min(max(1, limit), limitMax))...)
 	if err != nil {
 		return nil, fmt.Errorf("alerts of %v: %w", entity, err)
 	}

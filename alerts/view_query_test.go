@@ -352,3 +352,36 @@ func TestRelatedAndItemFailure(t *testing.T) {
 		}
 	}
 }
+
+// TestBeside: the alerts of a merchant without those of one card, also where an alert
+// has no card.
+func TestBeside(t *testing.T) {
+	v, r := fresh(t), rand.New(rand.NewPCG(3, 3))
+	var rs []Record
+	want := []string{}
+	for i := range int64(60) {
+		d := decide(r, 0, i, 4)
+		if i%7 == 0 {
+			d.Text[schemas.Card] = nil
+		}
+		d.Text[schemas.Merchant] = []byte([]string{"here", "there"}[i%2])
+		rs = append(rs, Record{Offset: i, Timestamp: 1_700_000_000_000 + i, Value: d.json()})
+		if i%2 == 0 && string(d.Text[schemas.Card]) != "card000001" {
+			want = append([]string{d.id()}, want...)
+		}
+	}
+	if _, err := v.FoldAlerts(t.Context(), 0, rs); err != nil {
+		t.Fatal(err)
+	}
+	list, err := v.Beside(t.Context(), schemas.Merchant, "here", schemas.Card, "card000001", 100)
+	var got []string
+	for i := range list {
+		got = append(got, string(list[i].ID))
+	}
+	if err != nil || !slices.Equal(got, want) || len(want) == 30 {
+		t.Errorf("%v, %v, want %v", got, err, want)
+	}
+	if _, err := v.Beside(t.Context(), schemas.Merchant, "here", schemas.Country, "DE", 1); !errors.Is(err, ErrFilter) {
+		t.Error(err)
+	}
+}

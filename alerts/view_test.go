@@ -180,6 +180,7 @@ func answers(t *testing.T, v *View, l *logs) string {
 		say(v.Actions(ctx, id))
 	}
 	say(v.Related(ctx, schemas.Card, "card000001", 20))
+	say(v.Beside(ctx, schemas.Merchant, "shop000000", schemas.Card, "card000001", 20))
 	say(v.Figures(ctx, now))
 	for _, g := range []Goals{{}, {time.Minute, 1}, {2 * time.Minute, .5}} {
 		v.Measure(g)
