@@ -92,8 +92,7 @@ func TestWhatCannotBeReadIsGivenUpByHand(t *testing.T) {
 		reason, topic string
 		change        func([]byte)
 	}{
-		{"source_corrupt", "", flipBit},
-		{"source_corrupt", "labels", flipBit},
+		{"source_corrupt", "", flipBit}, {"source_corrupt", "labels", flipBit},
 		{"source_corrupt", "", longer},
 		{"source_old_format", "", oldFormat(1)}, {"source_old_format", "", oldFormat(0)},
 		{"source_old_format", "labels", oldFormat(1)},
