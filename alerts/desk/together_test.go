@@ -106,7 +106,7 @@ func TestOverTheWire(t *testing.T) {
 	if status, body, err := ask("GET", "/", nil); err != nil || status != http.StatusOK || !strings.Contains(body, `name="password"`) {
 		t.Fatalf("without a session: %d, %v: %s", status, err, body)
 	}
-	if status, body, err := ask("POST", "/login", url.Values{"name": {"ann"}, "password": {password}}); err != nil || status != http.StatusOK || !strings.Contains(body, "Log out everywhere") {
+	if status, body, err := ask("POST", "/login", url.Values{"name": {"ann"}, "password": {password}}); err != nil || status != http.StatusOK || !strings.Contains(body, "<h1>Queue") {
 		t.Fatalf("logged in: %d, %v: %s", status, err, body)
 	}
 	if _, _, err := ask("GET", "/half", nil); err == nil {
