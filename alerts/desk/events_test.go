@@ -29,6 +29,9 @@ func TestAStreamEndsWithItsSession(t *testing.T) {
 		"used for days": {func(_ *world, b *browser) error { b.get("/"); return nil }, 12*time.Hour + beat},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if c.after > time.Hour && testing.Short() {
+				t.Skip("thousands of beats")
+			}
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
 				w.add("ann", Analyst, Supervisor)
