@@ -3,9 +3,7 @@ package alerts
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
-	"net/url"
 	"strings"
 	"sync"
 
@@ -83,39 +81,12 @@ func OpenTrail(ctx context.Context, file string) (*Trail, error) {
 // openTrail opens a file and returns the version of the tables in it, 0 for none.
 func openTrail(ctx context.Context, file string) (t *Trail, version int, err error) {
 	t = &Trail{halted: "starting", look: trailLook, wordsLook: wordsLook}
-	// What a fall of the machine takes back is folded again: NORMAL.
-	pragmas := url.Values{"_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(NORMAL)", "temp_store(MEMORY)",
-		"cache_size(-65536)", "wal_autocheckpoint(8000)"}, "_txlock": {"immediate"}}
-	if t.writer, err = openSQLite(ctx, file, pragmas, 1); err != nil {
-		return t, 0, err
-	}
-	var mark, objects int
-	for text, to := range map[string]*int{`PRAGMA application_id`: &mark, `PRAGMA user_version`: &version, `SELECT count(*) FROM sqlite_master`: &objects} {
-		if err := t.writer.QueryRowContext(ctx, text).Scan(to); err != nil {
-			return t, 0, err
-		}
-	}
-	if objects > 0 && mark != trailMark {
-		return t, 0, ErrNotView
-	}
-	if objects == 0 {
-		version = 0
-	}
-	readers := url.Values{"_pragma": {"busy_timeout(10000)", "query_only(1)", "temp_store(MEMORY)", "cache_size(-16384)"}}
-	t.reader, err = openSQLite(ctx, file, readers, 4)
+	t.writer, t.reader, version, err = openFold(ctx, file, trailMark, 4)
 	return t, version, err
 }
 
 // Close closes the file.
-func (t *Trail) Close() error {
-	var errs []error
-	for _, db := range []*sql.DB{t.reader, t.writer} {
-		if db != nil {
-			errs = append(errs, db.Close())
-		}
-	}
-	return errors.Join(errs...)
-}
+func (t *Trail) Close() error { return closeFold(t.reader, t.writer) }
 
 // Reset empties the trail, to be folded anew, while it is read.
 func (t *Trail) Reset(ctx context.Context) error {

@@ -133,28 +133,35 @@ func OpenView(ctx context.Context, file string) (*View, error) {
 // openFile opens a file and returns the version of the tables in it, 0 for none.
 func openFile(ctx context.Context, file string) (v *View, version int, err error) {
 	v = &View{file: file, wide: wideMax, memory: newMemory(Goals{})}
+	v.writer, v.reader, version, err = openFold(ctx, file, viewMark, 8)
+	return v, version, err
+}
+
+// openFold opens the file of a fold, for one writer and so many readers, and returns the
+// version of the tables in it, 0 for none. ErrNotView is returned where it bears another
+// mark. What is open with an error the caller closes too.
+func openFold(ctx context.Context, file string, mark, readers int) (writer, reader *sql.DB, version int, err error) {
 	// What a fall of the machine takes back is folded again, but the file must not be
 	// damaged by it: NORMAL.
 	pragmas := url.Values{"_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(NORMAL)", "temp_store(MEMORY)",
 		"cache_size(-65536)", "wal_autocheckpoint(8000)"}, "_txlock": {"immediate"}}
-	if v.writer, err = openSQLite(ctx, file, pragmas, 1); err != nil {
-		return v, 0, err
+	if writer, err = openSQLite(ctx, file, pragmas, 1); err != nil {
+		return nil, nil, 0, err
 	}
-	var mark, objects int
-	for text, to := range map[string]*int{`PRAGMA application_id`: &mark, `PRAGMA user_version`: &version, `SELECT count(*) FROM sqlite_master`: &objects} {
-		if err := v.writer.QueryRowContext(ctx, text).Scan(to); err != nil {
-			return v, 0, err
+	var bears, objects int
+	for text, to := range map[string]*int{`PRAGMA application_id`: &bears, `PRAGMA user_version`: &version, `SELECT count(*) FROM sqlite_master`: &objects} {
+		if err := writer.QueryRowContext(ctx, text).Scan(to); err != nil {
+			return writer, nil, 0, err
 		}
 	}
-	if objects > 0 && mark != viewMark {
-		return v, 0, ErrNotView
+	if objects > 0 && bears != mark {
+		return writer, nil, 0, ErrNotView
 	}
 	if objects == 0 {
 		version = 0
 	}
-	readers := url.Values{"_pragma": {"busy_timeout(10000)", "query_only(1)", "temp_store(MEMORY)", "cache_size(-16384)"}}
-	v.reader, err = openSQLite(ctx, file, readers, 8)
-	return v, version, err
+	reader, err = openSQLite(ctx, file, url.Values{"_pragma": {"busy_timeout(10000)", "query_only(1)", "temp_store(MEMORY)", "cache_size(-16384)"}}, readers)
+	return writer, reader, version, err
 }
 
 func openSQLite(ctx context.Context, file string, parameters url.Values, connections int) (*sql.DB, error) {
@@ -181,9 +188,11 @@ func deleteFile(file string) error {
 }
 
 // Close closes the file.
-func (v *View) Close() error {
+func (v *View) Close() error { return closeFold(v.reader, v.writer) }
+
+func closeFold(all ...*sql.DB) error {
 	var errs []error
-	for _, db := range []*sql.DB{v.reader, v.writer} {
+	for _, db := range all {
 		if db != nil {
 			errs = append(errs, db.Close())
 		}
