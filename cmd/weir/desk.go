@@ -58,7 +58,6 @@ roll back there: one proposes, another approves, or one alone with --approvals 1
 	flags: func(fs *flag.FlagSet) func(context.Context, *env, []string) error {
 		service, sp, d := addService(fs), addSpec(fs, "payments"), addDesk(fs, false)
 		h := addHistory(fs)
-		d.models.history = h
 		return func(ctx context.Context, e *env, _ []string) error {
 			if err := d.check(); err != nil {
 				return err
@@ -71,7 +70,7 @@ roll back there: one proposes, another approves, or one alone with --approvals 1
 			if d.past, err = openDeskHistory(ctx, e, h, service.data); err != nil {
 				return err
 			}
-			if d.models.store = d.past; d.past != nil {
+			if d.past != nil {
 				defer d.past.Close()
 			}
 			return s.desk(ctx, d, *sp)
@@ -228,16 +227,16 @@ func (s *service) openDesk(ctx context.Context, f *deskFlags, sp *spec.Spec) (_ 
 		return nil, err
 	}
 	d.closers = append(d.closers, trail)
-	models, err := s.deskModels(ctx, &f.models)
+	models, err := s.deskModels(&f.models, f.past)
 	if err != nil {
 		return nil, err
 	}
-	d.closers = append(d.closers, models)
 	options, err := s.deskOptions(f, sp, d)
 	if err != nil {
 		return nil, err
 	}
 	options.Trail, options.Models = trail, models
+	models.withReceipts(&options, sp)
 	pages, err := desk.New(options)
 	if err != nil {
 		return nil, err
@@ -273,9 +272,6 @@ func (s *service) deskOptions(f *deskFlags, sp *spec.Spec, d *openDesk) (desk.Op
 		WebhooksAllow: *f.webhooks,
 	}
 	withHistory(&options, f.past, sp)
-	if err := s.withReceipts(&options, f.past, sp, f.models.trust); err != nil {
-		return options, err
-	}
 	if err := f.oidc.apply(s.env, &options); err != nil {
 		return options, err
 	}

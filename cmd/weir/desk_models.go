@@ -9,7 +9,6 @@ import (
 	"flag"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -27,8 +26,7 @@ import (
 type deskModelFlags struct {
 	key, trust string
 	approvals  int
-	history    *historyFlags // nil beside the process's own history,
-	store      history.Store // which is this one
+	alone      bool // there is no scorer in this process
 }
 
 func (f *deskModelFlags) add(fs *flag.FlagSet, beside bool) {
@@ -36,6 +34,7 @@ func (f *deskModelFlags) add(fs *flag.FlagSet, beside bool) {
 	if beside {
 		key = "(the one of this data folder if neither this nor --trust is given)"
 	} else {
+		f.alone = true
 		fs.StringVar(&f.trust, "trust", "", "PEM `FILE` of the public keys whose bundles and slots are taken\n(the one of this data folder, where there is one, if not given)")
 	}
 	fs.StringVar(&f.key, "signing-key", "", "PEM `FILE` of the key that signs what model owners decide at the desk\n"+key)
@@ -52,10 +51,10 @@ func (f *deskModelFlags) check() error {
 // keys loads the keys whose models are shown, and the one that signs, nil where there is
 // none. One that the others do not know would sign what scorers refuse.
 func (f *deskModelFlags) keys(s *service) (trust []ed25519.PublicKey, key ed25519.PrivateKey, err error) {
-	switch beside := f.history == nil; {
+	switch {
 	case f.trust != "":
 		trust, err = trainer.LoadPublicKeys(f.trust)
-	case beside:
+	case !f.alone:
 		trust, err = s.trusted("")
 	default:
 		if trust, err = trainer.LoadPublicKeys(filepath.Join(s.flags.data, "signing.key.pub")); errors.Is(err, fs.ErrNotExist) {
@@ -65,7 +64,7 @@ func (f *deskModelFlags) keys(s *service) (trust []ed25519.PublicKey, key ed2551
 	if err != nil {
 		return nil, nil, err
 	}
-	if f.key == "" && f.history == nil && f.trust == "" {
+	if f.key == "" && !f.alone && f.trust == "" {
 		key, err = signingKey(s.flags.data)
 		return trust, key, err
 	}
@@ -89,7 +88,8 @@ func (f *deskModelFlags) keys(s *service) (trust []ed25519.PublicKey, key ed2551
 // [desk.Models] of the topic models and the history.
 type deskModels struct {
 	service *service
-	flags   *deskModelFlags
+	past    history.Store // nil where there is none
+	trust   []ed25519.PublicKey
 	key     ed25519.PrivateKey // nil where the desk changes nothing
 
 	reading sync.Mutex // held by who reads the topic
@@ -98,7 +98,6 @@ type deskModels struct {
 	diffs   map[[2]*deskModel][]desk.ModelChange
 
 	mu     sync.Mutex // guards the others
-	store  history.Store
 	live   modelsLive
 	paired time.Time // when live.pair was made
 }
@@ -110,24 +109,14 @@ type deskModel struct {
 	bundle *scoring.Bundle // nil where it cannot be read
 }
 
-// deskModels makes it; the caller closes it.
-func (s *service) deskModels(ctx context.Context, f *deskModelFlags) (*deskModels, error) {
+// deskModels makes it. The history is the caller's, nil where there is none.
+func (s *service) deskModels(f *deskModelFlags, past history.Store) (*deskModels, error) {
 	trust, key, err := f.keys(s)
 	if err != nil {
 		return nil, err
 	}
-	return &deskModels{service: s, flags: f, key: key, models: ingest.NewModels(s.client, s.topics, trust), known: make(map[[32]byte]*deskModel),
-		diffs: make(map[[2]*deskModel][]desk.ModelChange), store: f.store, live: modelsLive{none: "The history was not read yet."}}, nil
-}
-
-// Close closes the history, unless it is the process's.
-func (d *deskModels) Close() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.store == nil || d.flags.store != nil {
-		return nil
-	}
-	return d.store.Close()
+	return &deskModels{service: s, past: past, trust: trust, key: key, models: ingest.NewModels(s.client, s.topics, trust), known: make(map[[32]byte]*deskModel),
+		diffs: make(map[[2]*deskModel][]desk.ModelChange), live: modelsLive{none: "The history was not read yet."}}, nil
 }
 
 // slotsShown is how many records of slots the page shows: each may be of a bundle that
@@ -413,23 +402,5 @@ func described(f *modelFacts) desk.Model {
 	return m
 }
 
-// errNoHistory says where to look for one.
-func errNoHistory(file string) string {
-	return "There is no history here, so nothing is known of how models do live: --history names it, weir record writes it (" + filepath.Base(file) + " is not there)."
-}
-
-// opened returns the history, nil and why where there is none.
-func (d *deskModels) opened(ctx context.Context) (history.Store, string, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.store != nil {
-		return d.store, "", nil
-	}
-	file := filepath.Join(d.service.flags.data, "history.db")
-	if _, err := os.Stat(file); d.flags.history == nil || d.flags.history.url == "" && err != nil {
-		return nil, errNoHistory(file), nil
-	}
-	store, err := d.flags.history.open(ctx, d.service.env, d.service.flags.data)
-	d.store = store
-	return store, "", err
-}
+// noHistory says where to look for one.
+const noHistory = "There is no history here, so nothing is known of how models do live: --history names it, weir record writes it."

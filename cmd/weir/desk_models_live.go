@@ -62,17 +62,15 @@ func (d *deskModels) run(ctx context.Context) error {
 
 // refresh asks the history.
 func (d *deskModels) refresh(ctx context.Context) error {
-	store, none, err := d.opened(ctx)
-	if err != nil {
-		return err
-	}
 	champion, challenger, bundles, err := d.bundles(ctx)
 	if err != nil {
 		return err
 	}
 	var l modelsLive
-	if l.none = none; store != nil && champion != nil {
-		if l, err = readLive(ctx, store, champion, bundles); err != nil {
+	if d.past == nil {
+		l.none = noHistory
+	} else if champion != nil {
+		if l, err = readLive(ctx, d.past, champion, bundles); err != nil {
 			return err
 		}
 	}
@@ -80,10 +78,10 @@ func (d *deskModels) refresh(ctx context.Context) error {
 	l.pair = d.live.pair
 	again := time.Since(d.paired) > pairEvery
 	d.mu.Unlock()
-	if store != nil && champion != nil && challenger != nil && champion.Hash != challenger.Hash {
+	if d.past != nil && champion != nil && challenger != nil && champion.Hash != challenger.Hash {
 		a, b := prefixOf(champion), prefixOf(challenger)
 		if again || l.pair == nil || l.pair.champion != a || l.pair.challenger != b {
-			if l.pair, err = readPair(ctx, store, champion, challenger, l.newest); err != nil {
+			if l.pair, err = readPair(ctx, d.past, champion, challenger, l.newest); err != nil {
 				return err
 			}
 			again = true

@@ -201,20 +201,19 @@ func TestDeskKeys(t *testing.T) {
 			t.Errorf("%+v: %d keys, signs %v, %v", f, len(trust), key != nil, err)
 		}
 	}
-	alone := &historyFlags{}
-	f(deskModelFlags{history: alone}, 1, false, "")
-	f(deskModelFlags{history: alone, key: "other/signing.key"}, 2, true, "")
-	f(deskModelFlags{history: alone, trust: "other/signing.key.pub"}, 1, false, "")
-	f(deskModelFlags{history: alone, trust: "other/signing.key.pub", key: "other/signing.key"}, 1, true, "")
-	f(deskModelFlags{history: alone, trust: "other/signing.key.pub", key: "data/signing.key"}, 0, false, "not among those of --trust")
-	f(deskModelFlags{history: alone, key: "nothing.key"}, 0, false, "--signing-key")
-	f(deskModelFlags{history: alone, trust: "nothing.pub"}, 0, false, "nothing.pub")
+	f(deskModelFlags{alone: true}, 1, false, "")
+	f(deskModelFlags{alone: true, key: "other/signing.key"}, 2, true, "")
+	f(deskModelFlags{alone: true, trust: "other/signing.key.pub"}, 1, false, "")
+	f(deskModelFlags{alone: true, trust: "other/signing.key.pub", key: "other/signing.key"}, 1, true, "")
+	f(deskModelFlags{alone: true, trust: "other/signing.key.pub", key: "data/signing.key"}, 0, false, "not among those of --trust")
+	f(deskModelFlags{alone: true, key: "nothing.key"}, 0, false, "--signing-key")
+	f(deskModelFlags{alone: true, trust: "nothing.pub"}, 0, false, "nothing.pub")
 	f(deskModelFlags{}, 1, true, "") // beside a scorer of this folder
 	f(deskModelFlags{trust: "data/signing.key.pub"}, 1, false, "")
 	if err := os.Remove(filepath.Join("data", "signing.key.pub")); err != nil {
 		t.Fatal(err)
 	}
-	f(deskModelFlags{history: alone}, 0, false, "")
+	f(deskModelFlags{alone: true}, 0, false, "")
 	call(t, "desk", "--kafka", "127.0.0.1:1", "--approvals", "3").fails(t, exitUsage, "--approvals 3")
 }
 

@@ -2,57 +2,38 @@ package main
 
 import (
 	"context"
-	"crypto/ed25519"
 	"fmt"
-	"path/filepath"
-	"sync"
 
 	"github.com/weir-risk/weir/alerts/desk"
 	"github.com/weir-risk/weir/features/spec"
 	"github.com/weir-risk/weir/ingest"
-	"github.com/weir-risk/weir/ingest/history"
 	"github.com/weir-risk/weir/ingest/kafka"
 	"github.com/weir-risk/weir/schemas"
 	"github.com/weir-risk/weir/scoring"
-	"github.com/weir-risk/weir/trainer"
 )
 
 // receipts proves decisions: from the history, the topics and the bundles that they
-// name. One at a time reads the models.
+// name, which it reads where the page of the models does.
 type receipts struct {
-	log    *kafka.Client
-	topics schemas.Topics
-
-	mu     sync.Mutex
-	models *ingest.Models
-	trust  []ed25519.PublicKey
-	last   *scoring.Bundle // that was read last: most decisions that are looked at are of one
+	*deskModels
+	last *scoring.Bundle // that was read last: most decisions that are looked at are of one; guarded by reading
 }
 
 // withReceipts gives a desk what proves decisions. Without the keys it shows them, and
 // cannot recompute them.
-func (s *service) withReceipts(o *desk.Options, store history.Store, sp *spec.Spec, trustFile string) error {
+func (d *deskModels) withReceipts(o *desk.Options, sp *spec.Spec) {
 	o.Receipts.Spec = sp
-	name := trustFile
-	if name == "" {
-		name = filepath.Join(s.flags.data, "signing.key.pub")
+	if len(d.trust) == 0 {
+		return // the pages say what is missing
 	}
-	trust, err := trainer.LoadPublicKeys(name)
-	if err != nil && trustFile != "" {
-		return fmt.Errorf("keys that bundles are signed with: %w", err)
+	r := &receipts{deskModels: d}
+	o.Receipts.Bundle = r.bundleOf
+	if d.past != nil {
+		o.Receipts.Recompute = r.recompute(&ingest.Recomputer{Past: d.past, Spec: sp, Bundle: r.open, Ledger: r.ledger})
 	}
-	if err != nil {
-		return nil // the pages say what is missing
-	}
-	r := &receipts{log: s.client, topics: s.topics, models: ingest.NewModels(s.client, s.topics, trust), trust: trust}
-	o.Receipts.Bundle = r.bundle
-	if store != nil {
-		o.Receipts.Recompute = r.recompute(&ingest.Recomputer{Past: store, Spec: sp, Bundle: r.open, Ledger: r.ledger})
-	}
-	return nil
 }
 
-// find returns the whole hash of a bundle; the caller holds mu.
+// find returns the whole hash of a bundle; the caller holds reading.
 func (r *receipts) find(ctx context.Context, prefix uint64) ([32]byte, error) {
 	if err := r.models.Read(ctx); err != nil {
 		return [32]byte{}, fmt.Errorf("read the models: %w", err)
@@ -65,10 +46,10 @@ func (r *receipts) find(ctx context.Context, prefix uint64) ([32]byte, error) {
 	return [32]byte{}, ingest.ErrNoBundle
 }
 
-// bundle reads a bundle, whatever spec it is for.
-func (r *receipts) bundle(ctx context.Context, prefix uint64) (*scoring.Bundle, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+// bundleOf reads a bundle, whatever spec it is for.
+func (r *receipts) bundleOf(ctx context.Context, prefix uint64) (*scoring.Bundle, error) {
+	r.reading.Lock()
+	defer r.reading.Unlock()
 	if r.last != nil && r.last.Prefix() == prefix {
 		return r.last, nil
 	}
@@ -93,8 +74,8 @@ func (r *receipts) bundle(ctx context.Context, prefix uint64) (*scoring.Bundle, 
 
 // open reads a bundle that is for a spec, and makes a scorer of it.
 func (r *receipts) open(ctx context.Context, prefix uint64, spec [32]byte) (*scoring.Bundle, scoring.Scorer, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.reading.Lock()
+	defer r.reading.Unlock()
 	hash, err := r.find(ctx, prefix)
 	if err != nil {
 		return nil, nil, err
@@ -104,7 +85,7 @@ func (r *receipts) open(ctx context.Context, prefix uint64, spec [32]byte) (*sco
 
 // ledger reads a record of the ledger from its topic.
 func (r *receipts) ledger(ctx context.Context, shard int32, offset int64) ([]byte, error) {
-	record, err := kafka.NewReader(r.log, r.topics.Decisions, shard, offset).Get(ctx, offset)
+	record, err := kafka.NewReader(r.service.client, r.service.topics.Decisions, shard, offset).Get(ctx, offset)
 	if err != nil {
 		return nil, err
 	}

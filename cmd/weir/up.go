@@ -97,7 +97,7 @@ func (u *up) run(ctx context.Context, e *env, _ []string) error {
 	beside := []role{record, s.watch(store, recorder)}
 	if !u.desk.off() {
 		u.desk.past = store
-		u.desk.models.store, u.desk.models.trust = store, u.score.trust
+		u.desk.models.trust = u.score.trust
 		d, err := s.deskBeside(ctx, u.desk, *u.score.spec)
 		if err != nil {
 			return err
