@@ -138,6 +138,13 @@ func (d *Desk) Ready() (bool, string) {
 	return true, ""
 }
 
+// Behind says why the view does not hold all that the topics do; empty where it does.
+func (d *Desk) Behind() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.halted["fold"]
+}
+
 // session follows alerts and dispositions from where the view is, until an error.
 func (d *Desk) session(ctx context.Context, on func()) error {
 	tapes, err := d.begin(ctx)
@@ -251,6 +258,7 @@ func (s *source) start(ctx context.Context, topic string, p Place) (at, end int6
 type tape struct {
 	topic   string
 	place   Place
+	at      int64 // offset of the next record
 	end     int64 // where the partition ended when the session began
 	caught  bool
 	reader  *kafka.Reader
@@ -261,12 +269,19 @@ type tape struct {
 // tape begins to read a partition where the file has come to.
 func (s *source) tape(ctx context.Context, topic string, p Place) (*tape, error) {
 	at, end, err := s.start(ctx, topic, p)
-	return &tape{topic: topic, place: p, end: end, reader: kafka.NewReader(s.log, topic, p.Partition, at)}, err
+	return &tape{topic: topic, place: p, at: at, end: end, reader: kafka.NewReader(s.log, topic, p.Partition, at)}, err
 }
 
 // follow gives what comes to fold until an error, and says once that it has caught up.
 func (t *tape) follow(ctx context.Context, fold func([]Record) error, caught func() error) error {
 	for {
+		// Before the first read: where there is nothing new, that one waits for it.
+		if !t.caught && t.at >= t.end {
+			t.caught = true
+			if err := caught(); err != nil {
+				return err
+			}
+		}
 		set, err := t.reader.Next(ctx, math.MaxInt64)
 		if err != nil {
 			return fmt.Errorf("read %s partition %d: %w", t.topic, t.place.Partition, err)
@@ -283,12 +298,7 @@ func (t *tape) follow(ctx context.Context, fold func([]Record) error, caught fun
 				return fmt.Errorf("read %s partition %d: %w", t.topic, t.place.Partition, unread)
 			}
 		}
-		if !t.caught && set.NextOffset() >= t.end {
-			t.caught = true
-			if err := caught(); err != nil {
-				return err
-			}
-		}
+		t.at = set.NextOffset()
 	}
 }
 

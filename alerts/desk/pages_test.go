@@ -74,6 +74,11 @@ func newFloor(t *testing.T) *floor {
 			t.Error(err)
 		}
 	})
+	for deadline := time.Now().Add(time.Minute); f.desk.Behind() != ""; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal(f.desk.Behind())
+		}
+	}
 	return f
 }
 
@@ -424,5 +429,15 @@ func TestALogThatDoesNotAnswer(t *testing.T) {
 	a.shows(t, "not known whether this counts")
 	if a.StatusCode != http.StatusServiceUnavailable {
 		t.Error(a.Status)
+	}
+}
+
+// TestAQueueThatIsNotAllSaysSo: while the view is folded, and where that has halted.
+func TestAQueueThatIsNotAllSaysSo(t *testing.T) {
+	w := newWorld(t) // whose desk does not run
+	w.add("ann", Analyst)
+	w.browser().enters("ann").get("/queue").is(t, http.StatusOK, "This is not all yet", "starting", "No open alerts")
+	if body := newFloor(t).analyst("ann", Analyst).get("/queue").body; strings.Contains(body, "This is not all yet") {
+		t.Error("one that has caught up says so too")
 	}
 }

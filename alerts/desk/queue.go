@@ -23,6 +23,7 @@ type queuePage struct {
 	States, Reasons []choice
 	Query           struct{ Min, Amount, Channel, Text string }
 	Filtered        bool
+	Behind          string // why what is shown may be old; empty where it is not
 	Looks           int    // second looks that wait for the reader
 	Here, After     string // this page, and the one behind it
 	Cases           []queueRow
@@ -150,6 +151,7 @@ func (s *Server) queue(w http.ResponseWriter, r *http.Request) error {
 	if s.user(r).Roles.Any(Roles(Analyst, Supervisor)) {
 		_, p.Looks = s.options.View.SecondLook(s.user(r).Name, now)
 	}
+	p.Behind = s.options.Desk.Behind()
 	p.Open = grouped(strconv.FormatInt(p.Figures.Open, 10))
 	if p.Figures.OldestOpen > 0 {
 		p.Oldest = span(time.Duration(now-p.Figures.OldestOpen) * time.Millisecond)
