@@ -95,10 +95,7 @@ func (s *Server) act(w http.ResponseWriter, r *http.Request) error {
 	if !ok || kind > schemas.Undone || len(note) > schemas.NoteBytesMax || !knownReason(reason) || kind == schemas.Noted && note == "" || kind == schemas.Undone && r.PostFormValue("previous") == "" {
 		return problemf(http.StatusBadRequest, "The form was not understood, so nothing was done. A note has %d bytes at most, and to note something it must not be empty.", schemas.NoteBytesMax)
 	}
-	i, err := s.options.View.Item(r.Context(), id)
-	if errors.Is(err, alerts.ErrNoAlert) {
-		return errNoAlert(id)
-	}
+	i, err := s.find(r, id)
 	if err == nil {
 		d := schemas.Disposition{Kind: kind, Note: []byte(note), Reason: []byte(reason), Previous: []byte(r.PostFormValue("previous"))}
 		if kind == schemas.Snoozed {

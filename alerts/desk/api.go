@@ -22,13 +22,12 @@ import (
 
 // apiRoutes are those of programs. What each takes and answers is in openapi.json.
 func (s *Server) apiRoutes() []route {
-	acts := Roles(Analyst, Supervisor)
 	return []route{
 		{pattern: "GET /api/v1/openapi.json", roles: public, handle: s.apiDocument},
 		{pattern: "GET /api/v1/alerts", roles: desk, handle: s.apiAlerts, of: address},
 		{pattern: "GET /api/v1/alerts/{id}", roles: desk, handle: s.apiAlert, of: address},
-		{pattern: "POST /api/v1/alerts/{id}/actions", roles: acts, handle: s.apiAct},
-		{pattern: "POST /api/v1/next", roles: acts, handle: s.apiNext},
+		{pattern: "POST /api/v1/alerts/{id}/actions", roles: workers, handle: s.apiAct},
+		{pattern: "POST /api/v1/next", roles: workers, handle: s.apiNext},
 		{pattern: "GET /api/v1/cases", roles: desk, handle: s.apiCases, of: address},
 		{pattern: "GET /api/v1/figures", roles: desk, handle: s.apiFigures, of: address},
 	}
@@ -213,15 +212,6 @@ func (s *Server) apiAlert(w http.ResponseWriter, r *http.Request) error {
 	return sendJSON(w, a)
 }
 
-// item is the alert that a path names.
-func (s *Server) item(r *http.Request) (alerts.Item, error) {
-	i, err := s.options.View.Item(r.Context(), r.PathValue("id"))
-	if errors.Is(err, alerts.ErrNoAlert) {
-		err = errNoAlert(r.PathValue("id"))
-	}
-	return i, err
-}
-
 // apiFigures answers with how many alerts there are.
 func (s *Server) apiFigures(w http.ResponseWriter, r *http.Request) error {
 	f, err := s.options.View.Figures(r.Context(), s.options.Now().UnixMilli())
@@ -264,7 +254,7 @@ func (s *Server) apiAct(w http.ResponseWriter, r *http.Request) error {
 	if !ok || kind > schemas.Undone || !snooze || len(in.Note) > schemas.NoteBytesMax || !knownReason(in.Reason) || kind == schemas.Noted && in.Note == "" || kind == schemas.Undone && in.Previous == "" {
 		return problemf(http.StatusBadRequest, "The action is not one of those that /api/v1/openapi.json describes, so nothing was done. A note has %d bytes at most, and noted needs one; undone needs previous.", schemas.NoteBytesMax)
 	}
-	i, err := s.item(r)
+	i, err := s.find(r, r.PathValue("id"))
 	if err != nil {
 		return err
 	}

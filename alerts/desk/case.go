@@ -77,18 +77,40 @@ func errNoAlert(id string) error {
 	return problemf(http.StatusNotFound, "There is no alert %.40q. The link may be mistyped, or of another weir. If the desk was started just now, it may not have read of it yet: load the page again in a minute.", id)
 }
 
-// alert shows one alert, and what is known around it.
-func (s *Server) alert(w http.ResponseWriter, r *http.Request) error {
-	i, err := s.options.View.Item(r.Context(), r.PathValue("id"))
+// find returns an alert.
+func (s *Server) find(r *http.Request, id string) (alerts.Item, error) {
+	i, err := s.options.View.Item(r.Context(), id)
 	if errors.Is(err, alerts.ErrNoAlert) {
-		return errNoAlert(r.PathValue("id"))
+		return i, errNoAlert(id)
 	}
 	if err != nil {
-		return fmt.Errorf("read the alert: %w", err)
+		return i, fmt.Errorf("read the alert: %w", err)
 	}
-	if s.blind(s.user(r), &i) {
-		http.Redirect(w, r, "/second-looks/"+url.PathEscape(string(i.ID)), http.StatusSeeOther)
+	return i, nil
+}
+
+// item returns the alert that a path names, to be shown with all that was said of it:
+// errBlind where it waits for the reader's second look.
+func (s *Server) item(r *http.Request) (alerts.Item, error) {
+	i, err := s.find(r, r.PathValue("id"))
+	if err == nil && s.blind(s.user(r), &i) {
+		err = errBlind
+	}
+	return i, err
+}
+
+// errBlind is of an alert whose verdict is not shown yet.
+var errBlind = problemf(http.StatusConflict, "This alert waits for your second look, so what was said of it is not shown before you have given your verdict: /second-looks has it.")
+
+// alert shows one alert, and what is known around it.
+func (s *Server) alert(w http.ResponseWriter, r *http.Request) error {
+	i, err := s.item(r)
+	if errors.Is(err, errBlind) {
+		http.Redirect(w, r, "/second-looks/"+url.PathEscape(r.PathValue("id")), http.StatusSeeOther)
 		return nil
+	}
+	if err != nil {
+		return err
 	}
 	p, err := s.casePage(r, &i)
 	if err != nil {

@@ -16,9 +16,9 @@ import (
 func (s *Server) lookRoutes() []route {
 	return []route{
 		// Which alert it is going to be is audited where it is shown.
-		{pattern: "GET /second-looks", roles: Roles(Analyst, Supervisor), handle: s.looks, of: address, nav: "Second looks"},
-		{pattern: "GET /second-looks/{id}", roles: Roles(Analyst, Supervisor), handle: s.look, of: address},
-		{pattern: "POST /second-looks/{id}", roles: Roles(Analyst, Supervisor), handle: s.lookAgain},
+		{pattern: "GET /second-looks", roles: workers, handle: s.looks, of: address, nav: "Second looks"},
+		{pattern: "GET /second-looks/{id}", roles: workers, handle: s.look, of: address},
+		{pattern: "POST /second-looks/{id}", roles: workers, handle: s.lookAgain},
 	}
 }
 
@@ -56,12 +56,9 @@ func (s *Server) looks(w http.ResponseWriter, r *http.Request) error {
 // not to look at it is led to its own page, which then has no more to hide.
 func (s *Server) look(w http.ResponseWriter, r *http.Request) error {
 	id, who, now := r.PathValue("id"), s.user(r).Name, s.options.Now().UnixMilli()
-	i, err := s.options.View.Item(r.Context(), id)
-	if errors.Is(err, alerts.ErrNoAlert) {
-		return errNoAlert(id)
-	}
+	i, err := s.find(r, id)
 	if err != nil {
-		return fmt.Errorf("read the alert: %w", err)
+		return err
 	}
 	given := i.Review.By == who
 	if !given && !s.options.View.Awaits(id, who, now) {
@@ -121,10 +118,7 @@ func (s *Server) lookAgain(w http.ResponseWriter, r *http.Request) error {
 	if kind != schemas.ReviewedFraud && kind != schemas.ReviewedGenuine {
 		return problemf(http.StatusBadRequest, "The form was not understood, so nothing was done.")
 	}
-	i, err := s.options.View.Item(r.Context(), id)
-	if errors.Is(err, alerts.ErrNoAlert) {
-		return errNoAlert(id)
-	}
+	i, err := s.find(r, id)
 	if err != nil {
 		return err
 	}

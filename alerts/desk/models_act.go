@@ -92,7 +92,7 @@ func (s *Server) propose(w http.ResponseWriter, r *http.Request) error {
 
 var errInTheWay = problemf(http.StatusConflict, "Another proposal is open. It has to be approved, declined or withdrawn first: two at once would each be about a champion that the other changes.")
 
-// nameOf is what a page calls a model.
+// modelNameOf is what a page calls a model.
 func modelNameOf(m *Model) string {
 	if m == nil {
 		return "none"

@@ -148,7 +148,7 @@ func (s *Server) queue(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return errQueue(err, f.Text)
 	}
-	if s.user(r).Roles.Any(Roles(Analyst, Supervisor)) {
+	if s.user(r).Roles.Any(workers) {
 		_, p.Looks = s.options.View.SecondLook(s.user(r).Name, now)
 	}
 	p.Behind = s.options.Desk.Behind()

@@ -64,11 +64,8 @@ type decided struct {
 
 // decided finds the decision of an alert in the history. Its errors are for people.
 func (s *Server) decided(r *http.Request) (d decided, err error) {
-	if d.item, err = s.options.View.Item(r.Context(), r.PathValue("id")); errors.Is(err, alerts.ErrNoAlert) {
-		return d, errNoAlert(r.PathValue("id"))
-	}
-	if err != nil {
-		return d, fmt.Errorf("read the alert: %w", err)
+	if d.item, err = s.find(r, r.PathValue("id")); err != nil {
+		return d, err
 	}
 	store := s.options.History
 	if store == nil {

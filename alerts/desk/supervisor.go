@@ -261,7 +261,7 @@ func (p *supervisorPage) team(o *alerts.Overview, users []User, now int64, withi
 }
 
 // works reports whether somebody can be given alerts.
-func works(u *User) bool { return !u.Disabled && u.Roles.Any(Roles(Analyst, Supervisor)) }
+func works(u *User) bool { return !u.Disabled && u.Roles.Any(workers) }
 
 func workWords(w alerts.Work) (closed, fraud, median string) {
 	if w.Closed == 0 {
@@ -316,10 +316,7 @@ func (s *Server) assign(w http.ResponseWriter, r *http.Request) error {
 	}
 	var list []alerts.Item
 	if id := strings.TrimSpace(r.PostFormValue("alert")); id != "" {
-		i, err := s.options.View.Item(r.Context(), id)
-		if errors.Is(err, alerts.ErrNoAlert) {
-			return errNoAlert(id)
-		}
+		i, err := s.find(r, id)
 		if err != nil {
 			return err
 		}
@@ -362,10 +359,7 @@ func (s *Server) release(w http.ResponseWriter, r *http.Request) error {
 	}
 	var list []alerts.Item
 	for _, id := range r.PostForm["alert"] {
-		i, err := s.options.View.Item(r.Context(), id)
-		if errors.Is(err, alerts.ErrNoAlert) {
-			return errNoAlert(id)
-		}
+		i, err := s.find(r, id)
 		if err != nil {
 			return err
 		}
@@ -417,10 +411,7 @@ func (s *Server) verdict(w http.ResponseWriter, r *http.Request) error {
 		return problemf(http.StatusBadRequest, "The form was not understood, so nothing was done.")
 	}
 	id := r.PostFormValue("alert")
-	i, err := s.options.View.Item(r.Context(), id)
-	if errors.Is(err, alerts.ErrNoAlert) {
-		return errNoAlert(id)
-	}
+	i, err := s.find(r, id)
 	if err == nil {
 		err = s.do(r, &i, schemas.Disposition{Kind: kind, Note: []byte(r.PostFormValue("note")), Previous: []byte(r.PostFormValue("previous"))})
 	}

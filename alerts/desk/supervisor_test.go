@@ -183,6 +183,22 @@ func TestASecondLookIsBlind(t *testing.T) {
 	}
 }
 
+// TestBlindIsBlindOnPaperAndToPrograms: what the page hides is not to be had by another
+// way to the same alert; who leads the desk sees it all along.
+func TestBlindIsBlindOnPaperAndToPrograms(t *testing.T) {
+	f, ann, bob, sue, _ := newTeam(t)
+	id := f.raise("card-a", "shop", 1000, .9)
+	ann.act(id, "closed_fraud")
+	f.pass(time.Minute)
+	for _, path := range []string{"/alerts/" + id + "/print", "/api/v1/alerts/" + id} {
+		bob.get(path).is(t, http.StatusConflict, "/second-looks").lacks(t, "closed_fraud", "ann said")
+		sue.get(path).is(t, http.StatusOK, "ann")
+	}
+	page := bob.get("/second-looks/"+id).is(t, http.StatusOK)
+	bob.do("POST", "/second-looks/"+id, url.Values{"kind": {"reviewed_fraud"}, "previous": {previous.FindStringSubmatch(page.body)[1]}}).leads(t, "/second-looks/"+id)
+	bob.get("/alerts/"+id+"/print").is(t, http.StatusOK, "ann")
+}
+
 // TestTwoDisagreeAndASupervisorSettlesIt: the first verdict is shown after the second, the
 // page counts both, and the label gets its next version.
 func TestTwoDisagreeAndASupervisorSettlesIt(t *testing.T) {
