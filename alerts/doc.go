@@ -5,7 +5,8 @@
 // label that follows. It is pure, so that whoever reads the topics alerts and
 // dispositions in their order comes to the same states, whatever crashed in between.
 // An action names the one that its author had seen last, and counts only if that is
-// the last one still: the order of the log decides between two who act at once.
+// the last one still: the order of the log decides between two who act at once, and by
+// that order nobody but a supervisor decides what another has taken up.
 //
 // Closing an alert makes a label, undoing that makes another that withdraws it, and
 // each has the next version: a label that is sent twice says nothing new. An alert

@@ -111,13 +111,6 @@ func (d *Desk) forget(id string, w *wait) {
 	}
 }
 
-// Knows reports whether an action has come back through the fold, whatever became of
-// it: to act with its ID again says what did.
-func (d *Desk) Knows(ctx context.Context, alertID, id string) (bool, error) {
-	_, done, err := d.view.settled(ctx, alertID, id)
-	return done, err
-}
-
 // settled returns what became of an action that was folded before. The state is the
 // alert's now.
 func (v *View) settled(ctx context.Context, alertID, id string) (s Settled, done bool, err error) {
@@ -142,7 +135,7 @@ func voidError(text string) error {
 	if text == "" {
 		return nil
 	}
-	for _, err := range []error{ErrStale, ErrClosed, ErrNothing, ErrSameEyes, ErrNoUndo} {
+	for _, err := range []error{ErrStale, ErrOwned, ErrClosed, ErrNothing, ErrSameEyes, ErrNoUndo} {
 		if strings.HasPrefix(text, err.Error()) {
 			return err
 		}

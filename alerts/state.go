@@ -98,6 +98,7 @@ const UndoMs = 10_000
 // Why an action does not count. Whoever sent it is told.
 var (
 	ErrStale    = errors.New("somebody else acted on the alert first")
+	ErrOwned    = errors.New("somebody else works on the alert")
 	ErrClosed   = errors.New("the alert is closed")
 	ErrNothing  = errors.New("there is nothing of it to do in this state")
 	ErrSameEyes = errors.New("another person has to say so than who gave a verdict before")
@@ -106,10 +107,19 @@ var (
 
 // Apply returns the state after an action, and what it makes known of the
 // transaction: a label, if label is true, of that verdict (none takes the one
-// before it back) and of version State.Labels. Who may do what is not asked here: the
-// desk lets supervisors alone assign and settle. An action that does not count
-// changes nothing, and the error says why: it wraps one of those above.
+// before it back) and of version State.Labels. An action that does not count changes
+// nothing, and the error says why: it wraps one of those above.
+//
+// Who may do what is asked of an action that says as what its author acts: where
+// somebody works on the alert, an analyst else may note something and take that back,
+// and no more; a supervisor may act, and only one assigns and settles. So it is the
+// order of the log that decides, whatever the author's page knew. An action that does
+// not say it is of before this rule, and comes to what it came to then: its label is
+// out, and must not be unsaid by folding the log again.
 func (s State) Apply(d *schemas.Disposition) (next State, verdict schemas.LabelVerdict, label bool, err error) {
+	if err := s.may(d); err != nil {
+		return s, 0, false, err
+	}
 	if string(d.Previous) != s.Last {
 		return s, 0, false, ErrStale
 	}
@@ -133,6 +143,23 @@ func (s State) Apply(d *schemas.Disposition) (next State, verdict schemas.LabelV
 		next.Closing, next.Review, next.Settled = Closing{}, Review{}, false
 	}
 	return next.known(&s)
+}
+
+// may says whether the author of an action may do it.
+func (s *State) may(d *schemas.Disposition) error {
+	if d.As != schemas.AsAnalyst {
+		return nil
+	}
+	switch d.Kind {
+	case schemas.Noted, schemas.Undone: // what was one's own to do is one's own to take back
+		return nil
+	case schemas.Assigned, schemas.SettledFraud, schemas.SettledGenuine:
+		return fmt.Errorf("%w: only a supervisor does that", ErrNothing)
+	}
+	if s.Status == Claimed && s.Owner != string(d.By) {
+		return ErrOwned
+	}
+	return nil
 }
 
 // known makes the label that says what is known now, where that is another thing than

@@ -11,7 +11,8 @@ import (
 )
 
 // play plays a script: a line is at which second, who, what, and what comes of it;
-// behind ! stands whose action is named as the last one, where it is not the last.
+// behind ! stands whose action is named as the last one, where it is not the last, and
+// behind the / of a name as what they act.
 func play(t *testing.T, script string) {
 	t.Helper()
 	var s State
@@ -23,15 +24,17 @@ func play(t *testing.T, script string) {
 		if _, err := fmt.Sscan(does, &at, &who, &what); err != nil {
 			t.Fatalf("%q: %v", line, err)
 		}
+		who, as, _ := strings.Cut(who, "/")
+		standing, sound := schemas.ParseStanding(as)
 		kind, ok := schemas.ParseDispositionKind(what)
-		if !ok {
+		if !ok || !sound {
 			t.Fatalf("%q: no such action", line)
 		}
 		previous := s.Last
 		if _, of, ok := strings.Cut(does, "!"); ok {
 			previous = ids[of]
 		}
-		d := schemas.Disposition{ID: fmt.Append(nil, i), By: []byte(who), Kind: kind, At: at * 1000, Previous: []byte(previous), Until: 99_000, To: []byte("bob")}
+		d := schemas.Disposition{ID: fmt.Append(nil, i), By: []byte(who), Kind: kind, At: at * 1000, Previous: []byte(previous), Until: 99_000, To: []byte("bob"), As: standing}
 		next, verdict, label, err := s.Apply(&d)
 		if got := told(next, verdict, label, err); !strings.HasPrefix(got, want) || want == "" {
 			t.Errorf("%q: got %q", line, got)
@@ -45,7 +48,7 @@ func play(t *testing.T, script string) {
 
 // told is what comes of an action, in words.
 func told(s State, verdict schemas.LabelVerdict, label bool, err error) string {
-	for _, e := range []error{ErrStale, ErrClosed, ErrNothing, ErrSameEyes, ErrNoUndo} {
+	for _, e := range []error{ErrStale, ErrOwned, ErrClosed, ErrNothing, ErrSameEyes, ErrNoUndo} {
 		if errors.Is(err, e) {
 			return e.Error()
 		}

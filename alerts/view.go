@@ -38,8 +38,8 @@ type View struct {
 	statements sync.Map // of readers, by their texts, which are few
 }
 
-// viewVersion is the version of the tables. A file of another one is made anew.
-const viewVersion = 2
+// viewVersion is the version of the tables, and of the rule that they were folded by. A file of another one is made anew.
+const viewVersion = 3
 
 // viewMark marks a file as a view ("wrvw"), so that no other file is deleted for
 // being of another version.

@@ -23,6 +23,17 @@ const (
 	NumDispositionKinds
 )
 
+// Standing is as what somebody acts on an alert.
+type Standing uint8
+
+// The standings.
+const (
+	UnknownStanding Standing = iota // of a record that does not say
+	AsAnalyst
+	AsSupervisor // who may decide what another works on
+	NumStandings
+)
+
 // NoteBytesMax bounds the note of a disposition.
 const NoteBytesMax = 4096
 
@@ -44,4 +55,7 @@ type Disposition struct {
 	Previous []byte
 	Until    int64  // ms since the Unix epoch; of a snooze, 0 otherwise
 	To       []byte // whom it is assigned to, by the name of the account; empty otherwise
+	// As is what By was at the desk that let them act. Records of before there was one
+	// do not say, and are held to no rule that asks for it: they count as they did then.
+	As Standing
 }

@@ -7,7 +7,7 @@ import (
 
 // dispositionKeys are the keys of a disposition, in the order in which they are
 // written.
-var dispositionKeys = []string{"id", "alert_id", "tx_id", "kind", "by", "at", "reason", "note", "previous", "until", "to"}
+var dispositionKeys = []string{"id", "alert_id", "tx_id", "kind", "by", "at", "reason", "note", "previous", "until", "to", "as"}
 
 // ParseDisposition reads a disposition from its JSON form
 // (disposition.schema.json) into d, whose texts alias value. Errors wrap
@@ -84,6 +84,12 @@ func (d *Disposition) take(i int, v []byte, quoted bool) error {
 		return parseTime(&d.Until, v, quoted)
 	case "to":
 		return parseText(&d.To, v, quoted)
+	case "as":
+		as, ok := ParseStanding(string(v))
+		if !ok || !quoted {
+			return fmt.Errorf("%w: %.40q is none of %v", ErrJSON, string(v), standingNames[1:])
+		}
+		d.As = as
 	}
 	return nil
 }
@@ -106,6 +112,9 @@ func AppendDispositionJSON(dst []byte, d *Disposition) []byte {
 	}
 	if d.Kind == Snoozed {
 		dst = append(appendJSONTime(append(dst, `,"until":"`...), d.Until), '"')
+	}
+	if d.As != UnknownStanding {
+		dst = append(append(append(dst, `,"as":"`...), d.As.String()...), '"')
 	}
 	return append(dst, '}')
 }

@@ -19,7 +19,7 @@ func RandomDisposition(r *rand.Rand) Disposition {
 	}
 	d := Disposition{ID: []byte("a\"é\\" + strings.Repeat("1", r.IntN(5))), AlertID: AppendAlertID(nil, r.Int32N(3), r.Int64N(1e9)),
 		TxID: []byte("tx 1"), Kind: DispositionKind(r.IntN(int(NumDispositionKinds))), By: []byte("ann"), At: r.Int64N(4e12),
-		Reason: maybe("card_lost"), Note: maybe("called\nthe customer"), Previous: maybe("b")}
+		Reason: maybe("card_lost"), Note: maybe("called\nthe customer"), Previous: maybe("b"), As: Standing(r.IntN(int(NumStandings)))}
 	switch d.Kind {
 	case Snoozed:
 		d.Until = r.Int64N(4e12)
@@ -77,6 +77,8 @@ func TestParseDispositionFailure(t *testing.T) {
 	f(strings.Replace(`{`+sound+`}`, "claimed", "assigned", 1), "to belongs")
 	f(strings.Replace(`{`+sound+`,"to":""}`, "claimed", "assigned", 1), "to belongs")
 	f(`{`+sound+`,"note":"`+strings.Repeat("n", NoteBytesMax+1)+`"}`, "expected 4096 at most")
+	f(`{`+sound+`,"as":"owner"}`, "none of [analyst supervisor]")
+	f(`{`+sound+`,"as":1}`, "none of [analyst supervisor]")
 	f(`{"kind":"shut"}`, "none of [claimed")
 	f(`{"kind":3}`, "none of [claimed")
 	f(`{"at":"noon"}`, "not a time")

@@ -18,7 +18,8 @@ var (
 	dispositionNames = [NumDispositionKinds]string{"claimed", "released", "noted", "escalated", "snoozed",
 		"closed_fraud", "closed_genuine", "undone", "assigned", "reviewed_fraud", "reviewed_genuine", "settled_fraud",
 		"settled_genuine"}
-	auditNames = [NumAuditActs]string{"logged_in", "login_failed", "logged_out", "viewed", "exported", "approved",
+	standingNames = [NumStandings]string{"", "analyst", "supervisor"}
+	auditNames    = [NumAuditActs]string{"logged_in", "login_failed", "logged_out", "viewed", "exported", "approved",
 		"changed", "denied"}
 	textNames = [NumText]string{"id", "original_id", "currency", "card", "customer", "account", "counterparty",
 		"merchant", "mcc", "terminal", "country", "channel", "entry_mode", "device", "ip"}
@@ -46,6 +47,7 @@ func (s Status) String() string          { return nameOf(statusNames[:], int(s))
 func (v LabelVerdict) String() string    { return nameOf(verdictNames[:], int(v)) }
 func (s LabelSource) String() string     { return nameOf(sourceNames[:], int(s)) }
 func (k DispositionKind) String() string { return nameOf(dispositionNames[:], int(k)) }
+func (s Standing) String() string        { return nameOf(standingNames[:], int(s)) }
 func (a AuditAct) String() string        { return nameOf(auditNames[:], int(a)) }
 func (f TextField) String() string       { return nameOf(textNames[:], int(f)) }
 func (r Reason) String() string          { return nameOf(reasonNames[:], int(r)) }
@@ -70,6 +72,10 @@ func ParseLabelSource(name string) (LabelSource, bool) {
 func ParseDispositionKind(name string) (DispositionKind, bool) {
 	return parseName[DispositionKind](dispositionNames[:], name)
 }
+
+// ParseStanding returns the standing of a name; the empty one is of a record that does
+// not say.
+func ParseStanding(name string) (Standing, bool) { return parseName[Standing](standingNames[:], name) }
 
 // ParseAuditAct returns the audited act of a name.
 func ParseAuditAct(name string) (AuditAct, bool) { return parseName[AuditAct](auditNames[:], name) }

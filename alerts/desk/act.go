@@ -73,15 +73,13 @@ func whyNot(err error) string {
 	for _, x := range []struct {
 		err  error
 		word string
-	}{{alerts.ErrStale, "stale"}, {alerts.ErrClosed, "closed"}, {alerts.ErrSameEyes, "eyes"}, {alerts.ErrNoUndo, "undo"}, {errOwner, "owner"}} {
+	}{{alerts.ErrStale, "stale"}, {alerts.ErrClosed, "closed"}, {alerts.ErrSameEyes, "eyes"}, {alerts.ErrNoUndo, "undo"}, {alerts.ErrOwned, "owner"}} {
 		if errors.Is(err, x.err) {
 			return x.word
 		}
 	}
 	return "nothing"
 }
-
-var errOwner = errors.New("somebody else works on the alert")
 
 // act does with an alert what its form says, and shows what came of it.
 func (s *Server) act(w http.ResponseWriter, r *http.Request) error {
@@ -121,9 +119,9 @@ type voidError struct{ error }
 // Unwrap returns why it did not.
 func (v voidError) Unwrap() error { return v.error }
 
-// mayDecide reports whether somebody may do more with an alert than to note something:
-// where one works on it only they, or a supervisor. Of two who act at once the log
-// decides, whatever a page knew.
+// mayDecide reports whether a page offers somebody more to do with an alert than to note
+// something: where one works on it only they, or a supervisor. What counts is what the
+// log says, by the same rule: [alerts.State.Apply].
 func mayDecide(u *User, i *alerts.Item, now int64) bool {
 	return i.At(now) != alerts.Claimed || i.Owner == u.Name || u.Roles.Any(Roles(Supervisor))
 }
@@ -137,15 +135,6 @@ func (s *Server) do(r *http.Request, i *alerts.Item, d schemas.Disposition) erro
 	d.AlertID, d.TxID, d.By, d.At, d.Note = i.ID, i.Text[schemas.ID], []byte(u.Name), now.UnixMilli(), schemas.HideCards(d.Note)
 	if d.ID == nil {
 		d.ID = actionID(&d)
-	}
-	// Of a form that comes again, after somebody else took the alert, it is known what
-	// became of it.
-	if d.Kind != schemas.Noted && !mayDecide(u, i, now.UnixMilli()) {
-		if before, err := s.options.Desk.Knows(r.Context(), string(i.ID), string(d.ID)); err != nil {
-			return fmt.Errorf("act on alert %s: %w", i.ID, err)
-		} else if !before {
-			return voidError{errOwner}
-		}
 	}
 	return s.send(r, i, d)
 }
@@ -163,6 +152,10 @@ func (s *Server) send(r *http.Request, i *alerts.Item, d schemas.Disposition) er
 		if err := s.audit(r.Context(), schemas.AuditEntry{What: schemas.AuditApproved, Of: i.ID, Detail: []byte(d.Kind.String())}); err != nil {
 			return err
 		}
+	}
+	d.As = schemas.AsAnalyst
+	if s.user(r).Roles.Any(Roles(Supervisor)) {
+		d.As = schemas.AsSupervisor
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), s.options.ActWithin)
 	defer cancel()

@@ -270,7 +270,7 @@ func (s *Server) apiAct(w http.ResponseWriter, r *http.Request) error {
 		d.Until = until.UnixMilli()
 	}
 	err = s.do(r, &i, d)
-	if void := (voidError{}); errors.As(err, &void) && !errors.Is(err, errOwner) {
+	if void := (voidError{}); errors.As(err, &void) {
 		err = nil // the log has it
 	}
 	if err != nil {
@@ -297,9 +297,6 @@ func (s *Server) action(r *http.Request, alert string, id []byte) (*alerts.Actio
 // answerAction answers with an action as the log has it: the same whenever it is asked.
 func answerAction(w http.ResponseWriter, a *alerts.Action, err error) error {
 	switch {
-	case errors.Is(err, errOwner):
-		sendProblem(w, apiProblem{Type: "urn:weir:problem:owner", Status: http.StatusConflict, Detail: whyWords["owner"]})
-		return nil
 	case err != nil:
 		return err
 	case a == nil:
@@ -325,7 +322,7 @@ var whyWords = map[string]string{
 
 // whyVoid is the word for why an action did not count, of the text that the view keeps.
 func whyVoid(text string) string {
-	for _, err := range []error{alerts.ErrStale, alerts.ErrClosed, alerts.ErrSameEyes, alerts.ErrNoUndo} {
+	for _, err := range []error{alerts.ErrStale, alerts.ErrOwned, alerts.ErrClosed, alerts.ErrSameEyes, alerts.ErrNoUndo} {
 		if strings.HasPrefix(text, err.Error()) {
 			return whyNot(err)
 		}
