@@ -17,9 +17,9 @@
 //
 // [View] is the fold itself, disposable, in a file: view.go opens it, view_fold.go and
 // view_labels.go write it, view_memory.go holds what queries walk, view_filter.go and
-// view_query.go answer. view_tally.go counts along what figures are made of, and
-// view_overview.go makes them; view_events.go says what happened, in order. Its clock is
-// the one that its callers bring.
+// view_query.go answer; view_blind.go says what they keep from whom. view_tally.go counts
+// along what figures are made of, and view_overview.go makes them; view_events.go says
+// what happened, in order. Its clock is the one that its callers bring.
 //
 // [Desk] follows the topics into a view (follow.go), appends what analysts do and tells
 // them what became of it (follow_act.go), and publishes labels (follow_labels.go).

@@ -22,20 +22,23 @@ const (
 	Fraud                         // closed
 	Genuine                       // closed
 	NumStatuses
+	// InSecondLook is what a view says in place of a verdict to whoever is to look at the
+	// alert without knowing it, see [ReadBy]. No alert has it.
+	InSecondLook = NumStatuses
 )
 
-var statusNames = [NumStatuses]string{"open", "claimed", "snoozed", "proposed_fraud", "proposed_genuine", "fraud", "genuine"}
+var statusNames = [NumStatuses + 1]string{"open", "claimed", "snoozed", "proposed_fraud", "proposed_genuine", "fraud", "genuine", "second_look"}
 
 // String is the status's name, as pages, the API and exports have it.
 func (s Status) String() string {
-	if s < NumStatuses {
+	if s <= InSecondLook {
 		return statusNames[s]
 	}
 	return fmt.Sprint(uint8(s))
 }
 
 // Closed reports whether nothing is left to decide.
-func (s Status) Closed() bool { return s == Fraud || s == Genuine }
+func (s Status) Closed() bool { return s == Fraud || s == Genuine || s == InSecondLook }
 
 // State is what an alert's actions have made of it: the fold of its dispositions in
 // the order of the log. The zero value is an alert that nobody has touched.

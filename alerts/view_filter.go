@@ -67,12 +67,20 @@ type query struct {
 	list   []int32
 	set    []uint64
 	void   bool // nothing can match
+	// Whom it is asked for, where verdicts may be hidden from them.
+	blind  bool
+	reader uint32
+	readAt int64
 }
 
-// compile makes a query of a filter; keys are the alerts that entity and text leave,
-// if they ask for any. It is called, and its query used, with the view's lock held.
-func (m *memory) compile(f *Filter, now int64, keys []int64, narrow bool) *query {
+// compile makes a query of a filter, for the reader of a context; keys are the alerts that
+// entity and text leave, if they ask for any. It is called, and its query used, with the
+// view's lock held.
+func (m *memory) compile(ctx context.Context, f *Filter, now int64, keys []int64, narrow bool) *query {
 	q := &query{memory: m, now: now, open: true, escalated: f.Escalated, narrow: narrow}
+	if r, ok := readerOf(ctx); ok {
+		q.blind, q.reader, q.readAt = true, m.numberOf(r.who), r.now
+	}
 	for s := range NumStatuses {
 		q.statuses[s] = slices.Contains(f.Statuses, s) || len(f.Statuses) == 0 && !s.Closed()
 		q.open = q.open && !(q.statuses[s] && s.Closed())
@@ -142,7 +150,8 @@ func (q *query) match(i int32) bool {
 		q.owned && r.owner != q.owner,
 		q.byChannel && r.channel != q.channel,
 		q.reasons != nil && !q.reasons[r.reasons],
-		q.set != nil && q.set[i/64]>>(i%64)&1 == 0:
+		q.set != nil && q.set[i/64]>>(i%64)&1 == 0,
+		q.blind && r.status.Closed() && q.memory.tally.closed[q.memory.tally.place[i]].hides(q.reader, q.readAt):
 		return false
 	}
 	return true

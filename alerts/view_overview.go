@@ -315,33 +315,6 @@ func (v *View) held(who string, given bool) (keys []int64) {
 // nobody had time for until then is old news.
 const LooksWithin = 7 * 24 * time.Hour
 
-// awaits reports whether a closed alert waits for a second look by somebody: not by who
-// closed it, and not before that can be undone no more.
-func (c *closing) awaits(who uint32, now int64) bool {
-	return c.look && c.by != who && now-c.at > UndoMs && now-c.at <= LooksWithin.Milliseconds()
-}
-
-// Awaits reports whether an alert waits for a second look by somebody.
-func (v *View) Awaits(id, who string, now int64) bool {
-	key, err := parseID(id)
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	i, ok := v.memory.byKey[key]
-	if err != nil || !ok || !v.memory.rows[i].status.Closed() {
-		return false
-	}
-	t := v.memory.tally
-	return t.closed[t.place[i]].awaits(v.memory.numberOf(who), now)
-}
-
-// numberOf is somebody's number, or one that nobody has.
-func (m *memory) numberOf(who string) uint32 {
-	if number, ok := m.owners.number[who]; ok {
-		return number
-	}
-	return math.MaxUint32
-}
-
 // SecondLook returns the alert that somebody is to look at next, empty for none, and how
 // many wait for them. Which one it is differs from one to another, so that two who look
 // at the same time seldom get the same.

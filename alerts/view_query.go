@@ -205,7 +205,7 @@ func (v *View) page(ctx context.Context, f *Filter, now int64, after Cursor, lim
 	limit = min(max(1, limit), limitMax)
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	found := find(v.memory.compile(f, now, keys, narrow), behind, limit+1)
+	found := find(v.memory.compile(ctx, f, now, keys, narrow), behind, limit+1)
 	var next Cursor
 	if len(found) > limit {
 		found = found[:limit]
@@ -280,6 +280,9 @@ func (v *View) item(ctx context.Context, key int64) (x Item, err error) {
 	if err == nil {
 		err = parseState(state, &x.State)
 	}
+	if err == nil {
+		v.blind(ctx, &x.State)
+	}
 	return x, err
 }
 
@@ -330,7 +333,8 @@ type Action struct {
 	Err string
 }
 
-// Actions returns what was done with an alert, in the order of the log.
+// Actions returns what was done with an alert, in the order of the log; to whoever is to
+// look at it blind, what they did themselves.
 func (v *View) Actions(ctx context.Context, alertID string) ([]Action, error) {
 	key, err := parseID(alertID)
 	if err != nil {
@@ -357,7 +361,19 @@ func (v *View) Actions(ctx context.Context, alertID string) ([]Action, error) {
 		}
 		list = append(list, a)
 	}
-	return list, rows.Err()
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	r, ok := readerOf(ctx)
+	if !ok {
+		return list, nil
+	}
+	// The state is read behind the actions, so that it knows of each of them.
+	s, err := stateOf(ctx, v.reader, key)
+	if err == nil && v.blind(ctx, &s) {
+		list = slices.DeleteFunc(list, func(a Action) bool { return string(a.By) != r.who })
+	}
+	return list, err
 }
 
 // Figures counts the alerts: each is one of open (what is proposed waits for somebody

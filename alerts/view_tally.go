@@ -171,9 +171,7 @@ func (t *tally) take(i int32, r *row, rows []row, s *State, nameOf func(string) 
 	t.statuses[s.Status]++
 	c := closing{at: s.Closing.At, amount: r.amount, reviewed: s.Review.At, row: i, by: nameOf(s.Closing.By), draw: s.Closing.Draw,
 		took: binOf(s.Closing.Took), fraud: s.Status == Fraud, first: s.Closing.Fraud, seen: s.Review.By != "", second: s.Review.Fraud,
-		disputed: s.Disputed(),
-		// Two have said the same already of what was escalated, and a supervisor of what is settled.
-		eligible: s.Review.By == "" && !s.Escalated && !s.Settled}
+		disputed: s.Disputed(), eligible: s.drawn(math.Inf(1))}
 	t.place[i] = int32(len(t.closed))
 	t.closed = append(t.closed, c)
 	t.add(&t.closed[t.place[i]], r)

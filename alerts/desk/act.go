@@ -62,6 +62,8 @@ func told(word string, i *alerts.Item, who string, now int64) string {
 		return "You gave a verdict on it before: another person has to give this one."
 	case "undo":
 		return "Too late to undo: only its author can, and within ten seconds."
+	case "early":
+		return "It was closed a moment ago, and that can still be taken back: give your verdict in ten seconds. Nothing was done."
 	case "owner":
 		return cmp.Or(i.Owner, "Somebody else") + " works on it. Nothing of yours was done: only they decide, or a supervisor."
 	}

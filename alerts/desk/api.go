@@ -365,7 +365,7 @@ func (s *Server) claim(r *http.Request, o *once) (*alerts.Action, error) {
 	if a, err := s.action(r, o.alert, o.id); a != nil || err != nil {
 		return a, err
 	}
-	i, err := s.options.View.Item(r.Context(), o.alert)
+	i, err := s.options.View.Item(alerts.Unblinded(r.Context()), o.alert)
 	if err == nil {
 		err = s.do(r, &i, schemas.Disposition{ID: o.id, Kind: schemas.Claimed, Previous: []byte(i.Last)})
 	}

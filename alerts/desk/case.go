@@ -2,6 +2,7 @@ package desk
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -77,9 +78,14 @@ func errNoAlert(id string) error {
 	return problemf(http.StatusNotFound, "There is no alert %.40q. The link may be mistyped, or of another weir. If the desk was started just now, it may not have read of it yet: load the page again in a minute.", id)
 }
 
-// find returns an alert.
+// find returns an alert as it stands, to act on it; what is shown of one is in item.
 func (s *Server) find(r *http.Request, id string) (alerts.Item, error) {
-	i, err := s.options.View.Item(r.Context(), id)
+	return s.lookUp(alerts.Unblinded(r.Context()), id)
+}
+
+// lookUp returns an alert.
+func (s *Server) lookUp(ctx context.Context, id string) (alerts.Item, error) {
+	i, err := s.options.View.Item(ctx, id)
 	if errors.Is(err, alerts.ErrNoAlert) {
 		return i, errNoAlert(id)
 	}
@@ -92,8 +98,8 @@ func (s *Server) find(r *http.Request, id string) (alerts.Item, error) {
 // item returns the alert that a path names, to be shown with all that was said of it:
 // errBlind where it waits for the reader's second look.
 func (s *Server) item(r *http.Request) (alerts.Item, error) {
-	i, err := s.find(r, r.PathValue("id"))
-	if err == nil && s.blind(s.user(r), &i) {
+	i, err := s.lookUp(r.Context(), r.PathValue("id"))
+	if err == nil && i.Status == alerts.InSecondLook {
 		err = errBlind
 	}
 	return i, err
@@ -106,7 +112,8 @@ var errBlind = problemf(http.StatusConflict, "This alert waits for your second l
 func (s *Server) alert(w http.ResponseWriter, r *http.Request) error {
 	i, err := s.item(r)
 	if errors.Is(err, errBlind) {
-		http.Redirect(w, r, "/second-looks/"+url.PathEscape(r.PathValue("id")), http.StatusSeeOther)
+		to := url.URL{Path: "/second-looks/" + r.PathValue("id"), RawQuery: r.URL.RawQuery} // which says why an action did not count
+		http.Redirect(w, r, to.String(), http.StatusSeeOther)
 		return nil
 	}
 	if err != nil {

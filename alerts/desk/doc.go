@@ -4,8 +4,10 @@
 // path, the roles that may, and what does it. What is not in the table does not exist.
 // The guard sets the headers, refuses what another site makes a browser send, finds
 // the session and its user, checks the roles, and writes what is to be audited. Only
-// then the handler runs. It returns an error rather than to write one, and it writes
-// nothing before the audit log has the entry: what cannot be audited is not shown.
+// then the handler runs, with a request whose context has the view keep from its reader
+// what waits for their second look ([alerts.ReadBy]). It returns an error rather than to
+// write one, and it writes nothing before the audit log has the entry: what cannot be
+// audited is not shown.
 //
 // A page is a file of templates, which defines title and main, in layout.html, and may
 // name what the files part_*.html define; Server's method page makes it whole before

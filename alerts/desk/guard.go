@@ -93,7 +93,7 @@ func (s *Server) guard(rt route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		err := s.admit(w, r, &rt)
 		if err == nil {
-			err = rt.handle(w, r)
+			err = rt.handle(w, s.blinded(r))
 		}
 		if err != nil {
 			s.fail(w, r, err)

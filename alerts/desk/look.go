@@ -61,7 +61,7 @@ func (s *Server) look(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	given := i.Review.By == who
-	if !given && !s.options.View.Awaits(id, who, now) {
+	if !given && !s.options.View.Awaits(id, who, now) && !s.options.View.Hides(r.Context(), id) {
 		http.Redirect(w, r, "/alerts/"+url.PathEscape(id), http.StatusSeeOther)
 		return nil
 	}
@@ -90,7 +90,7 @@ func (s *Server) lookPage(r *http.Request, i *alerts.Item, given bool) (lookPage
 		return p, err
 	}
 	blind := *i
-	blind.State = alerts.State{}
+	blind.State = alerts.State{Status: alerts.InSecondLook} // whoever leads the desk is told all else
 	for k := range related {
 		if string(related[k].ID) == string(i.ID) {
 			related[k] = blind
@@ -122,13 +122,16 @@ func (s *Server) lookAgain(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	to := "/second-looks/" + url.PathEscape(id)
 	// A second look is given, not taken: whoever may choose which ones to look at would
 	// look at those of whom they like.
-	if s.options.View.Awaits(id, u.Name, now) {
+	switch view := s.options.View; {
+	case view.Awaits(id, u.Name, now):
 		err = s.send(r, &i, schemas.Disposition{AlertID: i.ID, TxID: i.Text[schemas.ID], Kind: kind, By: []byte(u.Name), At: now, Previous: []byte(r.PostFormValue("previous"))})
+	case view.Hides(r.Context(), id):
+		to += "?told=early"
 	}
 	var void voidError
-	to := "/second-looks/" + url.PathEscape(id)
 	if errors.As(err, &void) {
 		to, err = to+"?told="+whyNot(void.error), nil
 	}
@@ -139,8 +142,13 @@ func (s *Server) lookAgain(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// blind reports whether somebody is shown an alert without its verdict: it waits for
-// their second look. Whoever leads the desk or audits it sees all.
-func (s *Server) blind(u *User, i *alerts.Item) bool {
-	return u.Roles.Any(Roles(Analyst)) && !u.Roles.Any(Roles(Supervisor, Auditor)) && s.options.View.Awaits(string(i.ID), u.Name, s.options.Now().UnixMilli())
+// blinded is a request as views answer it: what waits for the second look of who makes it
+// is told without its verdict, whatever it asks for. Whoever leads the desk or audits it
+// is told all.
+func (s *Server) blinded(r *http.Request) *http.Request {
+	u := s.user(r)
+	if u == nil || !u.Roles.Any(Roles(Analyst)) || u.Roles.Any(Roles(Supervisor, Auditor)) {
+		return r
+	}
+	return r.WithContext(alerts.ReadBy(r.Context(), u.Name, s.options.Now().UnixMilli()))
 }

@@ -177,7 +177,7 @@ func TestTheDocumentListsWhatThereIs(t *testing.T) {
 			t.Errorf("%s is no event that a webhook may be sent", name)
 		}
 	}
-	for s := range alerts.NumStatuses {
+	for s := range alerts.InSecondLook + 1 {
 		statuses = append(statuses, s.String())
 	}
 	for _, c := range queueStates[1:] {

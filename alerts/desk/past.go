@@ -88,6 +88,12 @@ func (s *Server) askPast(ctx context.Context, store history.Lookup, i *alerts.It
 	}
 	if entity != schemas.ID {
 		p.payments, err = store.Payments(ctx, history.PaymentQuery{Field: entity, Value: value, From: from, To: to, Limit: pastPayments})
+		for k := range p.payments {
+			// What became known of a payment may be the verdict that is kept from the reader.
+			if x := &p.payments[k]; len(x.Labels) > 0 && s.options.View.Hides(ctx, string(schemas.AppendAlertID(nil, x.Shard, x.Offset))) {
+				x.Labels = nil
+			}
+		}
 	}
 	both.Wait()
 	switch err = errors.Join(err, daysErr); {

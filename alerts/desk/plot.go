@@ -150,7 +150,7 @@ func (p *plot) draw(shown []mark, a *scales, currency string, now int64) (n draw
 		d := dot{X: x, Y: y, This: m.this, Fraud: m.fraud(), Alert: m.item != nil, Label: money(m.tx.AmountBase, currency) + ", " + clock(m.at, now)}
 		if d.Alert {
 			n.alerts++
-			d.Label, d.Place = d.Label+", alert, "+m.item.Status.String(), "/alerts/"+m.id
+			d.Label, d.Place = d.Label+", alert, "+statusWords(m.item.State, now), "/alerts/"+m.id
 		}
 		if d.Fraud {
 			n.frauds++

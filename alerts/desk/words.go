@@ -120,7 +120,7 @@ func percent(p float32) string {
 func statusWords(s alerts.State, now int64) string {
 	words := map[alerts.Status]string{alerts.Open: "open", alerts.Claimed: "with " + s.Owner, alerts.Snoozed: "snoozed until " + clock(s.Until, now),
 		alerts.ProposedFraud: s.By + " says fraud, a second person decides", alerts.ProposedGenuine: s.By + " says genuine, a second person decides",
-		alerts.Fraud: "fraud", alerts.Genuine: "genuine"}[s.At(now)]
+		alerts.Fraud: "fraud", alerts.Genuine: "genuine", alerts.InSecondLook: "in second look"}[s.At(now)]
 	if s.Escalated && !s.Status.Closed() {
 		words = "escalated, " + words
 	}

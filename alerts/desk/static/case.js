@@ -13,7 +13,7 @@
   const read = async (answer) => {
     const r = await answer;
     const doc = new DOMParser().parseFromString(await r.text(), "text/html");
-    const good = r.ok && doc.querySelector(".acts");
+    const good = r.ok && doc.querySelector(".acts #note"); // a case, and not a second look at one
     return { good, wrong: !r.ok, main: doc.querySelector("main"), title: doc.title, url: r.url };
   };
   const show = (page, sent) => {
