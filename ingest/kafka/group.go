@@ -86,7 +86,7 @@ func Join(ctx context.Context, c *Client, name, topic string, o GroupOptions) (*
 		return nil, fmt.Errorf("join group %s: %w", name, err)
 	}
 	m.group = g
-	m.late = time.AfterFunc(time.Hour, func() { m.lose(func(int32) bool { return !m.current }) })
+	m.late = time.AfterFunc(time.Hour, func() { m.lose(ErrLostShard, func(int32) bool { return !m.current }) })
 	m.late.Stop()
 	m.ctx, m.stop = context.WithCancel(ctx)
 	m.wg.Go(m.run) // ends with m.ctx; Close waits
@@ -126,7 +126,10 @@ func (m *Member) run() {
 		gen, err := m.group.Next(m.ctx)
 		switch {
 		case m.ctx.Err() != nil || errors.Is(err, kafkago.ErrGroupClosed):
-			m.lose(func(int32) bool { return true })
+			// The holds are ending with m.ctx. To end them as lost, should this
+			// goroutine be the first, would make a clean stop one that leaves
+			// undone what it should end.
+			m.lose(context.Cause(m.ctx), func(int32) bool { return true })
 			return
 		case errors.Is(err, kafkago.RebalanceInProgress):
 			// Others came while this member joined: kafka-go joins again.
@@ -148,7 +151,7 @@ func (m *Member) joined(gen *kafkago.Generation) {
 	}
 	shards := m.shards
 	m.mu.Unlock()
-	m.lose(func(shard int32) bool { return !shards[shard] })
+	m.lose(ErrLostShard, func(shard int32) bool { return !shards[shard] })
 	m.wg.Add(1)
 	gen.Start(func(ctx context.Context) { // ends with the generation, which Close ends at the latest
 		defer m.wg.Done()
@@ -178,16 +181,16 @@ func (m *Member) failed(err error) {
 		m.refused = fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	m.mu.Unlock()
-	m.lose(func(int32) bool { return true })
+	m.lose(ErrLostShard, func(int32) bool { return true })
 }
 
-// lose ends the holds that which picks, and wakes those who wait.
-func (m *Member) lose(which func(shard int32) bool) {
+// lose ends the holds that which picks, for a cause, and wakes those who wait.
+func (m *Member) lose(cause error, which func(shard int32) bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for shard, h := range m.held {
 		if which(shard) {
-			h.lose(ErrLostShard)
+			h.lose(cause)
 			delete(m.held, shard)
 		}
 	}

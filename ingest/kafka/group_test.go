@@ -20,6 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/weir-risk/weir/ingest/kafka"
+	"github.com/weir-risk/weir/schemas"
 )
 
 // childMember tells a copy of this test binary to be a member of a group:
@@ -149,6 +150,40 @@ func (f *fixture) child(group string) (*exec.Cmd, *bufio.Reader) {
 	}
 	f.t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	return cmd, bufio.NewReader(out)
+}
+
+// TestAnEndIsNoLoss ends the context of a member that holds many shards: none of
+// them is told that the group took it away.
+func TestAnEndIsNoLoss(t *testing.T) {
+	_, f := faulty(t, nil)
+	const shards = 300
+	topic := unique("shards")
+	if err := f.c.Ensure(t.Context(), []schemas.Layout{{Topic: topic, Partitions: shards}}); err != nil {
+		t.Fatal(err)
+	}
+	for range 25 {
+		ctx, end := context.WithCancel(t.Context())
+		m, err := kafka.Join(ctx, f.c, "g", topic, kafka.GroupOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var holds []context.Context
+		for shard := range int32(shards) {
+			held, err := m.Wait(t.Context(), shard)
+			if err != nil {
+				t.Fatal(err)
+			}
+			holds = append(holds, held)
+		}
+		end()
+		for _, held := range holds {
+			<-held.Done()
+			if cause := context.Cause(held); !errors.Is(cause, context.Canceled) {
+				t.Fatalf("a hold ended by the context: %v", cause)
+			}
+		}
+		m.Close()
+	}
 }
 
 // TestADeadStandbyTakesNothing kills a standby and starts another at once: the
