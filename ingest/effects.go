@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -105,19 +106,47 @@ func (n *Node) published(f *flight) {
 }
 
 // commit writes how far the source was decided into the group that lag dashboards
-// watch, [ProgressGroup]; weir itself never reads it.
+// watch, [ProgressGroup]; weir itself never reads it. What could not be written
+// stays due. One commit is on its way at a time, so that no older one comes last.
 func (n *Node) commit(ctx context.Context) error {
+	select {
+	case n.committing <- struct{}{}:
+		defer func() { <-n.committing }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	offsets := make(map[int32]int64)
 	n.set(func(*Status) {
 		for _, p := range n.decided {
-			offsets[p.Partition] = p.Offset + 1
+			next := p.Offset + 1
+			if was, ok := n.committed[p.Partition]; !ok || was != next {
+				offsets[p.Partition] = next
+			}
 		}
-		n.decided = n.decided[:0]
 	})
 	if len(offsets) == 0 {
 		return nil // nothing new
 	}
-	return n.log.CommitOffsets(ctx, ProgressGroup(n.Group), n.Topics.Transactions, offsets)
+	if err := n.log.CommitOffsets(ctx, ProgressGroup(n.Group), n.Topics.Transactions, offsets); err != nil {
+		return err
+	}
+	maps.Copy(n.committed, offsets)
+	return nil
+}
+
+// commitLast does as commit until it succeeds, the context ends, or a person has
+// to mend something: after it nobody commits.
+func (n *Node) commitLast(ctx context.Context) {
+	for attempt := 0; ; attempt++ {
+		err := n.commit(ctx)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		n.retried(err)
+		if kafka.Classify(err) == kafka.Stop || n.pause(ctx, attempt) != nil {
+			return
+		}
+	}
 }
 
 // ProgressGroup is the consumer group whose offsets say how far a group of

@@ -141,13 +141,16 @@ type Node struct {
 	warned  bool                // of how the ledger may lose records; of the goroutine that restores
 	refused [numSlots]bundleRef // what was refused last of each slot; of the goroutine that watches
 
+	committing chan struct{}   // holds who commits
+	committed  map[int32]int64 // offsets by partition, of whoever commits
+
 	mu         sync.Mutex
 	stuck      *schemas.Gap     // what could not be read when the last ownership ended so
 	passedOver map[string]int64 // labels and rates that could not be read, by topic
 	served     [numSlots]serving
 	status     Status
 	due        *sentence          // a roll-back
-	decided    []schemas.Position // of the source, durable and not yet committed
+	decided    []schemas.Position // of the source, durable
 }
 
 // Status is what a node says of itself.
@@ -164,7 +167,8 @@ type Status struct {
 func NewNode(log *kafka.Client, c Config) *Node {
 	c = c.withDefaults()
 	c.Metrics.StateMax.Set(float64(c.StateMax))
-	n := &Node{Config: c, log: log, status: Status{Reason: "starting"}, lookout: newLookout(c.Spec)}
+	n := &Node{Config: c, log: log, status: Status{Reason: "starting"}, lookout: newLookout(c.Spec),
+		committing: make(chan struct{}, 1), committed: make(map[int32]int64)}
 	if decode.NeedsTokens(c.Spec) {
 		n.tokenKey, n.previousKey = c.Tokens.Checks()
 	}

@@ -56,7 +56,9 @@ func (n *Node) own(held context.Context, fold *fold, v *view, gaps []schemas.Gap
 	if err != nil {
 		return err
 	}
-	n.set(func(*Status) { n.decided = n.decided[:0] })
+	// What was decided before may not be committed: whoever decided it is dead.
+	n.set(func(*Status) { n.decided = positions(n.decided[:0], fold.state.Progress[Transactions]) })
+	clear(n.committed)
 	o.view = v
 	o.saver = newSaver(n, fold.saved)
 	// What comes after reads the folder, or ends the process.
@@ -165,9 +167,7 @@ func (o *owner) settle(ctx context.Context) {
 	}()
 	_, err := o.quiesce(ctx)
 	if err == nil {
-		if err := o.node.commit(ctx); err != nil && ctx.Err() == nil {
-			o.node.retried(err)
-		}
+		o.node.commitLast(ctx)
 	}
 	if err == nil && o.unsaved > 0 {
 		o.saver.finish() // the disk's time is not the broker's

@@ -58,10 +58,12 @@ func (p *publisher) run(ctx context.Context) error {
 			if err := p.publish(ctx, f); err != nil {
 				return err
 			}
+			// Before what follows from it: who sees that everything is acknowledged
+			// finds all of it counted.
+			p.node.published(f)
 			if err := p.after.add(ctx, f.end-int64(f.facts.Records), &f.out); err != nil {
 				return err
 			}
-			p.node.published(f)
 			p.free <- f
 		case <-ctx.Done():
 			return ctx.Err()

@@ -2,9 +2,11 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -79,36 +81,85 @@ func TestAStopEndsThoughTheBrokerIsGone(t *testing.T) {
 	}
 }
 
-// TestProgressIsCommitted looks at a scorer's progress as a lag dashboard does:
-// in the group's offsets, while it runs and when it has stopped.
-func TestProgressIsCommitted(t *testing.T) {
-	w := newWorld(t, "payments", 2)
+// lag returns how many source records lie behind the group's offsets, as a lag
+// dashboard does; where there are none, all of them do.
+func (w *world) lag() (lag int64) {
+	w.t.Helper()
 	client, err := kgo.NewClient(kgo.SeedBrokers(w.addr))
 	w.must(err)
 	defer client.Close()
-	lag := func() (lag int64) {
-		req := kmsg.NewPtrOffsetFetchRequest()
-		g, topic := kmsg.NewOffsetFetchRequestGroup(), kmsg.NewOffsetFetchRequestGroupTopic()
-		topic.Topic, topic.Partitions = w.topics.Transactions, []int32{0, 1}
-		g.Group, g.Topics = ProgressGroup(w.prefix+"g"), append(g.Topics, topic)
-		req.Groups = append(req.Groups, g)
-		resp, err := req.RequestWith(t.Context(), client)
-		w.must(err)
-		for _, topic := range resp.Groups[0].Topics {
-			for _, p := range topic.Partitions {
-				_, end := w.ends(w.topics.Transactions, p.Partition)
-				lag += end - p.Offset
-			}
-		}
-		return lag
+	req := kmsg.NewPtrOffsetFetchRequest()
+	g, topic := kmsg.NewOffsetFetchRequestGroup(), kmsg.NewOffsetFetchRequestGroupTopic()
+	topic.Topic, topic.Partitions = w.topics.Transactions, []int32{0, 1}
+	g.Group, g.Topics = ProgressGroup(w.prefix+"g"), append(g.Topics, topic)
+	req.Groups = append(req.Groups, g)
+	resp, err := req.RequestWith(w.t.Context(), client)
+	w.must(err)
+	for p := range topic.Partitions {
+		_, end := w.ends(w.topics.Transactions, int32(p))
+		lag += end
 	}
+	for _, topic := range resp.Groups[0].Topics {
+		for _, p := range topic.Partitions {
+			w.must(kerr.ErrorForCode(p.ErrorCode))
+			lag -= max(0, p.Offset)
+		}
+	}
+	return lag
+}
+
+// TestProgressIsCommitted looks at a scorer's progress while it runs and when it has
+// stopped.
+func TestProgressIsCommitted(t *testing.T) {
+	w := newWorld(t, "payments", 2)
 	n := w.payments(1000, 3, 2)
-	r := w.start(nil)
+	if lag := w.lag(); lag != n {
+		t.Fatalf("before there is a scorer, %d of %d records are behind", lag, n)
+	}
+	r := w.start(func(c *Config) { c.WatchEvery = 10 * time.Millisecond })
 	r.decided(n)
-	r.until("commits its progress", func(Status) bool { return lag() == 0 })
+	r.until("commits its progress", func(Status) bool { return w.lag() == 0 })
 	r.stop()
 	w.runUntil(n+w.payments(1000, 4, 2), func(c *Config) { c.WatchEvery = time.Hour })
-	if lag := lag(); lag != 0 {
+	if lag := w.lag(); lag != 0 {
 		t.Errorf("a scorer that stopped is %d records behind", lag)
 	}
+}
+
+// TestProgressIsCommittedAfterAFault has the broker break, refuse and delay commits
+// while a scorer runs and as it stops.
+func TestProgressIsCommittedAfterAFault(t *testing.T) {
+	embedded(t)
+	w := newWorld(t, "payments", 2)
+	broken := func(times int) {
+		for range times {
+			w.broker.Cluster().ControlKey(int16(kmsg.OffsetCommit), func(kmsg.Request) (kmsg.Response, error, bool) {
+				return nil, errors.New("the connection breaks"), true
+			})
+		}
+	}
+	broken(2)
+	n := w.payments(1000, 3, 2)
+	r := w.start(func(c *Config) { c.WatchEvery = 10 * time.Millisecond })
+	r.until("commits its progress though nothing more comes", func(Status) bool { return w.lag() == 0 })
+	r.stop()
+	broken(2)
+	n += w.payments(1000, 4, 2)
+	w.runUntil(n, func(c *Config) { c.WatchEvery = time.Hour })
+	if lag := w.lag(); lag != 0 {
+		t.Errorf("a scorer that stopped is %d records behind", lag)
+	}
+}
+
+// TestProgressOfTheDeadIsCommitted begins where a scorer died before it said how far
+// it had come.
+func TestProgressOfTheDeadIsCommitted(t *testing.T) {
+	w := newWorld(t, "payments", 2)
+	n := w.payments(1000, 3, 2)
+	w.runUntil(n, func(c *Config) { c.Group = w.prefix + "other" })
+	if lag := w.lag(); lag != n {
+		t.Fatalf("%d of %d records are behind", lag, n)
+	}
+	r := w.start(func(c *Config) { c.WatchEvery = 10 * time.Millisecond })
+	r.until("commits what it has not decided itself", func(Status) bool { return w.lag() == 0 })
 }
