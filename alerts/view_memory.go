@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tidwall/btree"
+
 	"github.com/weir-risk/weir/schemas"
 )
 
@@ -34,11 +36,27 @@ type row struct {
 // at is the status at a time, as of [State.At].
 func (r *row) at(now int64) Status { return r.status.at(r.until, now) }
 
-// compareRows orders the queue: the highest rank, then the oldest, then the first in
-// the ledger.
-func compareRows(a, b *row) int {
+// place is where a row stands in the queue.
+type place struct {
+	key, raised int64
+	rank        float32
+	row         int32
+}
+
+func (r *row) place(i int32) place { return place{r.key, r.raised, r.rank, i} }
+
+// ahead orders the queue: the highest rank, then the oldest, then the first in the
+// ledger.
+func ahead(a, b place) bool {
+	return comparePlaces(a, b) < 0
+}
+
+func comparePlaces(a, b place) int {
 	return cmp.Or(cmp.Compare(b.rank, a.rank), cmp.Compare(a.raised, b.raised), cmp.Compare(a.key, b.key))
 }
+
+// compareRows is the same order, of rows.
+func compareRows(a, b *row) int { return comparePlaces(a.place(0), b.place(0)) }
 
 // names numbers texts in the order in which they come.
 type names struct {
@@ -70,6 +88,7 @@ type block struct {
 type memory struct {
 	rows     []row
 	blocks   []block
+	open     *btree.BTreeG[place] // those that are not closed, as the queue has them
 	byKey    map[int64]int32
 	entities map[string]uint32 // the cases' numbers
 	last     []int32           // each case's last row
@@ -77,11 +96,13 @@ type memory struct {
 	channels names
 	reasons  names           // sets of groups, joined
 	early    map[int64]State // of alerts that have not come yet
+	walk     int             // walkMax, less in tests
 	tally    *tally
 }
 
 func newMemory(g Goals) *memory {
-	m := &memory{byKey: make(map[int64]int32), entities: make(map[string]uint32), early: make(map[int64]State), tally: newTally(g)}
+	m := &memory{byKey: make(map[int64]int32), entities: make(map[string]uint32), early: make(map[int64]State), tally: newTally(g), walk: walkMax,
+		open: btree.NewBTreeGOptions(ahead, btree.Options{NoLocks: true})} // the view has a lock
 	for _, n := range []*names{&m.owners, &m.channels, &m.reasons} {
 		n.number = make(map[string]uint32)
 	}
@@ -112,6 +133,7 @@ func (m *memory) arrive(a *arrival) {
 	b := &m.blocks[i/blockRows]
 	b.top = max(b.top, r.rank)
 	b.open++
+	m.open.Set(r.place(i))
 	m.tally.arrive(i, &r)
 	if s, ok := m.early[r.key]; ok {
 		delete(m.early, r.key)
@@ -130,8 +152,10 @@ func (m *memory) change(key int64, s State) {
 	if r.status.Closed() != s.Status.Closed() {
 		if s.Status.Closed() {
 			b.open--
+			m.open.Delete(r.place(i))
 		} else {
 			b.open++
+			m.open.Set(r.place(i))
 		}
 	}
 	m.tally.drop(i, r)

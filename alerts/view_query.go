@@ -118,6 +118,9 @@ func (b *best) sorted() []int32 {
 // first returns the first rows behind a place that are asked for and that also, if it
 // is given, wants. It does not want what comes behind those it has.
 func (q *query) first(behind *row, limit int, also func(i int32) bool) []int32 {
+	if list, ok := q.inOrder(behind, limit, also); ok {
+		return list
+	}
 	b := &best{memory: q.memory, limit: limit}
 	q.each(b.worst, func(i int32) {
 		r := &q.memory.rows[i]
@@ -126,6 +129,32 @@ func (q *query) first(behind *row, limit int, also func(i int32) bool) []int32 {
 		}
 	})
 	return b.sorted()
+}
+
+// walkMax is how many rows are looked at in the queue's order, one cache miss each, before
+// all are in the order in which memory has them.
+const walkMax = 16_384
+
+// inOrder is first for what asks for nothing closed: it walks the queue until it has
+// enough. ok is false where it cannot, or few of those at the queue's head match.
+func (q *query) inOrder(behind *row, limit int, also func(i int32) bool) (list []int32, ok bool) {
+	if q.void || q.narrow || !q.open {
+		return nil, false
+	}
+	left := q.memory.walk
+	each := func(p place) bool {
+		r := &q.memory.rows[p.row]
+		if left--; q.match(p.row) && (behind == nil || compareRows(r, behind) > 0) && (also == nil || also(p.row)) {
+			list = append(list, p.row)
+		}
+		return len(list) < limit && left > 0
+	}
+	if behind == nil {
+		q.memory.open.Scan(each)
+	} else {
+		q.memory.open.Ascend(behind.place(0), each)
+	}
+	return list, left > 0 || len(list) == limit
 }
 
 // leads is the first row of its case that is asked for, remembered from call to call.

@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"time"
@@ -208,44 +207,4 @@ func knownReason(reason string) bool {
 		}
 	}
 	return reason == ""
-}
-
-// nextTries is how often another alert is tried where somebody else was faster, and
-// nextOf how many are looked at for them: of many who ask at once one takes the best, and
-// the others must not all go for the second.
-const (
-	nextTries = 5
-	nextOf    = 40
-)
-
-// next takes what a supervisor gave to who asks, or else the best alert that nobody works
-// on, and shows it.
-func (s *Server) next(w http.ResponseWriter, r *http.Request) error {
-	list, _, err := s.options.View.Items(r.Context(), alerts.Filter{Statuses: []alerts.Status{alerts.Open}}, s.options.Now().UnixMilli(), "", nextOf)
-	if given, none := s.options.View.Given(r.Context(), s.user(r).Name); none == nil {
-		list = append([]alerts.Item{given}, list...)
-	} else if !errors.Is(none, alerts.ErrNoAlert) {
-		err = errors.Join(err, none)
-	}
-	if err != nil {
-		return fmt.Errorf("look for the next alert: %w", err)
-	}
-	to := "/queue"
-	for try, at := 1, 0; try <= nextTries && at < len(list); try++ {
-		i := &list[at]
-		err := s.do(r, i, schemas.Disposition{Kind: schemas.Claimed, Previous: []byte(i.Last)})
-		var void voidError
-		if errors.As(err, &void) {
-			// Somebody took it, and others have lost it too.
-			at += 1 + rand.IntN(max(1, min(try*nextOf/nextTries, len(list)-at-1)))
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		to = "/alerts/" + url.PathEscape(string(i.ID))
-		break
-	}
-	http.Redirect(w, r, to, http.StatusSeeOther)
-	return nil
 }

@@ -79,6 +79,8 @@ type Server struct {
 	asking      chan struct{} // held by who asks the history
 	settling    sync.Mutex    // held by who carries out proposals
 	recomputing chan struct{} // held by who recomputes a decision
+	offering    sync.Mutex
+	offered     map[string]bool // ids of alerts that somebody is just taking
 }
 
 // New makes a server.
@@ -95,7 +97,7 @@ func New(o Options) (*Server, error) {
 	if o.Receipts.Within == 0 {
 		o.Receipts.Within = 20 * time.Second
 	}
-	s := &Server{options: o, asking: make(chan struct{}, pastAtOnce), recomputing: make(chan struct{}, 1),
+	s := &Server{options: o, asking: make(chan struct{}, pastAtOnce), recomputing: make(chan struct{}, 1), offered: make(map[string]bool),
 		mux: http.NewServeMux(), protection: http.NewCrossOriginProtection()}
 	if o.OIDC != nil {
 		if err := o.OIDC.Check(o.TLS); err != nil {
