@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -13,8 +14,10 @@ import (
 	"time"
 
 	"github.com/weir-risk/weir/alerts/desk"
+	"github.com/weir-risk/weir/ingest"
 	"github.com/weir-risk/weir/ingest/kafka"
 	"github.com/weir-risk/weir/schemas"
+	"github.com/weir-risk/weir/trainer"
 )
 
 var benchDesk = &command{
@@ -22,8 +25,9 @@ var benchDesk = &command{
 	about: `Alerts, most of them closed, are published to the broker; a desk in a process of its
 own folds them from an empty view, which is timed to the moment when it is ready. Then
 analysts log in, each with a stream of events open, and work: queues with and without
-filters, cases, claims, notes, verdicts, the next best. First each at a pace, then all as
-fast as they get answers. Every page is a request over HTTP by a session of its own, and
+filters, cases, claims, notes, verdicts, the next best; and their leads, who look at the
+supervisor's pages, the models and the audit log. First each at a pace, then all as fast
+as they get answers. Every page is a request over HTTP by a session of its own, and
 is audited, acks=all, before it is sent. Measured are the time in the desk's handler and
 the time at the browser until the last byte. Alerts arrive meanwhile.`,
 	examples: []string{
@@ -36,6 +40,7 @@ the time at the browser until the last byte. Alerts arrive meanwhile.`,
 		fs.IntVar(&b.alerts, "alerts", 1_000_000, "`NUMBER` of alerts in the view")
 		fs.Float64Var(&b.closed, "closed", 0.9, "`SHARE` of them that is closed")
 		fs.IntVar(&b.analysts, "analysts", 200, "`NUMBER` of analysts at work at once")
+		fs.IntVar(&b.leads, "leads", 10, "`NUMBER` of supervisors, model owners and auditors beside them")
 		fs.DurationVar(&b.pace, "pace", 2*time.Second, "`TIME` between two pages of one analyst, on average")
 		fs.Float64Var(&b.seconds, "seconds", 60, "`SECONDS` at that pace")
 		fs.Float64Var(&b.flat, "flat-out", 15, "`SECONDS` without a pause")
@@ -51,6 +56,7 @@ type deskBench struct {
 	alerts   int
 	closed   float64
 	analysts int
+	leads    int
 	pace     time.Duration
 	seconds  float64
 	flat     float64
@@ -77,7 +83,7 @@ type deskBenchReport struct {
 }
 
 func (b *deskBench) run(ctx context.Context, e *env, _ []string) error {
-	if b.alerts < 1 || b.analysts < 1 || b.seconds <= 0 || b.flat < 0 || b.pace <= 0 || b.closed < 0 || b.closed > 1 || b.arrivals < 0 {
+	if b.alerts < 1 || b.analysts < 1 || b.seconds <= 0 || b.flat < 0 || b.leads < 0 || b.pace <= 0 || b.closed < 0 || b.closed > 1 || b.arrivals < 0 {
 		return usagef("--alerts, --analysts, --seconds and --pace are above 0, --closed is from 0 to 1")
 	}
 	folder, err := os.MkdirTemp("", "weir-bench-")
@@ -110,6 +116,9 @@ func (b *deskBench) run(ctx context.Context, e *env, _ []string) error {
 	}
 	people, err := b.accounts(ctx, folder)
 	if err != nil {
+		return err
+	}
+	if err := b.models(ctx, folder); err != nil {
 		return err
 	}
 	if err := b.measure(ctx, e, folder, people, &report); err != nil {
@@ -184,14 +193,40 @@ func (b *deskBench) accounts(ctx context.Context, folder string) (people []*benc
 	if err != nil {
 		return nil, err
 	}
-	for i := range b.analysts {
-		p := newBenchAnalyst(b, i)
-		if err := a.Add(ctx, desk.User{Name: p.name, Roles: desk.Roles(desk.Analyst)}, benchPassword); err != nil {
+	for i := range b.analysts + b.leads {
+		p, roles := newBenchAnalyst(b, i, i >= b.analysts), desk.Roles(desk.Analyst)
+		if p.lead {
+			roles = desk.Roles(desk.Supervisor, desk.ModelOwner, desk.Auditor)
+		}
+		if err := a.Add(ctx, desk.User{Name: p.name, Roles: roles}, benchPassword); err != nil {
 			return nil, err
 		}
 		people = append(people, p)
 	}
 	return people, a.Close()
+}
+
+// models makes one model the champion and another the challenger, signed by the key of
+// the desk's folder.
+func (b *deskBench) models(ctx context.Context, folder string) error {
+	key, err := signingKey(folder)
+	if err != nil {
+		return err
+	}
+	for i, slot := range []string{championSlot, challengerSlot} {
+		m, err := bankBundle(benchBank(1000, 0), 0, 64<<i)
+		if err != nil {
+			return err
+		}
+		data, sealed, err := trainer.Seal(m, key)
+		if err != nil {
+			return err
+		}
+		if err := ingest.PublishBundle(ctx, b.log, b.topics, data, sealed.Hash, slot, ingest.Slot{By: "weir bench", Reason: "to be measured"}, key, time.Now()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // atOnce is how many records a request brings.
@@ -203,7 +238,7 @@ func (b *deskBench) fill(ctx context.Context) (closed int, err error) {
 	begin := time.Now().Add(-30 * 24 * time.Hour).UnixMilli()
 	every := 30 * 24 * time.Hour.Milliseconds() / int64(b.alerts)
 	for b.next < int64(b.alerts) {
-		var raised, actions, labels kafka.BatchWriter
+		var raised, actions, labels, looks kafka.BatchWriter
 		before := closed
 		for range min(atOnce, b.alerts-int(b.next)) {
 			at := begin + b.next*every
@@ -215,15 +250,15 @@ func (b *deskBench) fill(ctx context.Context) (closed int, err error) {
 				l := schemas.Label{TxID: tx, Verdict: schemas.LabelGenuine, Source: schemas.Analyst, KnownAt: d.At, Version: 1, Selected: []byte("alert"), SelectedProb: 1, Time: at}
 				actions.Append(d.AlertID, schemas.AppendDispositionJSON(nil, &d), d.At, nil)
 				labels.Append(tx, schemas.AppendLabelJSON(nil, &l), d.At, nil)
+				seen := schemas.AuditEntry{ID: fmt.Appendf(nil, "v%d", b.next), At: d.At - 30_000, Who: d.By, What: schemas.AuditViewed, Of: []byte("/alerts/" + id), Address: []byte("127.0.0.1")}
+				looks.Append(d.By, schemas.AppendAuditJSON(nil, &seen), seen.At, nil)
 				closed++
 			}
 			b.next++
 		}
 		err = b.send(ctx, b.topics.Alerts, &raised)
 		if err == nil && closed > before {
-			if err = b.send(ctx, b.topics.Dispositions, &actions); err == nil {
-				err = b.send(ctx, b.topics.Labels, &labels)
-			}
+			err = errors.Join(b.send(ctx, b.topics.Dispositions, &actions), b.send(ctx, b.topics.Labels, &labels), b.send(ctx, b.topics.Audit, &looks))
 		}
 		if err != nil {
 			return closed, err

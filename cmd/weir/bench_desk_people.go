@@ -20,15 +20,20 @@ import (
 const benchPassword = "correct horse battery"
 
 // benchPages are the kinds of pages that are measured.
-var benchPages = []string{"start", "queue", "queue filtered", "queue page 2", "case", "next", "act"}
+var benchPages = []string{"start", "queue", "queue filtered", "queue page 2", "case", "next", "act", "print", "second looks",
+	"supervisor", "person", "models", "audit", "audit filtered"}
 
 // benchFilters are what analysts look for.
 var benchFilters = []string{"min=90", "amount=900", "channel=pos", "reason=velocity", "status=claimed", "status=fraud", "text=k1.card0001", "text=0-77", "min=50&channel=ecom&reason=device"}
+
+// benchTrails are what auditors look for.
+var benchTrails = []string{"who=before", "what=claimed", "of=%2Fqueue", "who=analyst1&what=viewed", "what=login_failed"}
 
 // A benchAnalyst works with a browser and a session of its own.
 type benchAnalyst struct {
 	b       *deskBench
 	name    string
+	lead    bool // they look at what others do, and work no alerts
 	browser *http.Client
 	r       *rand.Rand
 	phase   string
@@ -41,9 +46,9 @@ type benchAnalyst struct {
 	errors int
 }
 
-func newBenchAnalyst(b *deskBench, i int) *benchAnalyst {
+func newBenchAnalyst(b *deskBench, i int, lead bool) *benchAnalyst {
 	jar, _ := cookiejar.New(nil) // it never fails without options
-	return &benchAnalyst{b: b, name: fmt.Sprintf("analyst%d", i), r: rand.New(rand.NewPCG(2, uint64(i))),
+	return &benchAnalyst{b: b, name: fmt.Sprintf("analyst%d", i), lead: lead, r: rand.New(rand.NewPCG(2, uint64(i))),
 		took: make(map[string][]int32), bytes: make(map[string][]int32),
 		browser: &http.Client{Jar: jar, Transport: &http.Transport{MaxIdleConnsPerHost: 4},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
@@ -146,30 +151,59 @@ func (p *benchAnalyst) work(ctx, over context.Context, pace time.Duration) {
 	// They do not all begin at once.
 	for pause := time.Duration(p.r.Float64() * float64(pace)); wait(over, pause) == nil && over.Err() == nil; {
 		began := time.Now()
-		switch x := p.r.IntN(100); {
-		case x < 3:
-			p.ask(ctx, "start", "/", nil)
-		case x < 20:
-			_, p.queue = p.ask(ctx, "queue", "/queue", nil)
-		case x < 32:
-			_, p.queue = p.ask(ctx, "queue filtered", "/queue?"+benchFilters[p.r.IntN(len(benchFilters))], nil)
-		case x < 36:
-			if more := benchMore.FindStringSubmatch(p.queue); more != nil {
-				_, p.queue = p.ask(ctx, "queue page 2", html.UnescapeString(more[1]), nil)
-			}
-		case x < 60 || p.id == "":
-			if rows := benchRows.FindAllStringSubmatch(p.queue, -1); rows != nil {
-				p.open(ctx, "/alerts/"+rows[p.r.IntN(len(rows))][1])
-			}
-		case x < 80:
-			if to, _ := p.ask(ctx, "next", "/next", url.Values{}); strings.HasPrefix(to, "/alerts/") {
-				p.open(ctx, to)
-			}
-		default:
-			p.act(ctx)
+		if p.lead {
+			p.oversee(ctx)
+		} else {
+			p.analyse(ctx)
 		}
 		// The pause is from one page to the next, on average, whatever they take.
 		pause = time.Duration(p.r.ExpFloat64()*float64(pace)) - time.Since(began)
+	}
+}
+
+// oversee loads a page that a lead looks at.
+func (p *benchAnalyst) oversee(ctx context.Context) {
+	switch x := p.r.IntN(100); {
+	case x < 40:
+		p.ask(ctx, "supervisor", "/supervisor", nil)
+	case x < 50:
+		p.ask(ctx, "person", fmt.Sprintf("/supervisor/people/analyst%d", p.r.IntN(p.b.analysts)), nil)
+	case x < 70:
+		p.ask(ctx, "models", "/models", nil)
+	case x < 85:
+		p.ask(ctx, "audit", "/audit", nil)
+	default:
+		p.ask(ctx, "audit filtered", "/audit?"+benchTrails[p.r.IntN(len(benchTrails))], nil)
+	}
+}
+
+// analyse loads a page that an analyst works with.
+func (p *benchAnalyst) analyse(ctx context.Context) {
+	switch x := p.r.IntN(100); {
+	case x < 2:
+		p.ask(ctx, "start", "/", nil)
+	case x < 4:
+		p.ask(ctx, "second looks", "/second-looks", nil)
+	case x < 20:
+		_, p.queue = p.ask(ctx, "queue", "/queue", nil)
+	case x < 32:
+		_, p.queue = p.ask(ctx, "queue filtered", "/queue?"+benchFilters[p.r.IntN(len(benchFilters))], nil)
+	case x < 36:
+		if more := benchMore.FindStringSubmatch(p.queue); more != nil {
+			_, p.queue = p.ask(ctx, "queue page 2", html.UnescapeString(more[1]), nil)
+		}
+	case x < 60 || p.id == "":
+		if rows := benchRows.FindAllStringSubmatch(p.queue, -1); rows != nil {
+			p.open(ctx, "/alerts/"+rows[p.r.IntN(len(rows))][1])
+		}
+	case x < 61:
+		p.ask(ctx, "print", "/alerts/"+p.id+"/print", nil)
+	case x < 80:
+		if to, _ := p.ask(ctx, "next", "/next", url.Values{}); strings.HasPrefix(to, "/alerts/") {
+			p.open(ctx, to)
+		}
+	default:
+		p.act(ctx)
 	}
 }
 

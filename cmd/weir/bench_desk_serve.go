@@ -4,18 +4,18 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"runtime/pprof"
+	"strings"
 	"sync"
 	"time"
 
-	"github.com/weir-risk/weir/alerts"
-	"github.com/weir-risk/weir/alerts/desk"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // benchHeader says what a request is measured as.
@@ -40,6 +40,11 @@ type timed struct {
 	http.Handler
 	mu   sync.Mutex
 	took map[string][]int32
+}
+
+func (t *timed) around(h http.Handler) http.Handler {
+	t.Handler = h
+	return t
 }
 
 func (t *timed) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -67,36 +72,27 @@ func (r *benchWork) desk(ctx context.Context, e *env) (err error) {
 		}
 		defer pprof.StopCPUProfile()
 	}
-	topics := r.kafka.topics()
 	sp, err := loadSpec("payments")
 	if err != nil {
 		return err
 	}
-	view, err := alerts.OpenView(ctx, filepath.Join(r.data, "desk-view.db"))
+	t := &timed{took: make(map[string][]int32)}
+	s := &service{flags: &serviceFlags{kafka: r.kafka, data: r.data}, env: e, log: log, client: r.client, topics: r.kafka.topics(), registry: prometheus.NewRegistry()}
+	f := addDesk(flag.NewFlagSet("", flag.ContinueOnError), false)
+	f.web, f.models.key, f.around = "127.0.0.1:0", filepath.Join(r.data, "signing.key"), t.around
+	if f.past, err = openDeskHistory(ctx, e, &historyFlags{}, r.data); err != nil {
+		return err
+	}
+	if f.past != nil {
+		defer f.past.Close()
+	}
+	d, err := s.openDesk(ctx, f, sp)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, view.Close()) }()
-	accounts, err := desk.OpenAccounts(ctx, filepath.Join(r.data, "desk.db"), desk.AccountsConfig{Now: time.Now})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, accounts.Close()) }()
-	trail, err := alerts.OpenTrail(ctx, filepath.Join(r.data, "audit-view.db"))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, trail.Close()) }()
-	c := alerts.Config{Log: log, Now: time.Now, After: time.After, Topics: topics}
-	d := alerts.New(r.client, view, c)
-	web, err := desk.New(desk.Options{Log: log, Now: time.Now, Accounts: accounts, Audit: desk.AuditTo(r.client, topics.Audit),
-		View: view, Desk: d, Trail: trail, Base: string(sp.Base), Groups: sp.Groups(), Within: time.Hour})
-	if err != nil {
-		return err
-	}
-	t := &timed{Handler: web, took: make(map[string][]int32)}
-	err = together(ctx, role{"", d.Run}, role{"", func(ctx context.Context) error { return trail.Follow(ctx, r.client, c) }}, role{"", func(ctx context.Context) error { return r.serveTimed(ctx, e, t, d, log) }})
-	if err != nil {
+	defer func() { err = errors.Join(err, d.close()) }()
+	begins := func(ctx context.Context) error { return r.begins(ctx, e, d) }
+	if err := together(ctx, role{"", d.run}, role{"", begins}); err != nil {
 		return err
 	}
 	line, err := json.Marshal(deskMeasured{t.took, usageNow().RSS})
@@ -107,34 +103,19 @@ func (r *benchWork) desk(ctx context.Context, e *env) (err error) {
 	return nil
 }
 
-// serveTimed waits until the view is folded, says so, and serves pages until the context
-// ends.
-func (r *benchWork) serveTimed(ctx context.Context, e *env, t *timed, d *alerts.Desk, log *slog.Logger) error {
+// begins waits until the view is folded, says so, and where the pages are.
+func (r *benchWork) begins(ctx context.Context, e *env, d *openDesk) error {
 	began, before := time.Now(), usageNow()
 	for ok := false; !ok; ok, _ = d.Ready() {
 		if wait(ctx, 5*time.Millisecond) != nil {
 			return nil
 		}
 	}
-	begun := deskBegun{FoldSeconds: time.Since(began).Seconds(), FoldCPU: usageNow().CPUSeconds - before.CPUSeconds}
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return fmt.Errorf("serve the desk: %w", err)
-	}
-	server := desk.HTTPServer(t, log)
-	server.BaseContext = func(net.Listener) context.Context { return ctx } // streams end with it
-	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(l) }() // ends with Close
-	begun.Address = l.Addr().String()
-	line, err := json.Marshal(begun)
+	line, err := json.Marshal(deskBegun{Address: strings.TrimPrefix(d.url, "http://"), FoldSeconds: time.Since(began).Seconds(), FoldCPU: usageNow().CPUSeconds - before.CPUSeconds})
 	if err != nil {
 		return fmt.Errorf("encode the address: %w", err)
 	}
 	e.printf("%s\n", line)
-	select {
-	case err := <-ended:
-		return fmt.Errorf("serve the desk: %w", err)
-	case <-ctx.Done():
-		return server.Close()
-	}
+	<-ctx.Done()
+	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -97,7 +98,8 @@ type deskFlags struct {
 	// beside is of a desk that is one role of several: it may be off, and where the
 	// default port is taken another one will do.
 	beside bool
-	past   history.Store // nil for none; whoever opened it closes it
+	past   history.Store                   // nil for none; whoever opened it closes it
+	around func(http.Handler) http.Handler // what measures the pages; nil for nothing
 }
 
 func addDesk(fs *flag.FlagSet, beside bool) *deskFlags {
@@ -247,7 +249,11 @@ func (s *service) openDesk(ctx context.Context, f *deskFlags, sp *spec.Spec) (_ 
 	}
 	d.closers = append(d.closers, l)
 	d.url = f.scheme() + "://" + l.Addr().String()
-	serve := func(ctx context.Context) error { return f.serve(ctx, l, desk.HTTPServer(pages, s.log)) }
+	handler := http.Handler(pages)
+	if f.around != nil {
+		handler = f.around(pages)
+	}
+	serve := func(ctx context.Context) error { return f.serve(ctx, l, desk.HTTPServer(handler, s.log)) }
 	d.roles = []role{{"", pages.Run}, {"", pages.Deliver}, follow, {"", models.run}, {"", serve}}
 	s.log.Info("serves the desk", "address", d.url)
 	return d, nil
