@@ -1,0 +1,34 @@
+package kernels
+
+import "encoding/binary"
+
+// Of a launch of the float32 kernel.
+const (
+	// Entry is the kernel's name in the module.
+	Entry = "weir_score_f32"
+	// Threads is the size of a block.
+	Threads = 128
+	// ScratchBytes is the device memory that launches which never overlap share,
+	// zero before the first.
+	ScratchBytes = 256
+	// HeaderBytes is the size of a batch's header.
+	HeaderBytes = 64
+)
+
+// blocksMax is four blocks on each of an H100's 132 processors: as many as
+// registers and shared memory hold at once.
+const blocksMax = 528
+
+// Grid returns the number of blocks that serves up to so many rows fast.
+func Grid(rows int) int { return min(max(rows, 1), blocksMax) }
+
+// PutHeader writes a batch's header into the first HeaderBytes of b: model is the
+// device address of the model's image.
+func PutHeader(b []byte, model uint64, rows, columns int, seq uint64) {
+	b = b[:HeaderBytes]
+	clear(b)
+	binary.LittleEndian.PutUint64(b, model)
+	binary.LittleEndian.PutUint32(b[8:], uint32(rows))
+	binary.LittleEndian.PutUint32(b[12:], uint32(columns))
+	binary.LittleEndian.PutUint64(b[16:], seq)
+}
