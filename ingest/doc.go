@@ -84,6 +84,13 @@
 // gives it a share of the cards, by hash, for which it decides; both scores are in
 // the decision. A challenger that fails while it serves is taken out.
 //
+// A slot's record names the one that it is to replace. Of two people, or a person and a
+// node that rolls back, who replace the same one at once the first in the log has it:
+// every reader passes the other over, and whoever wrote that is told by whom they were
+// overtaken ([Models.Point]). A record without such a name is of before there was one,
+// and replaces what is there. Since compaction keeps the last record of a slot, the one
+// in force is written again behind one that was overtaken, by its writer or the owner.
+//
 // For a day after a swap (Config.WatchFor) the champion before it scores on where no
 // challenger is set. Where the new one alerts on more than twice or less than half
 // of what its held-out days promised, and the one before it does not on the same
@@ -106,7 +113,7 @@
 //	unbounded
 //	foreign_spec, spec_text, columns, self_test, device    whether it can serve here
 //	no_bundle, slot_signature, slot_empty, slot_form,      the topic's records
-//	slot_stale, key
+//	slot_stale, slot_overtaken, key
 //	error                                                  anything else
 //
 // # Files
@@ -120,8 +127,8 @@
 //	step, output, state, fold     the step; the state and what moves it
 //	publish, follow, deadletter   into the ledger, and what follows from it
 //	why                           the reasons in alerts
-//	models, watch, refuse,        bundles and slots; what is refused; the swap between
-//	serving                       two steps
+//	models, models_publish,       bundles and slots; what is refused; the swap between
+//	watch, refuse, serving        two steps
 //	probation                     a new champion against the one before it; the roll-back
 //	lookout                       the last day of vectors against the champion's training
 //	verify, audit, audit_origin,  proof of a ledger, from the log or a history

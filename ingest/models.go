@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/weir-risk/weir/features/spec"
 	"github.com/weir-risk/weir/ingest/kafka"
@@ -31,6 +30,11 @@ type Slot struct {
 	Previous string `json:"previous,omitempty"`
 	// Share is the part of the cards, by hash, whose payments a challenger decides.
 	Share float64 `json:"share,omitempty"`
+	// Replaces names the record of the slot that it is to replace, by the beginning of
+	// its signature, or is "none" for the first one: where another is in force by then,
+	// somebody was faster, and it is not taken. Records of before there was one do not
+	// say, and replace whatever is there, as they did then.
+	Replaces string `json:"replaces,omitempty"`
 	// Time is when it was signed, Unix ms: a record that is older than the one in
 	// force is not taken, so that nobody can bring back a slot by copying its record.
 	Time      int64  `json:"time,omitempty"`
@@ -48,8 +52,17 @@ func (s *Slot) signed(name string) []byte {
 	if s.Time != 0 {
 		b = strconv.AppendInt(append(b, "\ntime "...), s.Time, 10)
 	}
+	if s.Replaces != "" {
+		b = strconv.AppendQuote(append(b, "\nreplaces "...), s.Replaces)
+	}
 	return b
 }
+
+// noSlot is what Replaces says of a slot that nobody has filled yet.
+const noSlot = "none"
+
+// name returns what Replaces calls the record.
+func (s *Slot) name() string { return s.Signature[:min(32, len(s.Signature))] }
 
 // Models follows the topic models: where its bundles are, and what its slots
 // point at. Bundles are read when they are opened, so that a long history of
@@ -66,6 +79,8 @@ type Models struct {
 	at     map[[32]byte]int64 // the offset of each bundle
 	before map[[32]byte]int64 // one more than that of the first record of a bundle that was written again
 	slotAt map[string]int64   // and of each slot
+	hidden map[string]string  // by slot, the name of a record behind the one in force that was overtaken
+	shown  map[string]bool    // names of those that it was written again for
 	unsaid []Refusal          // those of Refused that nobody was told of
 	parsed *spec.Spec         // of the bundle that was opened last: the next one's is mostly the same
 }
@@ -87,7 +102,8 @@ type PastSlot struct {
 func NewModels(log *kafka.Client, topics schemas.Topics, trust []ed25519.PublicKey) *Models {
 	return &Models{Slots: make(map[string]Slot), log: log, topic: topics.Models, trust: trust,
 		reader: kafka.NewReader(log, topics.Models, 0, kafka.Earliest), at: make(map[[32]byte]int64),
-		before: make(map[[32]byte]int64), slotAt: make(map[string]int64)}
+		before: make(map[[32]byte]int64), slotAt: make(map[string]int64),
+		hidden: make(map[string]string), shown: make(map[string]bool)}
 }
 
 // Read reads on to where the topic ends now.
@@ -127,26 +143,16 @@ func (m *Models) next(ctx context.Context, end int64) (bool, error) {
 func (m *Models) add(r *kafka.Record) {
 	key := string(r.Key)
 	if name, ok := strings.CutPrefix(key, "slot/"); ok {
-		s, err := readSlot(name, r.Value, m.trust)
-		if now := m.Slots[name].Time; err == nil && s.Time < now {
-			err = fmt.Errorf("%w: signed %d ms before it", ErrSlotStale, now-s.Time)
+		if s, err := m.addSlot(name, r); err != nil {
+			m.refuse(Refusal{name, fmt.Errorf("slot %.40q at offset %d: %w", name, r.Offset, err), s.Signature})
 		}
-		if err != nil {
-			m.refuse(name, fmt.Errorf("slot %.40q at offset %d: %w", name, r.Offset, err))
-			return
-		}
-		m.Slots[name], m.slotAt[name] = s, r.Offset
-		if len(m.Past) == pastKept {
-			m.Past = append(m.Past[:0], m.Past[1:]...)
-		}
-		m.Past = append(m.Past, PastSlot{name, s})
 		return
 	}
 	name, ok := strings.CutPrefix(key, "bundle/")
 	hash, err := hex.DecodeString(name)
 	switch {
 	case !ok || err != nil || len(hash) != 32:
-		m.refuse("", fmt.Errorf("record %d of %s has the key %.80q: %w", r.Offset, m.topic, key, ErrModelKey))
+		m.refuse(Refusal{Err: fmt.Errorf("record %d of %s has the key %.80q: %w", r.Offset, m.topic, key, ErrModelKey)})
 	case r.Value == nil:
 		delete(m.at, [32]byte(hash))
 		delete(m.before, [32]byte(hash))
@@ -156,6 +162,36 @@ func (m *Models) add(r *kafka.Record) {
 		}
 		m.at[[32]byte(hash)] = r.Offset
 	}
+}
+
+// addSlot takes the record of a slot in, or says why it is not taken. The order of the
+// log decides between two that replace the same one, so that all readers have the same
+// in force. The first record that is read may replace what compaction took.
+func (m *Models) addSlot(name string, r *kafka.Record) (Slot, error) {
+	s, err := readSlot(name, r.Value, m.trust)
+	if err != nil {
+		return s, err
+	}
+	now, ok := m.Slots[name]
+	switch {
+	case ok && s.Signature == now.Signature: // it is in force, and was written again
+		delete(m.hidden, name)
+		return s, nil
+	case ok && s.Replaces != "" && s.Replaces != now.name():
+		if !m.shown[s.name()] {
+			m.hidden[name] = s.name()
+		}
+		return s, fmt.Errorf("%w: %.16s was to be %s, and %q has made it %.16s: %s", ErrSlotOvertaken, cmp.Or(s.Bundle, noSlot), name, now.By, cmp.Or(now.Bundle, noSlot), now.Reason)
+	case s.Time < now.Time:
+		return s, fmt.Errorf("%w: signed %d ms before it", ErrSlotStale, now.Time-s.Time)
+	}
+	delete(m.hidden, name)
+	m.Slots[name], m.slotAt[name] = s, r.Offset
+	if len(m.Past) == pastKept {
+		m.Past = append(m.Past[:0], m.Past[1:]...)
+	}
+	m.Past = append(m.Past, PastSlot{name, s})
+	return s, nil
 }
 
 // readSlot reads and checks the record of a slot.
@@ -179,8 +215,7 @@ func readSlot(name string, value []byte, trust []ed25519.PublicKey) (s Slot, err
 	return s, nil
 }
 
-func (m *Models) refuse(slot string, err error) {
-	r := Refusal{slot, err}
+func (m *Models) refuse(r Refusal) {
 	for _, list := range []*[]Refusal{&m.Refused, &m.unsaid} {
 		if len(*list) == refusedKept {
 			*list = append((*list)[:0], (*list)[1:]...)
@@ -210,15 +245,15 @@ func parseHash(text string) (hash [32]byte) {
 	return hash
 }
 
-// After returns what a record that replaces the slot in force begins with: the
-// bundle before it, and a time behind that one's, even where this clock is behind the
-// one that signed it.
+// After returns what a record that replaces the slot in force begins with: which one
+// that is, the bundle before it, and a time behind that one's, even where this clock is
+// behind the one that signed it.
 func (m *Models) After(slot string) Slot {
 	now, ok := m.Slots[slot]
 	if !ok {
-		return Slot{}
+		return Slot{Replaces: noSlot}
 	}
-	return Slot{Previous: now.Bundle, Time: now.Time + 1}
+	return Slot{Replaces: now.name(), Previous: now.Bundle, Time: now.Time + 1}
 }
 
 // Champion returns the hash of the bundle that should decide; zero is none.
@@ -260,7 +295,7 @@ func (m *Models) Open(ctx context.Context, hash, spec [32]byte) (*scoring.Bundle
 	if cause != nil {
 		return b, s, err
 	}
-	m.refuse("", fmt.Errorf("bundle %.8x at offset %d, written over a sound one at %d, which is taken: %w", hash, m.at[hash], first, err))
+	m.refuse(Refusal{Err: fmt.Errorf("bundle %.8x at offset %d, written over a sound one at %d, which is taken: %w", hash, m.at[hash], first, err)})
 	return was, scorer, nil
 }
 
@@ -316,47 +351,4 @@ func openBundle(data []byte, hash [32]byte, trust []ed25519.PublicKey, parsed **
 		return nil, nil, err
 	}
 	return b, s, b.SelfTest(s)
-}
-
-// Sign signs the slot of that name.
-func (s *Slot) Sign(name string, key ed25519.PrivateKey) {
-	s.Signature = hex.EncodeToString(ed25519.Sign(key, s.signed(name)))
-}
-
-// PublishBundle writes a bundle into models and then points the slot at it. The
-// records bear the time now: a broker deletes and compacts by what they bear, and
-// a person reads there since when a model has served.
-func PublishBundle(ctx context.Context, log *kafka.Client, topics schemas.Topics, data []byte, hash [32]byte, name string, s Slot, key ed25519.PrivateKey, now time.Time) error {
-	s.Bundle = hex32(hash)
-	if err := publishModel(ctx, log, topics, "bundle/"+s.Bundle, data, now); err != nil {
-		return err
-	}
-	return PublishSlot(ctx, log, topics, name, s, key, now)
-}
-
-// PublishSlot points the slot at a bundle that models holds; an empty s.Bundle ends
-// a challenger. The slot's time is now, or s.Time where that is later: who knows the
-// slot in force sets it behind that one's, whatever the clocks say.
-func PublishSlot(ctx context.Context, log *kafka.Client, topics schemas.Topics, name string, s Slot, key ed25519.PrivateKey, now time.Time) error {
-	s.Time = max(s.Time, now.UnixMilli())
-	s.Sign(name, key)
-	pointer, err := json.Marshal(s)
-	if err != nil {
-		return fmt.Errorf("encode slot %s: %w", name, err)
-	}
-	return publishModel(ctx, log, topics, "slot/"+name, pointer, now)
-}
-
-// publishModel writes one record of models.
-func publishModel(ctx context.Context, log *kafka.Client, topics schemas.Topics, key string, value []byte, now time.Time) error {
-	var w kafka.BatchWriter
-	w.Append([]byte(key), value, now.UnixMilli(), nil)
-	batch, err := w.Finish(kafka.None)
-	if err == nil {
-		_, err = log.Produce(ctx, topics.Models, 0, batch)
-	}
-	if err != nil {
-		return fmt.Errorf("publish %s: %w", key, err)
-	}
-	return nil
 }

@@ -178,15 +178,21 @@ func (n *Node) rollBack(ctx context.Context, m *Models) {
 	// Without Previous nobody is on probation next, and nothing goes to and fro.
 	s.Bundle, s.Previous = hex32(due.to), ""
 	s.By, s.Reason = "weir score", fmt.Sprintf("rolled back from %.8x: %s", due.of, due.why)
-	if err := PublishSlot(ctx, n.log, n.Topics, champion.String(), s, n.RollbackKey, now); err != nil {
+	err := m.Point(ctx, champion.String(), s, n.RollbackKey, now)
+	switch {
+	case err == nil:
+		n.Metrics.Rollbacks.Inc()
+		n.Log.Error("champion rolled back", "bundle", hex32(due.of), "to", hex32(due.to), "seen", due.why)
+	case RefusalName(err) != "error": // others were faster, or nobody trusts the key
+		n.Log.Error("champion not rolled back", "bundle", hex32(due.of), "cause", err)
+	default:
 		n.retried(err)
 		n.mu.Lock()
 		n.due = due
 		n.mu.Unlock()
 		return
 	}
-	n.Metrics.Rollbacks.Inc()
-	n.Log.Error("champion rolled back", "bundle", hex32(due.of), "to", hex32(due.to), "seen", due.why)
+	n.fill(ctx, m)
 }
 
 // predecessor returns the bundle that was champion before this one while it is on

@@ -12,15 +12,16 @@ import (
 // Why a bundle or a slot is refused that is none of the errors of scoring; test
 // with errors.Is.
 var (
-	ErrNoBundle    = errors.New("models does not hold this bundle")
-	ErrMisfiled    = errors.New("models has the bundle under another's hash")
-	ErrSpecText    = errors.New("the spec in the bundle does not have the hash that the bundle names")
-	ErrColumns     = errors.New("the model's columns are not the features of its spec")
-	ErrSlotRefused = errors.New("the slot is not signed by a trusted key")
-	ErrSlotEmpty   = errors.New("the slot's record is empty; a challenger is ended by a signed slot without a bundle")
-	ErrSlotForm    = errors.New("the slot's record is no slot")
-	ErrSlotStale   = errors.New("the slot is older than the one in force")
-	ErrModelKey    = errors.New("the record's key is neither a bundle's nor a slot's")
+	ErrNoBundle      = errors.New("models does not hold this bundle")
+	ErrMisfiled      = errors.New("models has the bundle under another's hash")
+	ErrSpecText      = errors.New("the spec in the bundle does not have the hash that the bundle names")
+	ErrColumns       = errors.New("the model's columns are not the features of its spec")
+	ErrSlotRefused   = errors.New("the slot is not signed by a trusted key")
+	ErrSlotEmpty     = errors.New("the slot's record is empty; a challenger is ended by a signed slot without a bundle")
+	ErrSlotForm      = errors.New("the slot's record is no slot")
+	ErrSlotStale     = errors.New("the slot is older than the one in force")
+	ErrSlotOvertaken = errors.New("somebody else replaced the slot first")
+	ErrModelKey      = errors.New("the record's key is neither a bundle's nor a slot's")
 )
 
 // ErrModelsAway is no refusal: it is tried again.
@@ -68,6 +69,7 @@ var refusals = []struct {
 	{"slot_empty", ErrSlotEmpty},
 	{"slot_form", ErrSlotForm},
 	{"slot_stale", ErrSlotStale},
+	{"slot_overtaken", ErrSlotOvertaken},
 	{"key", ErrModelKey},
 }
 
@@ -86,6 +88,8 @@ func RefusalName(err error) string {
 type Refusal struct {
 	Slot string // whose record it is; empty where it is no slot's
 	Err  error
+
+	signature string // of a slot's
 }
 
 // bundleRef is a record of a bundle: the same hash may be written again, better.

@@ -42,6 +42,7 @@ type spoiler struct {
 	value    *[]byte     // put in the place of the slot's record
 	share    float64     // of the cards
 	older    bool        // the slot is older than the one in force
+	replaces string      // the record that the slot is to replace
 	signAs   string      // the name that the slot is signed for; "" is its own
 }
 
@@ -190,6 +191,8 @@ var misfits = []misfit{
 	{"a slot changed after it was signed", "slot_signature", func(c *spoiler) { c.slot = func(s *Slot) { s.By = "somebody else" } }},
 	{"a slot that was signed for another name", "slot_signature", func(c *spoiler) { c.signAs = "other" }},
 	{"a slot from before the one in force", "slot_stale", func(c *spoiler) { c.older = true }},
+	{"a slot in place of one that is not in force", "slot_overtaken", func(c *spoiler) { c.replaces = strings.Repeat("ab", 16) }},
+	{"a first slot where there is one", "slot_overtaken", func(c *spoiler) { c.replaces = noSlot }},
 	{"a slot without a value", "slot_empty", slotSays(nil)},
 	{"an empty slot", "slot_empty", slotSays([]byte{})},
 	{"a share of more than all cards", "slot_form", shared(1.5)},
@@ -224,7 +227,7 @@ func (c *spoiler) put(name string) {
 		c.w.model("slot/"+name, *c.value)
 		return
 	}
-	s := Slot{Bundle: hex32(c.hash), By: "test", Reason: "test", Share: c.share}
+	s := Slot{Bundle: hex32(c.hash), By: "test", Reason: "test", Share: c.share, Replaces: c.replaces}
 	if !c.older {
 		s.Time = 2
 	}

@@ -34,6 +34,11 @@ func (n *Node) Watch(ctx context.Context, m *Models) error {
 			attempt = 0
 			n.fill(ctx, m)
 			n.rollBack(ctx, m)
+			if n.Status().Owner {
+				if err := m.Restate(ctx, n.Now()); err != nil {
+					n.retried(err)
+				}
+			}
 		}
 	}
 }

@@ -15,17 +15,21 @@ type Models interface {
 	Look(ctx context.Context) (*ModelsNow, error)
 	// Publish makes a bundle the champion by a signed record that is a function of what
 	// it is given alone, so that it may be called again. ErrModelRefused is wrapped where
-	// that will never do.
+	// that will never do, and ErrModelOvertaken where the champion is another by now.
 	Publish(ctx context.Context, p Publication) error
 }
 
-// ErrModelRefused is of a model that no scorer would take.
-var ErrModelRefused = errors.New("no scorer would take it")
+// The errors of [Models.Publish] after which it need not be tried again.
+var (
+	ErrModelRefused   = errors.New("no scorer would take it")
+	ErrModelOvertaken = errors.New("somebody else was faster")
+)
 
 // Publication is the record by which a bundle becomes champion.
 type Publication struct {
 	Bundle, Previous, By, Reason string
-	Time                         int64 // ms, behind the slot's before it
+	Time                         int64 // ms, behind PreviousMs
+	PreviousMs                   int64 // when the slot's record was signed that it replaces
 }
 
 // ModelsNow is what is known of the models.

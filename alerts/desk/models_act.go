@@ -207,11 +207,13 @@ func (s *Server) settleProposals(ctx context.Context) error {
 		if p.DecidedBy != p.By {
 			by += ", approved by " + p.DecidedBy
 		}
-		err := s.options.Models.Publish(ctx, Publication{Bundle: p.Bundle, Previous: p.Before, By: by, Reason: p.Reason, Time: p.PublishedMs()})
-		if errors.Is(err, ErrModelRefused) {
+		err := s.options.Models.Publish(ctx, Publication{Bundle: p.Bundle, Previous: p.Before, By: by, Reason: p.Reason, Time: p.PublishedMs(), PreviousMs: p.BeforeMs})
+		switch {
+		case errors.Is(err, ErrModelRefused):
 			return s.options.Accounts.settle(ctx, p, proposalFailed, "not done: "+err.Error())
-		}
-		if err != nil {
+		case errors.Is(err, ErrModelOvertaken):
+			return s.options.Accounts.settle(ctx, p, proposalStale, "not done: "+err.Error())
+		case err != nil:
 			return fmt.Errorf("publish %s: %w", p.Name, err)
 		}
 	}

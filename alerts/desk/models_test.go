@@ -152,7 +152,7 @@ func TestTwoModelOwnersPromote(t *testing.T) {
 	if s.champion() != "june" || w.state(id) != proposalDone {
 		t.Fatalf("approved, the champion is %s and the proposal %s", s.champion(), w.state(id))
 	}
-	if want := (Publication{hashC, hashB, "mia, approved by max", "fewer false alarms", w.clock().UnixMilli()}); s.wrote[0] != want {
+	if want := (Publication{Bundle: hashC, Previous: hashB, By: "mia, approved by max", Reason: "fewer false alarms", Time: w.clock().UnixMilli(), PreviousMs: 2000}); s.wrote[0] != want {
 		t.Errorf("published is %+v, want %+v", s.wrote[0], want)
 	}
 	max.decides(id, "approve").is(t, http.StatusConflict, "decided already")
@@ -272,6 +272,14 @@ func TestRefusedModels(t *testing.T) {
 		t.Errorf("the proposal is %s", w.state(id))
 	}
 	mia.get("/models").is(t, http.StatusOK, "it fails its self-test", "Promote the challenger")
+	// Somebody at a command line was faster: the log has theirs, whatever the page knew.
+	s.before = fmt.Errorf("%w: \"joe\" made it april", ErrModelOvertaken)
+	id = mia.proposes("promote", hashC, hashB)
+	max.decides(id, "approve").is(t, http.StatusSeeOther)
+	if w.state(id) != proposalStale {
+		t.Errorf("the proposal is %s", w.state(id))
+	}
+	mia.get("/models").is(t, http.StatusOK, "somebody else was faster", "joe", "Promote the challenger")
 }
 
 // TestOneApproval is of a desk where one model owner is enough.

@@ -341,9 +341,17 @@ func (d *deskModels) Publish(ctx context.Context, p desk.Publication) error {
 	if data, _, err = vouch(bundleFile{m.Name, data}, d.key); err != nil {
 		return fmt.Errorf("%w: %w", desk.ErrModelRefused, err)
 	}
+	s := d.models.After(championSlot)
+	if now := d.models.Slots[championSlot]; now.Bundle != p.Previous || now.Time != p.PreviousMs {
+		return fmt.Errorf("%w: %q made %.16s champion: %s", desk.ErrModelOvertaken, now.By, now.Bundle, now.Reason)
+	}
 	// The record's own time is the slot's, so that writing it again writes the same.
-	s := ingest.Slot{Bundle: p.Bundle, By: p.By, Reason: p.Reason, Previous: p.Previous, Time: p.Time}
-	return fill(ctx, d.service.client, d.service.topics, d.models, championSlot, s, data, d.key, time.UnixMilli(p.Time))
+	s.Bundle, s.By, s.Reason, s.Time = p.Bundle, p.By, p.Reason, p.Time
+	err = fill(ctx, d.service.client, d.service.topics, d.models, championSlot, s, data, d.key, time.UnixMilli(p.Time))
+	if errors.Is(err, ingest.ErrSlotOvertaken) {
+		err = fmt.Errorf("%w: %w", desk.ErrModelOvertaken, err)
+	}
+	return err
 }
 
 // described is what the page shows of what a bundle says of itself.

@@ -45,7 +45,9 @@ promote publishes a bundle, signed by --key, and makes it the champion: every sc
 that trusts the key swaps it in between two steps. rollback makes the one before the
 champion the champion again. challenge makes a bundle the challenger: it scores what
 the champion scores, and decides nothing, or for a --share of the cards, the same ones
-for as long as it challenges; challenge none ends that. compare says how
+for as long as it challenges; challenge none ends that. Of two who change a slot at
+once, here, at a desk or by weir train, the first has it and the other is told by whom. Scorers of a
+version before this rule take no slot of it: replace them first. compare says how
 the two do: where they agree, what each would have alerted at its own operating
 point, and as far as labels have come who was right; no label means genuine from the
 age --ripe on. It reads the history, and the challengers' bundles with --kafka, or

@@ -147,7 +147,7 @@ func (m *modelRun) challenge(ctx context.Context, e *env, what string) error {
 		return err
 	}
 	return m.write(ctx, e, challengerSlot, "", key, "ended by hand", func(s ingest.Slot) error {
-		return ingest.PublishSlot(ctx, m.log, m.topic.kafka.topics(), challengerSlot, s, key, time.Now())
+		return m.models.Point(ctx, challengerSlot, s, key, time.Now())
 	})
 }
 
@@ -208,17 +208,20 @@ func vouch(file bundleFile, key ed25519.PrivateKey) ([]byte, *scoring.Bundle, er
 	return data, b, nil
 }
 
-// fill points a slot at the bundle that it names, whose file is data. A bundle is
-// written once, unless another key has to vouch for it now.
+// fill points a slot at the bundle that it names, whose file is data, as Point does. A
+// bundle is written once, unless another key has to vouch for it now.
 func fill(ctx context.Context, log *kafka.Client, topics schemas.Topics, models *ingest.Models, slot string, s ingest.Slot, data []byte, key ed25519.PrivateKey, now time.Time) error {
 	hash, err := hex.DecodeString(s.Bundle)
 	if err != nil || len(hash) != 32 {
 		return fmt.Errorf("%.80q is no bundle's hash", s.Bundle)
 	}
 	if there, err := models.File(ctx, [32]byte(hash)); err == nil && bytes.Equal(there, data) {
-		return ingest.PublishSlot(ctx, log, topics, slot, s, key, now)
+		return models.Point(ctx, slot, s, key, now)
 	}
-	return ingest.PublishBundle(ctx, log, topics, data, [32]byte(hash), slot, s, key, now)
+	if err := ingest.WriteBundle(ctx, log, topics, data, [32]byte(hash), now); err != nil {
+		return err
+	}
+	return models.Point(ctx, slot, s, key, now)
 }
 
 // write writes a slot by publish, which fills in the bundle, and reports what was
@@ -227,10 +230,9 @@ func (m *modelRun) write(ctx context.Context, e *env, slot, name string, key ed2
 	s := m.models.After(slot)
 	before := s.Previous
 	s.By, s.Reason = m.topic.by, cmp.Or(m.topic.reason, reason)
-	if err := publish(s); err != nil {
-		return err
-	}
-	if err := m.models.Read(ctx); err != nil {
+	if err := publish(s); errors.Is(err, ingest.ErrSlotOvertaken) {
+		return fmt.Errorf("nothing is changed: %w; weir model ls says what is there now, so say it again if it still holds", err)
+	} else if err != nil {
 		return err
 	}
 	now := m.models.Slots[slot].Bundle

@@ -40,5 +40,7 @@ func (s *service) publishFirst(ctx context.Context, file string) error {
 	if err != nil {
 		return fmt.Errorf("bundle %s: %w", file, err)
 	}
-	return ingest.PublishBundle(ctx, s.client, s.topics, data, b.Hash, "champion", ingest.Slot{By: "weir up", Reason: "--bundle " + file}, key, time.Now())
+	slot := models.After(championSlot)
+	slot.Bundle, slot.By, slot.Reason = hex.EncodeToString(b.Hash[:]), "weir up", "--bundle "+file
+	return fill(ctx, s.client, s.topics, models, championSlot, slot, data, key, time.Now())
 }

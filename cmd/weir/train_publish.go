@@ -158,8 +158,9 @@ var errMoved = errors.New("the champion is another now than the one compared wit
 // publish makes a bundle champion, or where it is not better the challenger, and
 // returns the slot; empty where it is left alone, and why. The topic is read once more
 // before: of two who train at once, the later sees that the champion is not the one
-// that it compared with. What is written last is the slot, so a trainer that dies
-// leaves at most a bundle that nothing points at.
+// that it compared with, and where both come to that at once the log has one of them
+// only. What is written last is the slot, so a trainer that dies leaves at most a bundle
+// that nothing points at.
 func (r *rival) publish(ctx context.Context, data []byte, b *scoring.Bundle, better bool, reason string) (slot, why string, err error) {
 	before := r.models.Champion()
 	if err := r.models.Read(ctx); err != nil {
@@ -176,8 +177,15 @@ func (r *rival) publish(ctx context.Context, data []byte, b *scoring.Bundle, bet
 		slot = challengerSlot
 	}
 	s := r.models.After(slot)
-	s.By, s.Reason = r.by, reason
-	return slot, "", ingest.PublishBundle(ctx, r.log, r.topics, data, b.Hash, slot, s, r.key, time.Now())
+	s.Bundle, s.By, s.Reason = hex.EncodeToString(b.Hash[:]), r.by, reason
+	err = fill(ctx, r.log, r.topics, r.models, slot, s, data, r.key, time.Now())
+	if errors.Is(err, ingest.ErrSlotOvertaken) {
+		err = fmt.Errorf("%w (%w)", errMoved, err)
+	}
+	if err != nil {
+		return "", "", err
+	}
+	return slot, "", nil
 }
 
 // gateReport is what came of the comparison: the part of the --json line that says
