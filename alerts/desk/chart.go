@@ -11,28 +11,27 @@ import (
 	"time"
 )
 
-// A chart is a picture of numbers as an SVG of its own units: bars, lines and bands,
-// named where they are and not in a legend. Colours come from the page's style sheet by
-// the classes; what they say is also written, on hover or beside them.
+// A chart is a picture of numbers as an SVG of its own units: bars, and lines by day,
+// named where they are and not in a legend. Colours come from static/chart.css by the
+// classes; what they say is also written, on hover or beside them.
 type chart struct {
 	ID, Title, Desc string
 	Width, Height   float64
-	Rules           []rule
+	Paths           []stroke
 	Bars            []bar
-	Bands, Lines    []string // paths
 	Points          []point
 	Texts           []word
 }
 
 type (
-	rule struct{ X, Y, X2, Y2 float64 }
-	bar  struct {
+	stroke struct{ Class, D string }
+	bar    struct {
 		X, Y, Width, Height float64
 		Class, Tip          string
 	}
 	point struct {
-		X, Y float64
-		Tip  string
+		X, Y              float64
+		Class, Tip, Range string // Range is the path of its interval
 	}
 	word struct {
 		X, Y        float64
@@ -40,21 +39,21 @@ type (
 	} // Class "end" ends there, "mid" is around it
 )
 
-// The size of a chart, small enough to be read on a telephone, and the room around it.
+// The size of a chart, about as wide as a telephone or a quarter of a screen, so that its
+// letters are as large as those around it; and the room around days and values.
 const (
-	chartWidth, chartHeight = 440.0, 180.0
-	chartLeft, chartRight   = 64.0, 8.0
+	chartWidth, chartHeight = 360.0, 170.0
+	chartLeft, chartRight   = 52.0, 8.0
 	chartTop, chartBottom   = 22.0, 20.0
+	letter                  = 6.6 // about how wide one is
 )
 
 // chartTemplate writes a chart. It is a template so that what is written is escaped.
 var chartTemplate = template.Must(template.New("chart").Parse(`<svg class="chart" viewBox="0 0 {{.Width}} {{.Height}}" role="img" aria-labelledby="{{.ID}}-title {{.ID}}-desc">` +
 	`<title id="{{.ID}}-title">{{.Title}}</title><desc id="{{.ID}}-desc">{{.Desc}}</desc>` +
-	`{{range .Rules}}<line x1="{{.X}}" y1="{{.Y}}" x2="{{.X2}}" y2="{{.Y2}}"></line>{{end}}` +
-	`{{range .Bands}}<path class="band" d="{{.}}"></path>{{end}}` +
-	`{{range .Bars}}<rect class="{{.Class}}" x="{{.X}}" y="{{.Y}}" width="{{.Width}}" height="{{.Height}}"><title>{{.Tip}}</title></rect>{{end}}` +
-	`{{range .Lines}}<path class="line" d="{{.}}"></path>{{end}}` +
-	`{{range .Points}}<circle cx="{{.X}}" cy="{{.Y}}" r="2.5"><title>{{.Tip}}</title></circle>{{end}}` +
+	`{{range .Paths}}<path class="{{.Class}}" d="{{.D}}"/>{{end}}` +
+	`{{range .Bars}}<rect class="{{.Class}}" x="{{.X}}" y="{{.Y}}" width="{{.Width}}" height="{{.Height}}">{{with .Tip}}<title>{{.}}</title>{{end}}</rect>{{end}}` +
+	`{{range .Points}}{{with .Range}}<path class="range" d="{{.}}"/>{{end}}<circle class="{{.Class}}" cx="{{.X}}" cy="{{.Y}}" r="2.5"><title>{{.Tip}}</title></circle>{{end}}` +
 	`{{range .Texts}}<text{{with .Class}} class="{{.}}"{{end}} x="{{.X}}" y="{{.Y}}">{{.Text}}</text>{{end}}</svg>`))
 
 // SVG is the chart as a page holds it.
@@ -73,11 +72,11 @@ type series struct {
 }
 
 // stacks draws rows of stacked bars. Each kind is named in the widest of its bars, or
-// where that has no room behind it.
+// where that has no room beneath them.
 func stacks(id, title string, rows []string, kinds []series) *chart {
-	const row, letter, left, right = 24.0, 6.6, 90.0, 130.0
-	c := &chart{ID: id, Title: title, Width: chartWidth, Height: round(float64(len(rows))*row + 4)}
-	totals, ends := make([]int64, len(rows)), make([]string, len(rows))
+	const row, left, right = 24.0, 90.0, 48.0
+	c := &chart{ID: id, Title: title, Width: chartWidth, Height: round(float64(len(rows))*row + 20)}
+	totals, before := make([]int64, len(rows)), make([]int64, len(rows))
 	most := int64(1)
 	for _, k := range kinds {
 		for i, n := range k.Values {
@@ -85,8 +84,7 @@ func stacks(id, title string, rows []string, kinds []series) *chart {
 			most = max(most, totals[i])
 		}
 	}
-	unit := (chartWidth - left - right) / float64(most)
-	before := make([]int64, len(rows))
+	unit, beneath := (chartWidth-left-right)/float64(most), left
 	for _, k := range kinds {
 		widest := slices.Index(k.Values, slices.Max(k.Values))
 		for i, n := range k.Values {
@@ -101,7 +99,9 @@ func stacks(id, title string, rows []string, kinds []series) *chart {
 			if named := text + " " + k.Name; i == widest && fits(named) {
 				text = named
 			} else if i == widest {
-				ends[i] += ", " + named
+				c.Bars = append(c.Bars, bar{round(beneath), c.Height - 14, 10, 10, k.Class, ""})
+				c.Texts = append(c.Texts, word{round(beneath + 14), c.Height - 5, "", k.Name})
+				beneath += 14 + letter*float64(len(k.Name)) + 8
 			}
 			if fits(text) {
 				c.Texts = append(c.Texts, word{round(x + 4), y + 14, "in", text})
@@ -111,78 +111,136 @@ func stacks(id, title string, rows []string, kinds []series) *chart {
 	var said []string
 	for i, name := range rows {
 		y := 16 + row*float64(i)
-		c.Texts = append(c.Texts, word{left - 8, y, "end", name},
-			word{round(left + unit*float64(totals[i]) + 6), y, "", count(totals[i]) + strings.Replace(ends[i], ", ", ": ", 1)})
+		c.Texts = append(c.Texts, word{left - 8, y, "end", name}, word{round(left + unit*float64(totals[i]) + 6), y, "", count(totals[i])})
 		said = append(said, name+": "+count(totals[i]))
 	}
 	c.Desc = strings.Join(said, ", ") + "."
 	return c
 }
 
-// axes begins a chart by days, whose values go from 0 to most, and returns where a day
-// and a value are. A day has its room around x.
-func axes(id, title string, days []int64, most float64, name func(float64) string) (c *chart, x func(i int) float64, y func(float64) float64) {
-	c = &chart{ID: id, Title: title, Width: chartWidth, Height: chartHeight}
-	step := (chartWidth - chartLeft - chartRight) / float64(max(len(days), 1))
-	x = func(i int) float64 { return chartLeft + step*(float64(i)+.5) }
-	y = func(v float64) float64 { return chartTop + (chartHeight-chartTop-chartBottom)*(1-v/most) }
+// A plane is a chart by days, each with its room, of values from 0 to most.
+type plane struct {
+	*chart
+	first             int64
+	step, right, most float64
+}
+
+// axes begins a chart of so many days, with room at its right.
+func axes(id, title string, first int64, days int, most, right float64, name func(float64) string) *plane {
+	p := &plane{&chart{ID: id, Title: title, Width: chartWidth, Height: chartHeight}, first, 0, chartWidth - right, most}
+	p.step = (p.right - chartLeft) / float64(max(days, 1))
 	for _, v := range []float64{0, most / 2, most} {
-		c.Rules = append(c.Rules, rule{chartLeft, round(y(v)), chartWidth - chartRight, round(y(v))})
-		c.Texts = append(c.Texts, word{chartLeft - 6, round(y(v) + 4), "end", name(v)})
+		p.rule("grid", v)
+		p.Texts = append(p.Texts, word{chartLeft - 6, p.y(v) + 4, "end", name(v)})
 	}
-	for k := range 3 {
-		if i := (len(days) - 1) * k / 2; len(days) > 0 {
-			class := []string{"", "mid", "end"}[k]
-			at := []float64{chartLeft, x(i), chartWidth - chartRight}[k]
-			c.Texts = append(c.Texts, word{round(at), chartHeight - 4, class, dayName(days[i])})
+	for k := range min(days, 3) {
+		day := first + int64((days-1)*k/max(1, min(days, 3)-1))*dayMs
+		word := word{p.x(day), chartHeight - 4, "mid", dayName(day)}
+		switch half := letter / 2 * float64(len(word.Text)); {
+		case word.X-half < chartLeft:
+			word.X, word.Class = chartLeft, ""
+		case word.X+half > p.right:
+			word.X, word.Class = p.right, "end"
 		}
+		p.Texts = append(p.Texts, word)
 	}
-	return c, x, y
+	return p
+}
+
+func (p *plane) x(day int64) float64 {
+	return round(chartLeft + p.step*(float64(day-p.first)/float64(dayMs)+.5))
+}
+
+func (p *plane) y(v float64) float64 {
+	return round(chartTop + (chartHeight-chartTop-chartBottom)*(1-min(max(v/p.most, 0), 1)))
+}
+
+// rule draws a line at a value.
+func (p *plane) rule(class string, v float64) {
+	p.Paths = append(p.Paths, stroke{class, fmt.Sprintf("M%g %gH%g", chartLeft, p.y(v), p.right)})
+}
+
+// named writes what a point is over it, within the chart.
+func (p *plane) named(x, y float64, text string) {
+	w := word{x, round(y - 6), "mid strong", text}
+	switch half := letter / 2 * float64(len(text)); {
+	case x+half > p.right:
+		w.X, w.Class = p.right, "end strong"
+	case x-half < chartLeft:
+		w.X, w.Class = chartLeft, "strong"
+	}
+	p.Texts = append(p.Texts, w)
+}
+
+// A value is a day's, with the interval in which it may truly be.
+type value struct {
+	day          int64
+	v, low, high float64
+	tip          string
+}
+
+// line draws values as points on a line, which is interrupted where a day has none. Their
+// intervals are a band, or a line through each point.
+func (p *plane) line(class string, values []value, band bool) {
+	for len(values) > 0 {
+		n := 1
+		for n < len(values) && values[n].day-values[n-1].day == dayMs {
+			n++
+		}
+		var line, top, bottom []string
+		for _, v := range values[:n] {
+			x := p.x(v.day)
+			dot := point{X: x, Y: p.y(v.v), Class: class, Tip: v.tip}
+			if !band && v.low != v.high {
+				dot.Range = fmt.Sprintf("M%g %gV%g", x, p.y(v.low), p.y(v.high))
+			}
+			p.Points = append(p.Points, dot)
+			line = append(line, fmt.Sprintf("%g %g", x, dot.Y))
+			ends := []float64{x}
+			if n == 1 {
+				ends = []float64{x - 3, x + 3} // a day alone has a band too
+			}
+			for _, x := range ends {
+				top, bottom = append(top, fmt.Sprintf("%g %g", x, p.y(v.high))), append(bottom, fmt.Sprintf("%g %g", x, p.y(v.low)))
+			}
+		}
+		if slices.Reverse(bottom); band {
+			p.Paths = append(p.Paths, stroke{"band", "M" + strings.Join(append(top, bottom...), "L") + "Z"})
+		}
+		p.Paths = append(p.Paths, stroke{"line " + class, "M" + strings.Join(line, "L")})
+		values = values[n:]
+	}
 }
 
 // bars draws one bar a day, of which the highest and the last are named.
-func bars(id, title string, days []int64, values []float64, class string, name func(float64) string) *chart {
-	highest := 0
-	sum := 0.0
+func bars(id, title string, first int64, values []float64, class string, name func(float64) string) *chart {
+	highest, sum, most := 0, 0.0, 1.0
 	for i, v := range values {
 		if sum += v; v > values[highest] {
 			highest = i
 		}
 	}
-	most := 1.0
-	if len(values) > 0 {
+	last := len(values) - 1
+	if last >= 0 {
 		most = ceiling(values[highest])
 	}
-	c, x, y := axes(id, title, days, most, name)
-	width := 2 * (x(0) - chartLeft) * .8
+	p := axes(id, title, first, len(values), most, chartRight, name)
 	for i, v := range values {
+		day := first + int64(i)*dayMs
+		x, y := p.x(day), p.y(v)
 		if v > 0 {
-			c.Bars = append(c.Bars, bar{round(x(i) - width/2), round(y(v)), round(width), round(max(y(0)-y(v), 1)), class, dayName(days[i]) + ": " + name(v)})
+			p.Bars = append(p.Bars, bar{round(x - .4*p.step), y, round(.8 * p.step), round(max(p.y(0)-y, 1)), class, dayName(day) + ": " + name(v)})
 		}
-		switch last := i == len(values)-1; {
-		case v > 0 && i == highest && (last || len(values)-1-i > 4):
-			c.Texts = append(c.Texts, named(x(i), y(v), name(v)))
-		case last:
-			c.Texts = append(c.Texts, named(x(i), y(v), name(v)))
+		if i == last || v > 0 && i == highest && last-i > 4 {
+			p.named(x, y, name(v))
 		}
 	}
-	c.Desc = fmt.Sprintf("%s in %d days", name(sum), len(values))
+	p.Desc = fmt.Sprintf("%s in %d days", name(sum), len(values))
 	if sum > 0 {
-		c.Desc += fmt.Sprintf(", most on %s: %s", dayName(days[highest]), name(values[highest]))
+		p.Desc += fmt.Sprintf(", most on %s: %s", dayName(first+int64(highest)*dayMs), name(values[highest]))
 	}
-	c.Desc += "."
-	return c
-}
-
-// named is a label over a point, within the chart.
-func named(x, y float64, text string) word {
-	switch {
-	case x > chartWidth-60:
-		return word{chartWidth - chartRight, round(y - 6), "end strong", text}
-	case x < chartLeft+30:
-		return word{chartLeft, round(y - 6), "strong", text}
-	}
-	return word{round(x), round(y - 6), "mid strong", text}
+	p.Desc += "."
+	return p.chart
 }
 
 // A share is one day's: of so many, K.
@@ -190,58 +248,29 @@ type share struct{ K, N int64 }
 
 // shares draws a share a day as a line within the band where it may truly be (Wilson's
 // interval, 95 %). Days without anything are left out of it.
-func shares(id, title string, days []int64, values []share) *chart {
-	c, x, y := axes(id, title, days, 1, func(v float64) string { return fmt.Sprintf("%.0f %%", 100*v) })
-	var k, n int64
-	last := -1
-	for begin := 0; begin < len(values); begin++ {
-		end := begin
-		for end < len(values) && values[end].N > 0 {
-			end++
-		}
-		if end == begin {
+func shares(id, title string, first int64, days []share) *chart {
+	var all share
+	var values []value
+	p := axes(id, title, first, len(days), 1, chartRight, func(v float64) string { return fmt.Sprintf("%.0f %%", 100*v) })
+	for i, d := range days {
+		if d.N == 0 {
 			continue
 		}
-		c.run(values[begin:end], begin, x, y)
-		for i := begin; i < end; i++ {
-			v := values[i]
-			low, high := wilson(v.K, v.N)
-			c.Points = append(c.Points, point{round(x(i)), round(y(v.of())),
-				fmt.Sprintf("%s: %.0f %%, %d of %d; between %.0f and %.0f %%", dayName(days[i]), 100*v.of(), v.K, v.N, 100*low, 100*high)})
-			k, n, last = k+v.K, n+v.N, i
-		}
-		begin = end
+		v := value{day: first + int64(i)*dayMs, v: float64(d.K) / float64(d.N)}
+		v.low, v.high = wilson(d.K, d.N)
+		v.tip = fmt.Sprintf("%s: %.0f %%, %d of %d; between %.0f and %.0f %%", dayName(v.day), 100*v.v, d.K, d.N, 100*v.low, 100*v.high)
+		values, all = append(values, v), share{all.K + d.K, all.N + d.N}
 	}
-	if last < 0 {
-		c.Desc = "Nothing was closed in these days."
-		return c
+	if len(values) == 0 {
+		p.Desc = "Nothing was closed in these days."
+		return p.chart
 	}
-	v := share{k, n}
-	low, high := wilson(k, n)
-	c.Desc = fmt.Sprintf("%.0f %% of all, %s of %s (95 %% interval %.0f to %.0f %%).", 100*v.of(), count(k), count(n), 100*low, 100*high)
-	c.Texts = append(c.Texts, named(x(last), y(values[last].of()), fmt.Sprintf("%.0f %%", 100*values[last].of())))
-	return c
-}
-
-func (s share) of() float64 { return float64(s.K) / float64(s.N) }
-
-// run draws days that follow one another.
-func (c *chart) run(values []share, begin int, x func(int) float64, y func(float64) float64) {
-	var top, bottom, line []string
-	for i, v := range values {
-		low, high := wilson(v.K, v.N)
-		at := []float64{x(begin + i)}
-		if len(values) == 1 {
-			at = []float64{at[0] - 3, at[0] + 3} // a day alone has a band too
-		}
-		for _, at := range at {
-			top = append(top, fmt.Sprintf("%g %g", round(at), round(y(high))))
-			bottom = append([]string{fmt.Sprintf("%g %g", round(at), round(y(low)))}, bottom...)
-		}
-		line = append(line, fmt.Sprintf("%g %g", round(x(begin+i)), round(y(v.of()))))
-	}
-	c.Bands = append(c.Bands, "M"+strings.Join(append(top, bottom...), "L")+"Z")
-	c.Lines = append(c.Lines, "M"+strings.Join(line, "L"))
+	p.line("shares", values, true)
+	low, high := wilson(all.K, all.N)
+	p.Desc = fmt.Sprintf("%.0f %% of all, %s of %s (95 %% interval %.0f to %.0f %%).", 100*float64(all.K)/float64(all.N), count(all.K), count(all.N), 100*low, 100*high)
+	last := values[len(values)-1]
+	p.named(p.x(last.day), p.y(last.v), fmt.Sprintf("%.0f %%", 100*last.v))
+	return p.chart
 }
 
 // wilson is the interval of 95 % for a share that was k of n.

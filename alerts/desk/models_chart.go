@@ -2,50 +2,18 @@ package desk
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
-	"time"
 )
 
-// A modelChart is one figure of the models over the days, as the template draws it.
+// A modelChart is one figure of the models over the days, and the same in numbers.
 type modelChart struct {
-	ID, Title, Desc string
-	Width, Height   float64
-	Left, Right     float64 // where lines begin and end
-	Lines           []chartLine
-	Days, Values    []tick
-	Limit           *chartLimit
-	DayBase         float64
-	Headers         []string
-	Table           []factRow // the same in numbers
+	*chart
+	Headers []string
+	Table   []factRow
 }
-
-// chartLine is a model's.
-type chartLine struct {
-	Class, Path, Name string
-	Dots              []chartDot
-	NameX, NameY      float64
-}
-
-type chartDot struct {
-	X, Y, Low, High float64
-	Ends            bool // an interval is known
-	Label           string
-}
-
-// chartLimit is a value that the others are held against.
-type chartLimit struct {
-	Y    float64
-	Text string
-}
-
-// The size of a chart, and the room for its texts.
-const (
-	modelChartWidth, modelChartHeight = 440.0, 150.0
-	modelChartLeft, modelChartRight   = 44.0, 84.0
-	modelChartTop, modelChartBottom   = 10.0, 22.0
-)
 
 // figure is what a chart shows: the value of a day, with its interval where one is
 // known.
@@ -96,143 +64,98 @@ func charts(models []shownModel) (list []modelChart) {
 	}
 	for i := range figures {
 		if c := figures[i].chart(models, from, to); c != nil {
-			list = append(list, *c)
+			list = append(list, modelChart{chart: c})
+			figures[i].table(&list[len(list)-1], models)
 		}
 	}
 	return list
 }
 
-// chart draws a figure over days; nil where no day has it.
-func (f *figure) chart(models []shownModel, from, to int64) *modelChart {
-	top, any := f.least, false
-	if f.limit > 0 {
-		top = max(top, 1.2*f.limit)
-	}
-	for _, m := range models {
-		for i := range m.Days {
-			// An interval of few alerts may go up to anything: the scale is the values'.
-			if e, ok := f.value(&m.Days[i]); ok {
-				top, any = max(top, 1.1*e.Value), true
-			}
+// values are a model's of a figure, of the days that have it.
+func (f *figure) values(m shownModel) (list []value) {
+	for i := range m.Days {
+		if e, ok := f.value(&m.Days[i]); ok {
+			day := m.Days[i].Day
+			list = append(list, value{day, e.Value, e.Low, e.High, m.title + ", " + dayName(day) + ": " + f.words(e)})
 		}
 	}
-	if !any {
+	return list
+}
+
+// words write a value, with its interval where it has one.
+func (f *figure) words(e ModelEstimate) string {
+	if e.Low == e.High {
+		return f.text(e.Value)
+	}
+	return f.text(e.Value) + " (" + f.text(e.Low) + " to " + f.text(e.High) + ")"
+}
+
+// chart draws a figure over days; nil where no day has it.
+func (f *figure) chart(models []shownModel, from, to int64) *chart {
+	const right = 84.0 // for the names of the models
+	top, lines := max(f.least, 1.2*f.limit), make([][]value, len(models))
+	for k, m := range models {
+		lines[k] = f.values(m)
+		for _, v := range lines[k] {
+			top = max(top, 1.1*v.v) // an interval of few alerts may go up to anything: the scale is the values'
+		}
+	}
+	if !slices.ContainsFunc(lines, func(l []value) bool { return len(l) > 0 }) {
 		return nil
 	}
 	if top == 0 || f.whole {
 		top = 1
 	}
-	c := &modelChart{ID: f.id, Title: f.title, Width: modelChartWidth, Height: modelChartHeight, Left: modelChartLeft, Right: modelChartWidth - modelChartRight, DayBase: modelChartHeight - 4}
-	x := func(day int64) float64 {
-		if from == to {
-			return (modelChartLeft + c.Right) / 2
-		}
-		return round(modelChartLeft + (c.Right-modelChartLeft)*float64(day-from)/float64(to-from))
-	}
-	y := func(v float64) float64 {
-		return round(modelChartTop + (modelChartHeight-modelChartTop-modelChartBottom)*(1-min(max(v/top, 0), 1)))
-	}
-	for _, v := range []float64{0, top / 2, top} {
-		c.Values = append(c.Values, tick{y(v), f.text(v)})
-	}
+	p := axes(f.id, f.title, from, int((to-from)/dayMs)+1, top, right, f.text)
 	if f.limit > 0 {
-		c.Limit = &chartLimit{y(f.limit), f.limitText}
-	}
-	for _, day := range days3(from, to) {
-		c.Days = append(c.Days, tick{x(day), dayOf(day)})
+		p.rule("limit", f.limit)
+		p.Texts = append(p.Texts, word{chartLeft + 4, p.y(f.limit) - 3, "", f.limitText})
 	}
 	var said []string
-	for _, m := range models {
-		if line, last := f.line(m, x, y); line != nil {
-			c.Lines = append(c.Lines, *line)
-			said = append(said, m.title+": "+last)
-		}
-	}
-	c.apart()
-	c.Desc = strings.Join(said, "; ") + "."
-	f.table(c, models)
-	return c
-}
-
-// days3 are the first day, the last one, and one between.
-func days3(from, to int64) []int64 {
-	const day = int64(24 * time.Hour / time.Millisecond)
-	switch n := (to - from) / day; {
-	case n == 0:
-		return []int64{from}
-	case n == 1:
-		return []int64{from, to}
-	default:
-		return []int64{from, from + n/2*day, to}
-	}
-}
-
-// line draws a model's days, and says what the last one was; nil where none has the
-// figure. Where a day lacks it, the line is interrupted.
-func (f *figure) line(m shownModel, x func(int64) float64, y func(float64) float64) (l *chartLine, last string) {
-	var path strings.Builder
-	pen := byte('M')
-	for i := range m.Days {
-		d := &m.Days[i]
-		e, ok := f.value(d)
-		if !ok {
-			pen = 'M'
+	var names []word
+	for k, m := range models {
+		if len(lines[k]) == 0 {
 			continue
 		}
-		if l == nil {
-			l = &chartLine{Class: m.class, Name: m.title}
-		}
-		dot := chartDot{X: x(d.Day), Y: y(e.Value), Low: y(e.Low), High: y(e.High), Ends: e.Low != e.High}
-		dot.Label = m.title + ", " + dayOf(d.Day) + ": " + f.text(e.Value)
-		if dot.Ends {
-			dot.Label += " (" + f.text(e.Low) + " to " + f.text(e.High) + ")"
-		}
-		fmt.Fprintf(&path, "%c%g %g", pen, dot.X, dot.Y)
-		l.Dots = append(l.Dots, dot)
-		l.NameX, l.NameY = dot.X+8, dot.Y
-		last, pen = f.text(e.Value)+" on "+dayOf(d.Day), 'L'
+		p.line(m.class, lines[k], false)
+		last := lines[k][len(lines[k])-1]
+		names = append(names, word{p.x(last.day) + 8, p.y(last.v) + 4, "strong " + m.class, m.title})
+		said = append(said, m.title+": "+f.text(last.v)+" on "+dayName(last.day))
 	}
-	if l != nil {
-		l.Path = path.String()
-	}
-	return l, last
+	p.Texts = append(p.Texts, apart(names)...)
+	p.Desc = strings.Join(said, "; ") + "."
+	return p.chart
 }
 
-// apart moves the names of lines that end at one height away from each other.
-func (c *modelChart) apart() {
-	const high = 12
-	for i := range c.Lines {
+// apart moves names of lines that end at one height away from each other.
+func apart(names []word) []word {
+	const high = 13
+	for i := range names {
 		for j := range i {
-			if a, b := &c.Lines[j], &c.Lines[i]; math.Abs(a.NameY-b.NameY) < high && math.Abs(a.NameX-b.NameX) < modelChartRight {
-				b.NameY = a.NameY + high
+			if a, b := &names[j], &names[i]; math.Abs(a.Y-b.Y) < high && math.Abs(a.X-b.X) < chartWidth/4 {
+				b.Y = a.Y + high
 			}
 		}
 	}
+	return names
 }
 
 // table writes the chart's numbers, a line a day.
 func (f *figure) table(c *modelChart, models []shownModel) {
 	rows := make(map[int64][]string)
-	var days []int64
 	for k, m := range models {
 		c.Headers = append(c.Headers, m.title)
 		for i := range m.Days {
-			e, ok := f.value(&m.Days[i])
-			if !ok {
-				continue
-			}
-			day := m.Days[i].Day
-			if rows[day] == nil {
-				rows[day] = make([]string, len(models))
-				days = append(days, day)
-			}
-			if rows[day][k] = f.text(e.Value); e.Low != e.High {
-				rows[day][k] += " (" + f.text(e.Low) + " to " + f.text(e.High) + ")"
+			if e, ok := f.value(&m.Days[i]); ok {
+				day := m.Days[i].Day
+				if rows[day] == nil {
+					rows[day] = make([]string, len(models))
+				}
+				rows[day][k] = f.words(e)
 			}
 		}
 	}
-	slices.Sort(days)
-	for _, day := range days {
-		c.Table = append(c.Table, factRow{dayOf(day), rows[day]})
+	for _, day := range slices.Sorted(maps.Keys(rows)) {
+		c.Table = append(c.Table, factRow{dayName(day), rows[day]})
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"time"
 )
 
 // modelsPage is what models.html shows.
@@ -207,7 +206,7 @@ func liveFacts(m *Model) (list []ModelFact) {
 	add := func(name string, value func(d *ModelDay) string) {
 		for i := len(m.Days) - 1; i >= 0; i-- {
 			if d := &m.Days[i]; value(d) != "" {
-				list = append(list, ModelFact{name, value(d) + " on " + dayOf(d.Day)})
+				list = append(list, ModelFact{name, value(d) + " on " + dayName(d.Day)})
 				return
 			}
 		}
@@ -230,8 +229,6 @@ func liveFacts(m *Model) (list []ModelFact) {
 	})
 	return list
 }
-
-func dayOf(ms int64) string { return time.UnixMilli(ms).UTC().Format("2 Jan") }
 
 func estimateWords(e *ModelEstimate, age string) string {
 	if e == nil {
@@ -281,7 +278,7 @@ func (p *modelsPage) driftOf(m *Model, now int64) {
 		return
 	}
 	day := &m.Days[len(m.Days)-1]
-	p.DriftDay = dayOf(day.Day)
+	p.DriftDay = dayName(day.Day)
 	list := slices.Clone(day.Drift)
 	slices.SortStableFunc(list, func(a, b FeatureDrift) int {
 		if a.Nature != b.Nature {
@@ -336,7 +333,7 @@ func pairOf(x *ModelPair) *pairRows {
 	}
 	count := func(n int) string { return grouped(strconv.Itoa(n)) }
 	p := &pairRows{Desc: fmt.Sprintf("%s payments from %s to %s were scored by both. Their scores correlate by %.3f. Of %s it is known what they were.",
-		count(x.Decisions), dayOf(x.From), dayOf(x.To), x.Correlation, count(x.Known))}
+		count(x.Decisions), dayName(x.From), dayName(x.To), x.Correlation, count(x.Known))}
 	add := func(name, champion, challenger string) {
 		p.Rows = append(p.Rows, factRow{name, []string{champion, challenger}})
 	}

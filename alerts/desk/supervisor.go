@@ -171,7 +171,6 @@ func (p *supervisorPage) charts(o *alerts.Overview, base string) {
 		}
 	}
 	p.Backlog = stacks("backlog", "Backlog by age", ages, kinds)
-	var days []int64
 	var precision []share
 	var caught, late []float64
 	digits, ok := schemas.CurrencyDigits([]byte(base))
@@ -179,7 +178,7 @@ func (p *supervisorPage) charts(o *alerts.Overview, base string) {
 		digits = 2
 	}
 	for _, d := range o.Days {
-		days, precision = append(days, d.Begins), append(precision, share{d.Fraud, d.Closed})
+		precision = append(precision, share{d.Fraud, d.Closed})
 		caught, late = append(caught, float64(d.Caught)), append(late, float64(d.Late))
 		row := dayRow{Day: dayName(d.Begins), Closed: count(d.Closed), Fraud: count(d.Fraud), Late: count(d.Late), Caught: money(d.Caught, base)}
 		if d.Closed > 0 {
@@ -192,9 +191,10 @@ func (p *supervisorPage) charts(o *alerts.Overview, base string) {
 	for range digits {
 		unit *= 10
 	}
-	p.Precision = shares("precision", "Alerts that were fraud, of those closed", days, precision)
-	p.Caught = bars("caught", "Money caught a day, "+base, days, scaled(caught, unit), "fraud", brief)
-	p.Lost = bars("late", "Closed late a day", days, late, "late", brief)
+	first := o.Days[0].Begins
+	p.Precision = shares("precision", "Alerts that were fraud, of those closed", first, precision)
+	p.Caught = bars("caught", "Money caught a day, "+base, first, scaled(caught, unit), "fraud", brief)
+	p.Lost = bars("late", "Closed late a day", first, late, "late", brief)
 }
 
 func scaled(values []float64, unit float64) []float64 {
