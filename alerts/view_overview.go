@@ -22,6 +22,7 @@ type Overview struct {
 	Load        []Load              // who has alerts, by name
 	Days        []Day               // the last ones, today's last
 	Analysts    []Analyst           // who closed something in these seven days, by name
+	All         Analyst             // what all of them closed
 	Agreement   Agreement
 	// What waits for a second person, and what two disagree about, the oldest first, and
 	// how much of each there is.
@@ -90,8 +91,9 @@ func (a Agreement) Kappa() float64 {
 	return (a.Share() - chance) / (1 - chance)
 }
 
-// listMax bounds the lists of an overview: what one works through before one looks again.
-const listMax = 25
+// listMax bounds the lists of an overview: what one works through before one looks again,
+// and sees at once with what the page has besides.
+const listMax = 8
 
 // Measure sets what figures are measured by.
 func (v *View) Measure(g Goals) {
@@ -252,9 +254,13 @@ func (o *Overview) past(m *memory, today, days int64) {
 			}
 		}
 	}
+	var all total
 	for who, t := range totals {
+		all.today.add(&t.today)
+		all.week.add(&t.week)
 		o.Analysts = append(o.Analysts, Analyst{Name: m.owners.text[who], Today: t.today.sum(), Week: t.week.sum()})
 	}
+	o.All = Analyst{Today: all.today.sum(), Week: all.week.sum()}
 	slices.SortFunc(o.Analysts, func(a, b Analyst) int { return cmp.Compare(a.Name, b.Name) })
 }
 
@@ -271,44 +277,48 @@ func (w *work) sum() Work {
 	return Work{Closed: w.closed, Fraud: w.fraud, Timed: w.timed, Median: median(&w.took)}
 }
 
-// Held returns the alerts that somebody has, by rank.
-func (v *View) Held(ctx context.Context, who string) ([]Item, error) {
-	list, err := v.items(ctx, v.held(who, false))
+// Held returns the first of the alerts that somebody has, by rank, and how many there are.
+func (v *View) Held(ctx context.Context, who string, limit int) ([]Item, int, error) {
+	keys, n := v.held(who, false, limit)
+	list, err := v.items(ctx, keys)
 	if err != nil {
-		return nil, fmt.Errorf("what %s has: %w", who, err)
+		return nil, 0, fmt.Errorf("what %s has: %w", who, err)
 	}
-	return list, nil
+	return list, n, nil
 }
 
 // Given returns the first by rank of the alerts that a supervisor gave to somebody who
 // has not begun; ErrNoAlert where there is none.
 func (v *View) Given(ctx context.Context, who string) (Item, error) {
-	keys := v.held(who, true)
+	keys, _ := v.held(who, true, 1)
 	if len(keys) == 0 {
 		return Item{}, ErrNoAlert
 	}
 	return v.item(ctx, keys[0])
 }
 
-// held returns the keys of what somebody has, or of what they have not begun.
-func (v *View) held(who string, given bool) (keys []int64) {
+// held returns the first keys of what somebody has, or of what they have not begun, and
+// how many there are.
+func (v *View) held(who string, given bool, limit int) (keys []int64, n int) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	m := v.memory
 	number, ok := m.owners.number[who]
 	if !ok || who == "" {
-		return nil
+		return nil, 0
 	}
-	b := &best{memory: m, limit: limitMax}
+	b := &best{memory: m, limit: limit}
 	for i := range m.tally.open {
-		if w := &m.tally.open[i]; w.owner == number && w.status == Claimed && (w.given || !given) && b.wants(&m.rows[w.row]) {
-			b.add(w.row)
+		if w := &m.tally.open[i]; w.owner == number && w.status == Claimed && (w.given || !given) {
+			if n++; b.wants(&m.rows[w.row]) {
+				b.add(w.row)
+			}
 		}
 	}
 	for _, i := range b.sorted() {
 		keys = append(keys, m.rows[i].key)
 	}
-	return keys
+	return keys, n
 }
 
 // LooksWithin is for how long after its closing an alert waits for a second look: what

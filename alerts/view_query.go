@@ -407,11 +407,11 @@ func (v *View) Actions(ctx context.Context, alertID string) ([]Action, error) {
 
 // Figures counts the alerts: each is one of open (what is proposed waits for somebody
 // too), claimed, snoozed and closed. Escalated are those of the first three that were;
-// OldestOpen is when the oldest was raised that is neither snoozed nor closed, 0 where
-// none is.
+// OldestOpen is when the oldest was raised that is neither snoozed nor closed, Newest when
+// the newest of all was; 0 where there is none.
 type Figures struct {
 	Open, Claimed, Snoozed, Escalated, Closed int64
-	OldestOpen                                int64
+	OldestOpen, Newest                        int64
 }
 
 // Figures returns them for a time.

@@ -298,6 +298,7 @@ func TestFiguresCountEachAlertOnce(t *testing.T) {
 		var want Figures
 		for _, x := range items(t, v, l) {
 			s := x.At(now)
+			want.Newest = max(want.Newest, x.Raised)
 			for to, is := range map[*int64]bool{&want.Closed: s.Closed(), &want.Snoozed: s == Snoozed, &want.Claimed: s == Claimed,
 				&want.Open: s == Open || s == ProposedFraud || s == ProposedGenuine, &want.Escalated: x.Escalated && !s.Closed()} {
 				if is {

@@ -26,6 +26,7 @@ type tally struct {
 	statuses  [NumStatuses]int64
 	escalated int64
 	oldest    oldest
+	newest    int64 // when the last one was raised
 	days      map[int64]*day
 	// disputed are the rows of which a supervisor has yet to say which verdict holds.
 	disputed map[int32]struct{}
@@ -116,6 +117,7 @@ func newTally(g Goals) *tally {
 // arrive takes a row that is new, and open.
 func (t *tally) arrive(i int32, r *row) {
 	t.place, t.oldest.in = append(t.place, 0), append(t.oldest.in, false)
+	t.newest = max(t.newest, r.raised)
 	t.wait(pending{raised: r.raised, row: i})
 }
 
@@ -293,7 +295,7 @@ func median(took *[bins]uint32) time.Duration {
 
 // figures counts what there is at a time.
 func (t *tally) figures(now int64) Figures {
-	f := Figures{Closed: int64(len(t.closed)), Claimed: t.statuses[Claimed], Escalated: t.escalated, Open: int64(len(t.open)) - t.statuses[Claimed]}
+	f := Figures{Newest: t.newest, Closed: int64(len(t.closed)), Claimed: t.statuses[Claimed], Escalated: t.escalated, Open: int64(len(t.open)) - t.statuses[Claimed]}
 	if len(t.oldest.heap) > 0 {
 		f.OldestOpen = t.oldest.heap[0].at
 	}

@@ -187,7 +187,7 @@ func answers(t *testing.T, v *View, l *logs) string {
 		say(v.Overview(ctx, now, 7))
 		say(v.SecondLook("ann", now))
 	}
-	say(v.Held(ctx, "ann"))
+	say(v.Held(ctx, "ann", 1000))
 	say(v.Given(ctx, "bob"))
 	say(v.Unpublished(ctx, 1000))
 	// What stands behind the pointers is in the tables.

@@ -206,7 +206,7 @@ func BenchmarkCounts(b *testing.B) {
 			{"figures", func() { _, _ = v.Figures(b.Context(), now) }},
 			{"overview", func() { v.overview(now, 30) }},
 			{"second-look", func() { v.SecondLook("other", now) }},
-			{"held", func() { v.held("analyst7", false) }},
+			{"held", func() { v.held("analyst7", false, 100) }},
 		} {
 			b.Run(fmt.Sprintf("alerts=%d/closed=%v/of=%s", n, closed, q.name), func(b *testing.B) {
 				var took []time.Duration

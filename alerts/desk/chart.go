@@ -16,6 +16,7 @@ import (
 // classes; what they say is also written, on hover or beside them.
 type chart struct {
 	ID, Title, Desc string
+	Class           string // of all bars, where it is one
 	Width, Height   float64
 	Paths           []stroke
 	Bars            []bar
@@ -43,17 +44,17 @@ type (
 // letters are as large as those around it; and the room around days and values.
 const (
 	chartWidth, chartHeight = 360.0, 170.0
-	chartLeft, chartRight   = 52.0, 8.0
+	chartLeft, chartRight   = 52.0, 38.0 // the last value is named to its right
 	chartTop, chartBottom   = 22.0, 20.0
 	letter                  = 6.6 // about how wide one is
 )
 
 // chartTemplate writes a chart. It is a template so that what is written is escaped.
-var chartTemplate = template.Must(template.New("chart").Parse(`<svg class="chart" viewBox="0 0 {{.Width}} {{.Height}}" role="img" aria-labelledby="{{.ID}}-title {{.ID}}-desc">` +
+var chartTemplate = template.Must(template.New("chart").Parse(`<svg class="chart{{with .Class}} {{.}}{{end}}" viewBox="0 0 {{.Width}} {{.Height}}" role="img" aria-labelledby="{{.ID}}-title {{.ID}}-desc">` +
 	`<title id="{{.ID}}-title">{{.Title}}</title><desc id="{{.ID}}-desc">{{.Desc}}</desc>` +
 	`{{range .Paths}}<path class="{{.Class}}" d="{{.D}}"/>{{end}}` +
-	`{{range .Bars}}<rect class="{{.Class}}" x="{{.X}}" y="{{.Y}}" width="{{.Width}}" height="{{.Height}}">{{with .Tip}}<title>{{.}}</title>{{end}}</rect>{{end}}` +
-	`{{range .Points}}{{with .Range}}<path class="range" d="{{.}}"/>{{end}}<circle class="{{.Class}}" cx="{{.X}}" cy="{{.Y}}" r="2.5"><title>{{.Tip}}</title></circle>{{end}}` +
+	`{{range .Bars}}<rect{{with .Class}} class="{{.}}"{{end}} x="{{.X}}" y="{{.Y}}" width="{{.Width}}" height="{{.Height}}">{{with .Tip}}<title>{{.}}</title>{{end}}</rect>{{end}}` +
+	`{{range .Points}}{{with .Range}}<path class="range" d="{{.}}"/>{{end}}<circle{{with .Class}} class="{{.}}"{{end}} cx="{{.X}}" cy="{{.Y}}" r="2.5"><title>{{.Tip}}</title></circle>{{end}}` +
 	`{{range .Texts}}<text{{with .Class}} class="{{.}}"{{end}} x="{{.X}}" y="{{.Y}}">{{.Text}}</text>{{end}}</svg>`))
 
 // SVG is the chart as a page holds it.
@@ -160,13 +161,12 @@ func (p *plane) rule(class string, v float64) {
 	p.Paths = append(p.Paths, stroke{class, fmt.Sprintf("M%g %gH%g", chartLeft, p.y(v), p.right)})
 }
 
-// named writes what a point is over it, within the chart.
-func (p *plane) named(x, y float64, text string) {
-	w := word{x, round(y - 6), "mid strong", text}
-	switch half := letter / 2 * float64(len(text)); {
-	case x+half > p.right:
-		w.X, w.Class = p.right, "end strong"
-	case x-half < chartLeft:
+// named writes what the last value is, to its right, or what another one is, over it.
+func (p *plane) named(day int64, v float64, text string, last bool) {
+	w := word{p.x(day), round(p.y(v) - 6), "mid strong", text}
+	if half := letter / 2 * float64(len(text)); last {
+		w = word{round(w.X + p.step/2 + 3), p.y(v) + 4, "strong", text}
+	} else if w.X-half < chartLeft {
 		w.X, w.Class = chartLeft, "strong"
 	}
 	p.Texts = append(p.Texts, w)
@@ -207,7 +207,7 @@ func (p *plane) line(class string, values []value, band bool) {
 		if slices.Reverse(bottom); band {
 			p.Paths = append(p.Paths, stroke{"band", "M" + strings.Join(append(top, bottom...), "L") + "Z"})
 		}
-		p.Paths = append(p.Paths, stroke{"line " + class, "M" + strings.Join(line, "L")})
+		p.Paths = append(p.Paths, stroke{strings.TrimSpace("line " + class), "M" + strings.Join(line, "L")})
 		values = values[n:]
 	}
 }
@@ -225,14 +225,15 @@ func bars(id, title string, first int64, values []float64, class string, name fu
 		most = ceiling(values[highest])
 	}
 	p := axes(id, title, first, len(values), most, chartRight, name)
+	p.Class = class
 	for i, v := range values {
 		day := first + int64(i)*dayMs
 		x, y := p.x(day), p.y(v)
 		if v > 0 {
-			p.Bars = append(p.Bars, bar{round(x - .4*p.step), y, round(.8 * p.step), round(max(p.y(0)-y, 1)), class, dayName(day) + ": " + name(v)})
+			p.Bars = append(p.Bars, bar{round(x - .4*p.step), y, round(.8 * p.step), round(max(p.y(0)-y, 1)), "", dayName(day) + ": " + name(v)})
 		}
-		if i == last || v > 0 && i == highest && last-i > 4 {
-			p.named(x, y, name(v))
+		if i == last || v > 0 && i == highest {
+			p.named(day, v, name(v), i == last)
 		}
 	}
 	p.Desc = fmt.Sprintf("%s in %d days", name(sum), len(values))
@@ -265,11 +266,11 @@ func shares(id, title string, first int64, days []share) *chart {
 		p.Desc = "Nothing was closed in these days."
 		return p.chart
 	}
-	p.line("shares", values, true)
+	p.line("", values, true)
 	low, high := wilson(all.K, all.N)
 	p.Desc = fmt.Sprintf("%.0f %% of all, %s of %s (95 %% interval %.0f to %.0f %%).", 100*float64(all.K)/float64(all.N), count(all.K), count(all.N), 100*low, 100*high)
 	last := values[len(values)-1]
-	p.named(p.x(last.day), p.y(last.v), fmt.Sprintf("%.0f %%", 100*last.v))
+	p.named(last.day, last.v, fmt.Sprintf("%.0f %%", 100*last.v), true)
 	return p.chart
 }
 

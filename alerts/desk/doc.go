@@ -53,7 +53,8 @@
 //	timeline          what happened around it
 //	features,         one decision: what the model saw; its record, and its proof
 //	receipt
-//	supervisor, look  how the desk does, who has what, second looks
+//	supervisor, team  how the desk does, who has what
+//	look              second looks, and what is kept from whom until they are given
 //	chart             pictures of days
 //	models            what the page of the models knows (models.go), shows (models_page,
 //	                  models_chart) and does (models_act, proposals)

@@ -29,6 +29,7 @@ func (s *Server) supervisorRoutes() []route {
 	read, acts := Roles(Supervisor, Auditor), Roles(Supervisor)
 	return []route{
 		{pattern: "GET /supervisor", roles: read, handle: s.supervisor, of: address, nav: "Supervisor"},
+		{pattern: "POST /supervisor", roles: read, handle: s.searchTeam},
 		{pattern: "GET /supervisor/people/{name}", roles: read, handle: s.person, of: address},
 		{pattern: "POST /supervisor/assign", roles: acts, handle: s.assign},
 		{pattern: "POST /supervisor/release", roles: acts, handle: s.release},
@@ -47,10 +48,8 @@ type supervisorPage struct {
 	Backlog, Precision, Caught, Lost *chart
 	Ages                             []ageRow
 	Days                             []dayRow
-	Team                             []teamRow
-	People                           []choice // whom alerts can be given to
-	Alert                            string   // the one to give, where the page was asked for with one
-	GiveMax                          int
+	Team                             team
+	Give                             giveForm
 	Looks, Kappa, Agree              string
 	Agreement                        alerts.Agreement
 	AgreementDays                    int
@@ -71,15 +70,6 @@ type ageRow struct {
 }
 
 type dayRow struct{ Day, Closed, Fraud, Share, Late, Caught string }
-
-type teamRow struct {
-	Name                           string
-	Claimed, Given                 int64
-	Oldest                         string
-	Late                           bool
-	Today, TodayFraud, TodayMedian string
-	Week, WeekFraud, WeekMedian    string
-}
 
 // supervisorTold is what the page says after an action, by the word in its address.
 var supervisorTold = map[string]string{
@@ -111,8 +101,8 @@ func (s *Server) supervisor(w http.ResponseWriter, r *http.Request) error {
 		return fmt.Errorf("read the overview: %w", err)
 	}
 	p := supervisorPage{Note: note(r.URL.Query()), Acts: u.Roles.Any(Roles(Supervisor)), Open: count(o.Figures.Open), Claimed: count(o.Figures.Claimed),
-		Late: count(o.Late), Within: span(s.options.Within), GiveMax: giveMax, MoreProposed: o.NumProposed - len(o.Proposed), MoreDisputed: o.NumDisputed - len(o.Disputed),
-		Alert: r.URL.Query().Get("alert"), Agreement: o.Agreement, AgreementDays: alerts.AgreementDays, Looks: count(o.Agreement.Looks())}
+		Late: count(o.Late), Within: span(s.options.Within), MoreProposed: o.NumProposed - len(o.Proposed), MoreDisputed: o.NumDisputed - len(o.Disputed),
+		Agreement: o.Agreement, AgreementDays: alerts.AgreementDays, Looks: count(o.Agreement.Looks())}
 	if o.LateSnoozed > 0 {
 		p.LateSnoozed = count(o.LateSnoozed)
 	}
@@ -127,7 +117,8 @@ func (s *Server) supervisor(w http.ResponseWriter, r *http.Request) error {
 	}
 	p.charts(&o, s.options.Base)
 	p.agreement(o.Agreement)
-	p.team(&o, users, now, s.options.Within)
+	p.Team = s.team(&o, users, r.URL.Query(), now)
+	p.Give = giveForm{Alert: r.URL.Query().Get("alert"), People: people(users)}
 	return s.page(w, r, http.StatusOK, "supervisor", p)
 }
 
@@ -192,7 +183,7 @@ func (p *supervisorPage) charts(o *alerts.Overview, base string) {
 		unit *= 10
 	}
 	first := o.Days[0].Begins
-	p.Precision = shares("precision", "Alerts that were fraud, of those closed", first, precision)
+	p.Precision = shares("precision", "Closed alerts that were fraud", first, precision)
 	p.Caught = bars("caught", "Money caught a day, "+base, first, scaled(caught, unit), "fraud", brief)
 	p.Lost = bars("late", "Closed late a day", first, late, "late", brief)
 }
@@ -226,84 +217,6 @@ func (p *supervisorPage) agreement(a alerts.Agreement) {
 	}
 }
 
-// team lists who works at the desk, and who has or closed something besides.
-func (p *supervisorPage) team(o *alerts.Overview, users []User, now int64, within time.Duration) {
-	rows := make(map[string]*teamRow)
-	row := func(name string) *teamRow {
-		if rows[name] == nil {
-			rows[name] = &teamRow{Name: name}
-		}
-		return rows[name]
-	}
-	for i := range users {
-		if u := &users[i]; works(u) {
-			p.People = append(p.People, choice{Value: u.Name, Name: u.Display})
-			if u.Roles.Any(Roles(Analyst)) {
-				row(u.Name)
-			}
-		}
-	}
-	for _, l := range o.Load {
-		t := row(l.Name)
-		t.Claimed, t.Given = l.Claimed, l.Given
-		waits := time.Duration(now-l.Oldest) * time.Millisecond
-		t.Oldest, t.Late = span(max(waits, 0)), waits > within
-	}
-	for _, a := range o.Analysts {
-		t := row(a.Name)
-		t.Today, t.TodayFraud, t.TodayMedian = workWords(a.Today)
-		t.Week, t.WeekFraud, t.WeekMedian = workWords(a.Week)
-	}
-	for _, t := range rows {
-		p.Team = append(p.Team, *t)
-	}
-	slices.SortFunc(p.Team, func(a, b teamRow) int { return strings.Compare(a.Name, b.Name) })
-}
-
-// works reports whether somebody can be given alerts.
-func works(u *User) bool { return !u.Disabled && u.Roles.Any(workers) }
-
-func workWords(w alerts.Work) (closed, fraud, median string) {
-	if w.Closed == 0 {
-		return "0", "–", "–"
-	}
-	closed, fraud, median = count(w.Closed), fmt.Sprintf("%.0f %%", 100*float64(w.Fraud)/float64(w.Closed)), "–"
-	if w.Timed > 0 {
-		median = span(w.Median)
-	}
-	return closed, fraud, median
-}
-
-// personPage is what person.html shows.
-type personPage struct {
-	Note, Name string
-	Acts       bool
-	Held       []heldRow
-}
-
-type heldRow struct {
-	ID, Amount, Who, Merchant, Prob, Age, Raised string
-	Begun, Late                                  bool
-}
-
-// person shows what somebody has.
-func (s *Server) person(w http.ResponseWriter, r *http.Request) error {
-	now, name := s.options.Now().UnixMilli(), r.PathValue("name")
-	list, err := s.options.View.Held(r.Context(), name)
-	if err != nil {
-		return err
-	}
-	p := personPage{Note: note(r.URL.Query()), Name: name, Acts: s.user(r).Roles.Any(Roles(Supervisor))}
-	for i := range list {
-		x := &list[i]
-		v := rowOf(x)
-		waits := time.Duration(now-x.Raised) * time.Millisecond
-		p.Held = append(p.Held, heldRow{ID: v.ID, Amount: v.Amount, Who: v.Who, Merchant: v.Merchant, Prob: percent(x.Prob), Age: span(max(waits, 0)),
-			Raised: fullTime(x.Raised), Begun: x.Since != 0, Late: waits > s.options.Within})
-	}
-	return s.page(w, r, http.StatusOK, "person", p)
-}
-
 // assign gives somebody one alert, or the open alerts of the best cases of the queue.
 func (s *Server) assign(w http.ResponseWriter, r *http.Request) error {
 	users, err := s.options.Accounts.Users(r.Context())
@@ -312,7 +225,7 @@ func (s *Server) assign(w http.ResponseWriter, r *http.Request) error {
 	}
 	to := r.PostFormValue("to")
 	if !slices.ContainsFunc(users, func(u User) bool { return u.Name == to && works(&u) }) {
-		return problemf(http.StatusBadRequest, "Alerts are given to an analyst or a supervisor whose account is not disabled. Choose one from the list.")
+		return problemf(http.StatusBadRequest, "Alerts are given to an analyst or a supervisor whose account is not disabled. Choose one of the list, or write the account's name as the page of the team has it.")
 	}
 	var list []alerts.Item
 	if id := strings.TrimSpace(r.PostFormValue("alert")); id != "" {
@@ -324,7 +237,7 @@ func (s *Server) assign(w http.ResponseWriter, r *http.Request) error {
 	} else if list, err = s.bestCases(r); err != nil {
 		return err
 	}
-	return s.each(w, r, list, "/supervisor", "given", schemas.Disposition{Kind: schemas.Assigned, To: []byte(to)})
+	return s.each(w, r, list, backTo(r), "given", schemas.Disposition{Kind: schemas.Assigned, To: []byte(to)})
 }
 
 // bestCases are the open alerts of the first cases of the queue: ten alerts of one card
@@ -367,11 +280,15 @@ func (s *Server) release(w http.ResponseWriter, r *http.Request) error {
 			list = append(list, i)
 		}
 	}
-	to := "/supervisor"
-	if name := r.PostForm.Get("of"); name != "" {
-		to += "/people/" + url.PathEscape(name)
+	return s.each(w, r, list, backTo(r), "taken", schemas.Disposition{Kind: schemas.Released})
+}
+
+// backTo is the page that a form was on: the supervisor's, or that of somebody of the team.
+func backTo(r *http.Request) string {
+	if name := r.PostFormValue("of"); name != "" {
+		return "/supervisor/people/" + url.PathEscape(name)
 	}
-	return s.each(w, r, list, to, "taken", schemas.Disposition{Kind: schemas.Released})
+	return "/supervisor"
 }
 
 // each does one thing with many alerts, eachMax at most, as they were when they were

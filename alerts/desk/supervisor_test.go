@@ -229,7 +229,7 @@ func TestTwoDisagreeAndASupervisorSettlesIt(t *testing.T) {
 		t.Errorf("%+v", i.State)
 	}
 	sue.get("/alerts/"+id).shows(t, "sue settled it: fraud", "bob looked again: fraud", "ann said genuine")
-	sue.get("/supervisor").is(t, 200, "Nothing waits for a second person", "50 % agree", "<td class=\"n\">100 %</td>")
+	sue.get("/supervisor").is(t, 200, "Nothing waits for a second person", "50 % agree", "<td>100 %</td>")
 }
 
 // TestASupervisorCorrectsAClosing that nobody disputes, from the alert's own page; the
@@ -278,13 +278,13 @@ func TestFiguresOfTheTeam(t *testing.T) {
 	bob.act(second, "closed_genuine")
 	page := sue.get("/supervisor").is(t, 200, "1 late</b>", "1,234.56 EUR", "50 %, ", "1 open")
 	row := regexp.MustCompile(`(?s)people/ann".*?</tr>`).FindString(page.body)
-	if !regexp.MustCompile(`>1</td><td class="n">100 %</td><td class="n">[34] min</td>`).MatchString(row) {
+	if !regexp.MustCompile(`>1</td><td>100 %</td><td>[34] min</td>`).MatchString(row) {
 		t.Errorf("ann's row: %s", row)
 	}
 	// One day, then eight, later: what was closed is out of the week, and still in the month.
 	f.pass(24 * time.Hour)
 	sue.enters("sue")
-	if row := regexp.MustCompile(`(?s)people/ann".*?</tr>`).FindString(sue.get("/supervisor").body); !strings.Contains(row, `<td class="n">0</td><td class="n">–</td><td class="n">–</td><td class="n">1</td>`) {
+	if row := regexp.MustCompile(`(?s)people/ann".*?</tr>`).FindString(sue.get("/supervisor").body); !strings.Contains(row, `<td>0</td><td>–</td><td>–</td><td>1</td>`) {
 		t.Errorf("ann's row a day later: %s", row)
 	}
 	f.pass(7 * 24 * time.Hour)
@@ -292,9 +292,6 @@ func TestFiguresOfTheTeam(t *testing.T) {
 	page = sue.get("/supervisor").is(t, 200, "1,234.56 EUR")
 	if row := regexp.MustCompile(`(?s)people/ann".*?</tr>`).FindString(page.body); strings.Contains(row, "100 %") {
 		t.Errorf("ann's row a week later: %s", row)
-	}
-	if len(page.body) > 60_000 {
-		t.Errorf("%d bytes", len(page.body))
 	}
 }
 
