@@ -93,7 +93,7 @@ func (a Agreement) Kappa() float64 {
 
 // listMax bounds the lists of an overview: what one works through before one looks again,
 // and sees at once with what the page has besides.
-const listMax = 8
+const listMax = 6
 
 // Measure sets what figures are measured by.
 func (v *View) Measure(g Goals) {

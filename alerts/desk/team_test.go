@@ -81,7 +81,7 @@ func large(t *testing.T) *browser {
 	}
 	verdict := func() schemas.DispositionKind { return schemas.ClosedFraud + schemas.DispositionKind(c.r.IntN(2)) }
 	for i := range n {
-		at := end.Add(time.Duration(i-n) * 30 * 24 * time.Hour / time.Duration(n))
+		at := end.Add(time.Duration(i-n) * (30 * 24 * time.Hour / time.Duration(n)))
 		switch k := c.r.IntN(100); {
 		case k < 70:
 			x := by(schemas.Claimed)
