@@ -9,6 +9,11 @@ package cpu
 //go:noescape
 func prepare(x *float32, stream *float32, u *float32, offset *int32, groups int, rows int)
 
+// prepareWide standardises rows of 16*groups inputs and finds their segments.
+//
+//go:noescape
+func prepareWide(x *float32, stream *float32, u *float32, offset *int32, groups int, rows int)
+
 // encode32 adds the terms of table inputs to 32 columns of rows; strides and slope in bytes.
 //
 //go:noescape
@@ -18,6 +23,26 @@ func encode32(u *float32, offset *int32, uStride int, inputs int, table *float32
 //
 //go:noescape
 func encode64(u *float32, offset *int32, uStride int, inputs int, table *float32, slope int, c *float32, cStride int, rows int)
+
+// encodeWide32 adds the terms of table inputs to 32 columns of rows; strides and slope in bytes.
+//
+//go:noescape
+func encodeWide32(u *float32, offset *int32, uStride int, inputs int, table *float32, slope int, c *float32, cStride int, rows int)
+
+// encodeWide64 adds the terms of table inputs to 64 columns of rows; strides and slope in bytes.
+//
+//go:noescape
+func encodeWide64(u *float32, offset *int32, uStride int, inputs int, table *float32, slope int, c *float32, cStride int, rows int)
+
+// encodeWide96 adds the terms of table inputs to 96 columns of rows; strides and slope in bytes.
+//
+//go:noescape
+func encodeWide96(u *float32, offset *int32, uStride int, inputs int, table *float32, slope int, c *float32, cStride int, rows int)
+
+// encodeWide128 adds the terms of table inputs to 128 columns of rows; strides and slope in bytes.
+//
+//go:noescape
+func encodeWide128(u *float32, offset *int32, uStride int, inputs int, table *float32, slope int, c *float32, cStride int, rows int)
 
 // gemm1x32 multiplies 1 rows of inputs by 32 columns. With adapters it writes the
 // next layer's inputs to c, each row by its member's scales, that begin member[row]
@@ -94,6 +119,150 @@ func sparse32(in *float32, inStride int, mask *uint64, maskStride int, w *float3
 //
 //go:noescape
 func sparse64(in *float32, inStride int, mask *uint64, maskStride int, w *float32, c *float32, cStride int, rows int, fresh int)
+
+// sparseWide32 adds the products of the inputs whose bit is set in mask to 32 columns of
+// rows, to 0 where fresh is not 0; strides in bytes.
+//
+//go:noescape
+func sparseWide32(in *float32, inStride int, mask *uint64, maskStride int, w *float32, c *float32, cStride int, rows int, fresh int)
+
+// sparseWide64 adds the products of the inputs whose bit is set in mask to 64 columns of
+// rows, to 0 where fresh is not 0; strides in bytes.
+//
+//go:noescape
+func sparseWide64(in *float32, inStride int, mask *uint64, maskStride int, w *float32, c *float32, cStride int, rows int, fresh int)
+
+// sparseWide96 adds the products of the inputs whose bit is set in mask to 96 columns of
+// rows, to 0 where fresh is not 0; strides in bytes.
+//
+//go:noescape
+func sparseWide96(in *float32, inStride int, mask *uint64, maskStride int, w *float32, c *float32, cStride int, rows int, fresh int)
+
+// sparseWide128 adds the products of the inputs whose bit is set in mask to 128 columns of
+// rows, to 0 where fresh is not 0; strides in bytes.
+//
+//go:noescape
+func sparseWide128(in *float32, inStride int, mask *uint64, maskStride int, w *float32, c *float32, cStride int, rows int, fresh int)
+
+// gemmWide1x64 multiplies 1 rows of inputs by 64 columns. With adapters it writes the
+// next layer's inputs to c, each row by its member's scales, that begin member[row]
+// bytes behind adapters, width bytes apart; without, it adds to the sums in c.
+// Strides in bytes.
+//
+//go:noescape
+func gemmWide1x64(a *float32, aStride int, inputs int, w *float32, wStride int, c *float32, cStride int, adapters *float32, width int, member *int)
+
+// gemmWide2x64 multiplies 2 rows of inputs by 64 columns. With adapters it writes the
+// next layer's inputs to c, each row by its member's scales, that begin member[row]
+// bytes behind adapters, width bytes apart; without, it adds to the sums in c.
+// Strides in bytes.
+//
+//go:noescape
+func gemmWide2x64(a *float32, aStride int, inputs int, w *float32, wStride int, c *float32, cStride int, adapters *float32, width int, member *int)
+
+// gemmWide3x64 multiplies 3 rows of inputs by 64 columns. With adapters it writes the
+// next layer's inputs to c, each row by its member's scales, that begin member[row]
+// bytes behind adapters, width bytes apart; without, it adds to the sums in c.
+// Strides in bytes.
+//
+//go:noescape
+func gemmWide3x64(a *float32, aStride int, inputs int, w *float32, wStride int, c *float32, cStride int, adapters *float32, width int, member *int)
+
+// gemmWide1x32 multiplies 1 rows of inputs by 32 columns. With adapters it writes the
+// next layer's inputs to c, each row by its member's scales, that begin member[row]
+// bytes behind adapters, width bytes apart; without, it adds to the sums in c.
+// Strides in bytes.
+//
+//go:noescape
+func gemmWide1x32(a *float32, aStride int, inputs int, w *float32, wStride int, c *float32, cStride int, adapters *float32, width int, member *int)
+
+// gemmWide2x32 multiplies 2 rows of inputs by 32 columns. With adapters it writes the
+// next layer's inputs to c, each row by its member's scales, that begin member[row]
+// bytes behind adapters, width bytes apart; without, it adds to the sums in c.
+// Strides in bytes.
+//
+//go:noescape
+func gemmWide2x32(a *float32, aStride int, inputs int, w *float32, wStride int, c *float32, cStride int, adapters *float32, width int, member *int)
+
+// gemmWide3x32 multiplies 3 rows of inputs by 32 columns. With adapters it writes the
+// next layer's inputs to c, each row by its member's scales, that begin member[row]
+// bytes behind adapters, width bytes apart; without, it adds to the sums in c.
+// Strides in bytes.
+//
+//go:noescape
+func gemmWide3x32(a *float32, aStride int, inputs int, w *float32, wStride int, c *float32, cStride int, adapters *float32, width int, member *int)
+
+// gemmWide4x32 multiplies 4 rows of inputs by 32 columns. With adapters it writes the
+// next layer's inputs to c, each row by its member's scales, that begin member[row]
+// bytes behind adapters, width bytes apart; without, it adds to the sums in c.
+// Strides in bytes.
+//
+//go:noescape
+func gemmWide4x32(a *float32, aStride int, inputs int, w *float32, wStride int, c *float32, cStride int, adapters *float32, width int, member *int)
+
+// gemmWide5x32 multiplies 5 rows of inputs by 32 columns. With adapters it writes the
+// next layer's inputs to c, each row by its member's scales, that begin member[row]
+// bytes behind adapters, width bytes apart; without, it adds to the sums in c.
+// Strides in bytes.
+//
+//go:noescape
+func gemmWide5x32(a *float32, aStride int, inputs int, w *float32, wStride int, c *float32, cStride int, adapters *float32, width int, member *int)
+
+// gemmWide6x32 multiplies 6 rows of inputs by 32 columns. With adapters it writes the
+// next layer's inputs to c, each row by its member's scales, that begin member[row]
+// bytes behind adapters, width bytes apart; without, it adds to the sums in c.
+// Strides in bytes.
+//
+//go:noescape
+func gemmWide6x32(a *float32, aStride int, inputs int, w *float32, wStride int, c *float32, cStride int, adapters *float32, width int, member *int)
+
+// gemmWide7x32 multiplies 7 rows of inputs by 32 columns. With adapters it writes the
+// next layer's inputs to c, each row by its member's scales, that begin member[row]
+// bytes behind adapters, width bytes apart; without, it adds to the sums in c.
+// Strides in bytes.
+//
+//go:noescape
+func gemmWide7x32(a *float32, aStride int, inputs int, w *float32, wStride int, c *float32, cStride int, adapters *float32, width int, member *int)
+
+// gemmWide8x32 multiplies 8 rows of inputs by 32 columns. With adapters it writes the
+// next layer's inputs to c, each row by its member's scales, that begin member[row]
+// bytes behind adapters, width bytes apart; without, it adds to the sums in c.
+// Strides in bytes.
+//
+//go:noescape
+func gemmWide8x32(a *float32, aStride int, inputs int, w *float32, wStride int, c *float32, cStride int, adapters *float32, width int, member *int)
+
+// gemmWide9x32 multiplies 9 rows of inputs by 32 columns. With adapters it writes the
+// next layer's inputs to c, each row by its member's scales, that begin member[row]
+// bytes behind adapters, width bytes apart; without, it adds to the sums in c.
+// Strides in bytes.
+//
+//go:noescape
+func gemmWide9x32(a *float32, aStride int, inputs int, w *float32, wStride int, c *float32, cStride int, adapters *float32, width int, member *int)
+
+// gemmWide10x32 multiplies 10 rows of inputs by 32 columns. With adapters it writes the
+// next layer's inputs to c, each row by its member's scales, that begin member[row]
+// bytes behind adapters, width bytes apart; without, it adds to the sums in c.
+// Strides in bytes.
+//
+//go:noescape
+func gemmWide10x32(a *float32, aStride int, inputs int, w *float32, wStride int, c *float32, cStride int, adapters *float32, width int, member *int)
+
+// gemmWide11x32 multiplies 11 rows of inputs by 32 columns. With adapters it writes the
+// next layer's inputs to c, each row by its member's scales, that begin member[row]
+// bytes behind adapters, width bytes apart; without, it adds to the sums in c.
+// Strides in bytes.
+//
+//go:noescape
+func gemmWide11x32(a *float32, aStride int, inputs int, w *float32, wStride int, c *float32, cStride int, adapters *float32, width int, member *int)
+
+// gemmWide12x32 multiplies 12 rows of inputs by 32 columns. With adapters it writes the
+// next layer's inputs to c, each row by its member's scales, that begin member[row]
+// bytes behind adapters, width bytes apart; without, it adds to the sums in c.
+// Strides in bytes.
+//
+//go:noescape
+func gemmWide12x32(a *float32, aStride int, inputs int, w *float32, wStride int, c *float32, cStride int, adapters *float32, width int, member *int)
 
 // nonzero sets the bits of what is not 0 in rows of 32*blocks columns, 32 bits a
 // block, lowest first; strides in bytes.

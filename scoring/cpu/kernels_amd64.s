@@ -21,36 +21,38 @@ prepareGroup:
 	VCMPPS      $0x03, Y0, Y0, Y1
 	CMPL        (SI), $0x00
 	JE          prepareLinear
-	VANDPS      signBits<>+0(SB), Y0, Y3
-	VXORPS      Y3, Y0, Y2
-	VADDPS      one<>+0(SB), Y2, Y2
-	VMINPS      largest<>+0(SB), Y2, Y2
-	VMAXPS      smallest<>+0(SB), Y2, Y2
-	VPSUBD      logRoot<>+0(SB), Y2, Y4
-	VPSRAD      $0x17, Y4, Y4
-	VCVTDQ2PS   Y4, Y5
-	VPSLLD      $0x17, Y4, Y4
-	VPSUBD      Y4, Y2, Y2
-	VSUBPS      logOne<>+0(SB), Y2, Y2
-	VMOVUPS     log0<>+0(SB), Y4
-	VFMADD213PS log1<>+0(SB), Y2, Y4
-	VFMADD213PS log2<>+0(SB), Y2, Y4
-	VFMADD213PS log3<>+0(SB), Y2, Y4
-	VFMADD213PS log4<>+0(SB), Y2, Y4
-	VFMADD213PS log5<>+0(SB), Y2, Y4
-	VFMADD213PS log6<>+0(SB), Y2, Y4
-	VFMADD213PS log7<>+0(SB), Y2, Y4
-	VFMADD213PS log8<>+0(SB), Y2, Y4
-	VMULPS      Y2, Y2, Y6
-	VMULPS      Y2, Y4, Y4
-	VMULPS      Y6, Y4, Y4
-	VFMADD231PS logLn2Low<>+0(SB), Y5, Y4
-	VFMADD231PS logHalf<>+0(SB), Y6, Y4
-	VADDPS      Y4, Y2, Y4
-	VFMADD231PS logLn2High<>+0(SB), Y5, Y4
-	VORPS       Y3, Y4, Y4
-	VMOVUPS     160(SI), Y2
-	VBLENDVPS   Y2, Y4, Y0, Y0
+	VXORPS      Y2, Y2, Y2
+	VCMPPS      $0x04, 160(SI), Y2, Y2
+	VPAND       all80000000<>+0(SB), Y0, Y4
+	VPXOR       Y4, Y0, Y3
+	VADDPS      all3f800000<>+0(SB), Y3, Y3
+	VMINPS      all7f7fffff<>+0(SB), Y3, Y3
+	VMAXPS      all00800000<>+0(SB), Y3, Y3
+	VMOVUPS     all3f3504f3<>+0(SB), Y5
+	VPSUBD      Y5, Y3, Y5
+	VPSRAD      $0x17, Y5, Y5
+	VCVTDQ2PS   Y5, Y6
+	VPSLLD      $0x17, Y5, Y5
+	VPSUBD      Y5, Y3, Y3
+	VSUBPS      all3f800000<>+0(SB), Y3, Y3
+	VMOVUPS     all3d9021bb<>+0(SB), Y5
+	VFMADD213PS allbdebd1b8<>+0(SB), Y3, Y5
+	VFMADD213PS all3def251a<>+0(SB), Y3, Y5
+	VFMADD213PS allbdfe5d4f<>+0(SB), Y3, Y5
+	VFMADD213PS all3e11e9bf<>+0(SB), Y3, Y5
+	VFMADD213PS allbe2aae50<>+0(SB), Y3, Y5
+	VFMADD213PS all3e4cceac<>+0(SB), Y3, Y5
+	VFMADD213PS allbe7ffffc<>+0(SB), Y3, Y5
+	VFMADD213PS all3eaaaaaa<>+0(SB), Y3, Y5
+	VMULPS      Y3, Y3, Y7
+	VMULPS      Y3, Y5, Y5
+	VMULPS      Y7, Y5, Y5
+	VFMADD231PS allb95e8083<>+0(SB), Y6, Y5
+	VFMADD231PS allbf000000<>+0(SB), Y7, Y5
+	VADDPS      Y5, Y3, Y5
+	VFMADD231PS all3f318000<>+0(SB), Y6, Y5
+	VPOR        Y4, Y5, Y5
+	VBLENDVPS   Y2, Y5, Y0, Y0
 
 prepareLinear:
 	VSUBPS  32(SI), Y0, Y0
@@ -94,229 +96,447 @@ prepareFound:
 	VZEROUPPER
 	RET
 
-DATA signBits<>+0(SB)/4, $0x80000000
-DATA signBits<>+4(SB)/4, $0x80000000
-DATA signBits<>+8(SB)/4, $0x80000000
-DATA signBits<>+12(SB)/4, $0x80000000
-DATA signBits<>+16(SB)/4, $0x80000000
-DATA signBits<>+20(SB)/4, $0x80000000
-DATA signBits<>+24(SB)/4, $0x80000000
-DATA signBits<>+28(SB)/4, $0x80000000
-GLOBL signBits<>(SB), RODATA|NOPTR, $32
+DATA all80000000<>+0(SB)/4, $0x80000000
+DATA all80000000<>+4(SB)/4, $0x80000000
+DATA all80000000<>+8(SB)/4, $0x80000000
+DATA all80000000<>+12(SB)/4, $0x80000000
+DATA all80000000<>+16(SB)/4, $0x80000000
+DATA all80000000<>+20(SB)/4, $0x80000000
+DATA all80000000<>+24(SB)/4, $0x80000000
+DATA all80000000<>+28(SB)/4, $0x80000000
+DATA all80000000<>+32(SB)/4, $0x80000000
+DATA all80000000<>+36(SB)/4, $0x80000000
+DATA all80000000<>+40(SB)/4, $0x80000000
+DATA all80000000<>+44(SB)/4, $0x80000000
+DATA all80000000<>+48(SB)/4, $0x80000000
+DATA all80000000<>+52(SB)/4, $0x80000000
+DATA all80000000<>+56(SB)/4, $0x80000000
+DATA all80000000<>+60(SB)/4, $0x80000000
+GLOBL all80000000<>(SB), RODATA|NOPTR, $64
 
-DATA one<>+0(SB)/4, $0x3f800000
-DATA one<>+4(SB)/4, $0x3f800000
-DATA one<>+8(SB)/4, $0x3f800000
-DATA one<>+12(SB)/4, $0x3f800000
-DATA one<>+16(SB)/4, $0x3f800000
-DATA one<>+20(SB)/4, $0x3f800000
-DATA one<>+24(SB)/4, $0x3f800000
-DATA one<>+28(SB)/4, $0x3f800000
-GLOBL one<>(SB), RODATA|NOPTR, $32
+DATA all3f800000<>+0(SB)/4, $0x3f800000
+DATA all3f800000<>+4(SB)/4, $0x3f800000
+DATA all3f800000<>+8(SB)/4, $0x3f800000
+DATA all3f800000<>+12(SB)/4, $0x3f800000
+DATA all3f800000<>+16(SB)/4, $0x3f800000
+DATA all3f800000<>+20(SB)/4, $0x3f800000
+DATA all3f800000<>+24(SB)/4, $0x3f800000
+DATA all3f800000<>+28(SB)/4, $0x3f800000
+DATA all3f800000<>+32(SB)/4, $0x3f800000
+DATA all3f800000<>+36(SB)/4, $0x3f800000
+DATA all3f800000<>+40(SB)/4, $0x3f800000
+DATA all3f800000<>+44(SB)/4, $0x3f800000
+DATA all3f800000<>+48(SB)/4, $0x3f800000
+DATA all3f800000<>+52(SB)/4, $0x3f800000
+DATA all3f800000<>+56(SB)/4, $0x3f800000
+DATA all3f800000<>+60(SB)/4, $0x3f800000
+GLOBL all3f800000<>(SB), RODATA|NOPTR, $64
 
-DATA largest<>+0(SB)/4, $0x7f7fffff
-DATA largest<>+4(SB)/4, $0x7f7fffff
-DATA largest<>+8(SB)/4, $0x7f7fffff
-DATA largest<>+12(SB)/4, $0x7f7fffff
-DATA largest<>+16(SB)/4, $0x7f7fffff
-DATA largest<>+20(SB)/4, $0x7f7fffff
-DATA largest<>+24(SB)/4, $0x7f7fffff
-DATA largest<>+28(SB)/4, $0x7f7fffff
-GLOBL largest<>(SB), RODATA|NOPTR, $32
+DATA all7f7fffff<>+0(SB)/4, $0x7f7fffff
+DATA all7f7fffff<>+4(SB)/4, $0x7f7fffff
+DATA all7f7fffff<>+8(SB)/4, $0x7f7fffff
+DATA all7f7fffff<>+12(SB)/4, $0x7f7fffff
+DATA all7f7fffff<>+16(SB)/4, $0x7f7fffff
+DATA all7f7fffff<>+20(SB)/4, $0x7f7fffff
+DATA all7f7fffff<>+24(SB)/4, $0x7f7fffff
+DATA all7f7fffff<>+28(SB)/4, $0x7f7fffff
+DATA all7f7fffff<>+32(SB)/4, $0x7f7fffff
+DATA all7f7fffff<>+36(SB)/4, $0x7f7fffff
+DATA all7f7fffff<>+40(SB)/4, $0x7f7fffff
+DATA all7f7fffff<>+44(SB)/4, $0x7f7fffff
+DATA all7f7fffff<>+48(SB)/4, $0x7f7fffff
+DATA all7f7fffff<>+52(SB)/4, $0x7f7fffff
+DATA all7f7fffff<>+56(SB)/4, $0x7f7fffff
+DATA all7f7fffff<>+60(SB)/4, $0x7f7fffff
+GLOBL all7f7fffff<>(SB), RODATA|NOPTR, $64
 
-DATA smallest<>+0(SB)/4, $0x00800000
-DATA smallest<>+4(SB)/4, $0x00800000
-DATA smallest<>+8(SB)/4, $0x00800000
-DATA smallest<>+12(SB)/4, $0x00800000
-DATA smallest<>+16(SB)/4, $0x00800000
-DATA smallest<>+20(SB)/4, $0x00800000
-DATA smallest<>+24(SB)/4, $0x00800000
-DATA smallest<>+28(SB)/4, $0x00800000
-GLOBL smallest<>(SB), RODATA|NOPTR, $32
+DATA all00800000<>+0(SB)/4, $0x00800000
+DATA all00800000<>+4(SB)/4, $0x00800000
+DATA all00800000<>+8(SB)/4, $0x00800000
+DATA all00800000<>+12(SB)/4, $0x00800000
+DATA all00800000<>+16(SB)/4, $0x00800000
+DATA all00800000<>+20(SB)/4, $0x00800000
+DATA all00800000<>+24(SB)/4, $0x00800000
+DATA all00800000<>+28(SB)/4, $0x00800000
+DATA all00800000<>+32(SB)/4, $0x00800000
+DATA all00800000<>+36(SB)/4, $0x00800000
+DATA all00800000<>+40(SB)/4, $0x00800000
+DATA all00800000<>+44(SB)/4, $0x00800000
+DATA all00800000<>+48(SB)/4, $0x00800000
+DATA all00800000<>+52(SB)/4, $0x00800000
+DATA all00800000<>+56(SB)/4, $0x00800000
+DATA all00800000<>+60(SB)/4, $0x00800000
+GLOBL all00800000<>(SB), RODATA|NOPTR, $64
 
-DATA logRoot<>+0(SB)/4, $0x3f3504f3
-DATA logRoot<>+4(SB)/4, $0x3f3504f3
-DATA logRoot<>+8(SB)/4, $0x3f3504f3
-DATA logRoot<>+12(SB)/4, $0x3f3504f3
-DATA logRoot<>+16(SB)/4, $0x3f3504f3
-DATA logRoot<>+20(SB)/4, $0x3f3504f3
-DATA logRoot<>+24(SB)/4, $0x3f3504f3
-DATA logRoot<>+28(SB)/4, $0x3f3504f3
-GLOBL logRoot<>(SB), RODATA|NOPTR, $32
+DATA all3f3504f3<>+0(SB)/4, $0x3f3504f3
+DATA all3f3504f3<>+4(SB)/4, $0x3f3504f3
+DATA all3f3504f3<>+8(SB)/4, $0x3f3504f3
+DATA all3f3504f3<>+12(SB)/4, $0x3f3504f3
+DATA all3f3504f3<>+16(SB)/4, $0x3f3504f3
+DATA all3f3504f3<>+20(SB)/4, $0x3f3504f3
+DATA all3f3504f3<>+24(SB)/4, $0x3f3504f3
+DATA all3f3504f3<>+28(SB)/4, $0x3f3504f3
+DATA all3f3504f3<>+32(SB)/4, $0x3f3504f3
+DATA all3f3504f3<>+36(SB)/4, $0x3f3504f3
+DATA all3f3504f3<>+40(SB)/4, $0x3f3504f3
+DATA all3f3504f3<>+44(SB)/4, $0x3f3504f3
+DATA all3f3504f3<>+48(SB)/4, $0x3f3504f3
+DATA all3f3504f3<>+52(SB)/4, $0x3f3504f3
+DATA all3f3504f3<>+56(SB)/4, $0x3f3504f3
+DATA all3f3504f3<>+60(SB)/4, $0x3f3504f3
+GLOBL all3f3504f3<>(SB), RODATA|NOPTR, $64
 
-DATA logOne<>+0(SB)/4, $0x3f800000
-DATA logOne<>+4(SB)/4, $0x3f800000
-DATA logOne<>+8(SB)/4, $0x3f800000
-DATA logOne<>+12(SB)/4, $0x3f800000
-DATA logOne<>+16(SB)/4, $0x3f800000
-DATA logOne<>+20(SB)/4, $0x3f800000
-DATA logOne<>+24(SB)/4, $0x3f800000
-DATA logOne<>+28(SB)/4, $0x3f800000
-GLOBL logOne<>(SB), RODATA|NOPTR, $32
+DATA all3d9021bb<>+0(SB)/4, $0x3d9021bb
+DATA all3d9021bb<>+4(SB)/4, $0x3d9021bb
+DATA all3d9021bb<>+8(SB)/4, $0x3d9021bb
+DATA all3d9021bb<>+12(SB)/4, $0x3d9021bb
+DATA all3d9021bb<>+16(SB)/4, $0x3d9021bb
+DATA all3d9021bb<>+20(SB)/4, $0x3d9021bb
+DATA all3d9021bb<>+24(SB)/4, $0x3d9021bb
+DATA all3d9021bb<>+28(SB)/4, $0x3d9021bb
+DATA all3d9021bb<>+32(SB)/4, $0x3d9021bb
+DATA all3d9021bb<>+36(SB)/4, $0x3d9021bb
+DATA all3d9021bb<>+40(SB)/4, $0x3d9021bb
+DATA all3d9021bb<>+44(SB)/4, $0x3d9021bb
+DATA all3d9021bb<>+48(SB)/4, $0x3d9021bb
+DATA all3d9021bb<>+52(SB)/4, $0x3d9021bb
+DATA all3d9021bb<>+56(SB)/4, $0x3d9021bb
+DATA all3d9021bb<>+60(SB)/4, $0x3d9021bb
+GLOBL all3d9021bb<>(SB), RODATA|NOPTR, $64
 
-DATA log0<>+0(SB)/4, $0x3d9021bb
-DATA log0<>+4(SB)/4, $0x3d9021bb
-DATA log0<>+8(SB)/4, $0x3d9021bb
-DATA log0<>+12(SB)/4, $0x3d9021bb
-DATA log0<>+16(SB)/4, $0x3d9021bb
-DATA log0<>+20(SB)/4, $0x3d9021bb
-DATA log0<>+24(SB)/4, $0x3d9021bb
-DATA log0<>+28(SB)/4, $0x3d9021bb
-GLOBL log0<>(SB), RODATA|NOPTR, $32
+DATA allbdebd1b8<>+0(SB)/4, $0xbdebd1b8
+DATA allbdebd1b8<>+4(SB)/4, $0xbdebd1b8
+DATA allbdebd1b8<>+8(SB)/4, $0xbdebd1b8
+DATA allbdebd1b8<>+12(SB)/4, $0xbdebd1b8
+DATA allbdebd1b8<>+16(SB)/4, $0xbdebd1b8
+DATA allbdebd1b8<>+20(SB)/4, $0xbdebd1b8
+DATA allbdebd1b8<>+24(SB)/4, $0xbdebd1b8
+DATA allbdebd1b8<>+28(SB)/4, $0xbdebd1b8
+DATA allbdebd1b8<>+32(SB)/4, $0xbdebd1b8
+DATA allbdebd1b8<>+36(SB)/4, $0xbdebd1b8
+DATA allbdebd1b8<>+40(SB)/4, $0xbdebd1b8
+DATA allbdebd1b8<>+44(SB)/4, $0xbdebd1b8
+DATA allbdebd1b8<>+48(SB)/4, $0xbdebd1b8
+DATA allbdebd1b8<>+52(SB)/4, $0xbdebd1b8
+DATA allbdebd1b8<>+56(SB)/4, $0xbdebd1b8
+DATA allbdebd1b8<>+60(SB)/4, $0xbdebd1b8
+GLOBL allbdebd1b8<>(SB), RODATA|NOPTR, $64
 
-DATA log1<>+0(SB)/4, $0xbdebd1b8
-DATA log1<>+4(SB)/4, $0xbdebd1b8
-DATA log1<>+8(SB)/4, $0xbdebd1b8
-DATA log1<>+12(SB)/4, $0xbdebd1b8
-DATA log1<>+16(SB)/4, $0xbdebd1b8
-DATA log1<>+20(SB)/4, $0xbdebd1b8
-DATA log1<>+24(SB)/4, $0xbdebd1b8
-DATA log1<>+28(SB)/4, $0xbdebd1b8
-GLOBL log1<>(SB), RODATA|NOPTR, $32
+DATA all3def251a<>+0(SB)/4, $0x3def251a
+DATA all3def251a<>+4(SB)/4, $0x3def251a
+DATA all3def251a<>+8(SB)/4, $0x3def251a
+DATA all3def251a<>+12(SB)/4, $0x3def251a
+DATA all3def251a<>+16(SB)/4, $0x3def251a
+DATA all3def251a<>+20(SB)/4, $0x3def251a
+DATA all3def251a<>+24(SB)/4, $0x3def251a
+DATA all3def251a<>+28(SB)/4, $0x3def251a
+DATA all3def251a<>+32(SB)/4, $0x3def251a
+DATA all3def251a<>+36(SB)/4, $0x3def251a
+DATA all3def251a<>+40(SB)/4, $0x3def251a
+DATA all3def251a<>+44(SB)/4, $0x3def251a
+DATA all3def251a<>+48(SB)/4, $0x3def251a
+DATA all3def251a<>+52(SB)/4, $0x3def251a
+DATA all3def251a<>+56(SB)/4, $0x3def251a
+DATA all3def251a<>+60(SB)/4, $0x3def251a
+GLOBL all3def251a<>(SB), RODATA|NOPTR, $64
 
-DATA log2<>+0(SB)/4, $0x3def251a
-DATA log2<>+4(SB)/4, $0x3def251a
-DATA log2<>+8(SB)/4, $0x3def251a
-DATA log2<>+12(SB)/4, $0x3def251a
-DATA log2<>+16(SB)/4, $0x3def251a
-DATA log2<>+20(SB)/4, $0x3def251a
-DATA log2<>+24(SB)/4, $0x3def251a
-DATA log2<>+28(SB)/4, $0x3def251a
-GLOBL log2<>(SB), RODATA|NOPTR, $32
+DATA allbdfe5d4f<>+0(SB)/4, $0xbdfe5d4f
+DATA allbdfe5d4f<>+4(SB)/4, $0xbdfe5d4f
+DATA allbdfe5d4f<>+8(SB)/4, $0xbdfe5d4f
+DATA allbdfe5d4f<>+12(SB)/4, $0xbdfe5d4f
+DATA allbdfe5d4f<>+16(SB)/4, $0xbdfe5d4f
+DATA allbdfe5d4f<>+20(SB)/4, $0xbdfe5d4f
+DATA allbdfe5d4f<>+24(SB)/4, $0xbdfe5d4f
+DATA allbdfe5d4f<>+28(SB)/4, $0xbdfe5d4f
+DATA allbdfe5d4f<>+32(SB)/4, $0xbdfe5d4f
+DATA allbdfe5d4f<>+36(SB)/4, $0xbdfe5d4f
+DATA allbdfe5d4f<>+40(SB)/4, $0xbdfe5d4f
+DATA allbdfe5d4f<>+44(SB)/4, $0xbdfe5d4f
+DATA allbdfe5d4f<>+48(SB)/4, $0xbdfe5d4f
+DATA allbdfe5d4f<>+52(SB)/4, $0xbdfe5d4f
+DATA allbdfe5d4f<>+56(SB)/4, $0xbdfe5d4f
+DATA allbdfe5d4f<>+60(SB)/4, $0xbdfe5d4f
+GLOBL allbdfe5d4f<>(SB), RODATA|NOPTR, $64
 
-DATA log3<>+0(SB)/4, $0xbdfe5d4f
-DATA log3<>+4(SB)/4, $0xbdfe5d4f
-DATA log3<>+8(SB)/4, $0xbdfe5d4f
-DATA log3<>+12(SB)/4, $0xbdfe5d4f
-DATA log3<>+16(SB)/4, $0xbdfe5d4f
-DATA log3<>+20(SB)/4, $0xbdfe5d4f
-DATA log3<>+24(SB)/4, $0xbdfe5d4f
-DATA log3<>+28(SB)/4, $0xbdfe5d4f
-GLOBL log3<>(SB), RODATA|NOPTR, $32
+DATA all3e11e9bf<>+0(SB)/4, $0x3e11e9bf
+DATA all3e11e9bf<>+4(SB)/4, $0x3e11e9bf
+DATA all3e11e9bf<>+8(SB)/4, $0x3e11e9bf
+DATA all3e11e9bf<>+12(SB)/4, $0x3e11e9bf
+DATA all3e11e9bf<>+16(SB)/4, $0x3e11e9bf
+DATA all3e11e9bf<>+20(SB)/4, $0x3e11e9bf
+DATA all3e11e9bf<>+24(SB)/4, $0x3e11e9bf
+DATA all3e11e9bf<>+28(SB)/4, $0x3e11e9bf
+DATA all3e11e9bf<>+32(SB)/4, $0x3e11e9bf
+DATA all3e11e9bf<>+36(SB)/4, $0x3e11e9bf
+DATA all3e11e9bf<>+40(SB)/4, $0x3e11e9bf
+DATA all3e11e9bf<>+44(SB)/4, $0x3e11e9bf
+DATA all3e11e9bf<>+48(SB)/4, $0x3e11e9bf
+DATA all3e11e9bf<>+52(SB)/4, $0x3e11e9bf
+DATA all3e11e9bf<>+56(SB)/4, $0x3e11e9bf
+DATA all3e11e9bf<>+60(SB)/4, $0x3e11e9bf
+GLOBL all3e11e9bf<>(SB), RODATA|NOPTR, $64
 
-DATA log4<>+0(SB)/4, $0x3e11e9bf
-DATA log4<>+4(SB)/4, $0x3e11e9bf
-DATA log4<>+8(SB)/4, $0x3e11e9bf
-DATA log4<>+12(SB)/4, $0x3e11e9bf
-DATA log4<>+16(SB)/4, $0x3e11e9bf
-DATA log4<>+20(SB)/4, $0x3e11e9bf
-DATA log4<>+24(SB)/4, $0x3e11e9bf
-DATA log4<>+28(SB)/4, $0x3e11e9bf
-GLOBL log4<>(SB), RODATA|NOPTR, $32
+DATA allbe2aae50<>+0(SB)/4, $0xbe2aae50
+DATA allbe2aae50<>+4(SB)/4, $0xbe2aae50
+DATA allbe2aae50<>+8(SB)/4, $0xbe2aae50
+DATA allbe2aae50<>+12(SB)/4, $0xbe2aae50
+DATA allbe2aae50<>+16(SB)/4, $0xbe2aae50
+DATA allbe2aae50<>+20(SB)/4, $0xbe2aae50
+DATA allbe2aae50<>+24(SB)/4, $0xbe2aae50
+DATA allbe2aae50<>+28(SB)/4, $0xbe2aae50
+DATA allbe2aae50<>+32(SB)/4, $0xbe2aae50
+DATA allbe2aae50<>+36(SB)/4, $0xbe2aae50
+DATA allbe2aae50<>+40(SB)/4, $0xbe2aae50
+DATA allbe2aae50<>+44(SB)/4, $0xbe2aae50
+DATA allbe2aae50<>+48(SB)/4, $0xbe2aae50
+DATA allbe2aae50<>+52(SB)/4, $0xbe2aae50
+DATA allbe2aae50<>+56(SB)/4, $0xbe2aae50
+DATA allbe2aae50<>+60(SB)/4, $0xbe2aae50
+GLOBL allbe2aae50<>(SB), RODATA|NOPTR, $64
 
-DATA log5<>+0(SB)/4, $0xbe2aae50
-DATA log5<>+4(SB)/4, $0xbe2aae50
-DATA log5<>+8(SB)/4, $0xbe2aae50
-DATA log5<>+12(SB)/4, $0xbe2aae50
-DATA log5<>+16(SB)/4, $0xbe2aae50
-DATA log5<>+20(SB)/4, $0xbe2aae50
-DATA log5<>+24(SB)/4, $0xbe2aae50
-DATA log5<>+28(SB)/4, $0xbe2aae50
-GLOBL log5<>(SB), RODATA|NOPTR, $32
+DATA all3e4cceac<>+0(SB)/4, $0x3e4cceac
+DATA all3e4cceac<>+4(SB)/4, $0x3e4cceac
+DATA all3e4cceac<>+8(SB)/4, $0x3e4cceac
+DATA all3e4cceac<>+12(SB)/4, $0x3e4cceac
+DATA all3e4cceac<>+16(SB)/4, $0x3e4cceac
+DATA all3e4cceac<>+20(SB)/4, $0x3e4cceac
+DATA all3e4cceac<>+24(SB)/4, $0x3e4cceac
+DATA all3e4cceac<>+28(SB)/4, $0x3e4cceac
+DATA all3e4cceac<>+32(SB)/4, $0x3e4cceac
+DATA all3e4cceac<>+36(SB)/4, $0x3e4cceac
+DATA all3e4cceac<>+40(SB)/4, $0x3e4cceac
+DATA all3e4cceac<>+44(SB)/4, $0x3e4cceac
+DATA all3e4cceac<>+48(SB)/4, $0x3e4cceac
+DATA all3e4cceac<>+52(SB)/4, $0x3e4cceac
+DATA all3e4cceac<>+56(SB)/4, $0x3e4cceac
+DATA all3e4cceac<>+60(SB)/4, $0x3e4cceac
+GLOBL all3e4cceac<>(SB), RODATA|NOPTR, $64
 
-DATA log6<>+0(SB)/4, $0x3e4cceac
-DATA log6<>+4(SB)/4, $0x3e4cceac
-DATA log6<>+8(SB)/4, $0x3e4cceac
-DATA log6<>+12(SB)/4, $0x3e4cceac
-DATA log6<>+16(SB)/4, $0x3e4cceac
-DATA log6<>+20(SB)/4, $0x3e4cceac
-DATA log6<>+24(SB)/4, $0x3e4cceac
-DATA log6<>+28(SB)/4, $0x3e4cceac
-GLOBL log6<>(SB), RODATA|NOPTR, $32
+DATA allbe7ffffc<>+0(SB)/4, $0xbe7ffffc
+DATA allbe7ffffc<>+4(SB)/4, $0xbe7ffffc
+DATA allbe7ffffc<>+8(SB)/4, $0xbe7ffffc
+DATA allbe7ffffc<>+12(SB)/4, $0xbe7ffffc
+DATA allbe7ffffc<>+16(SB)/4, $0xbe7ffffc
+DATA allbe7ffffc<>+20(SB)/4, $0xbe7ffffc
+DATA allbe7ffffc<>+24(SB)/4, $0xbe7ffffc
+DATA allbe7ffffc<>+28(SB)/4, $0xbe7ffffc
+DATA allbe7ffffc<>+32(SB)/4, $0xbe7ffffc
+DATA allbe7ffffc<>+36(SB)/4, $0xbe7ffffc
+DATA allbe7ffffc<>+40(SB)/4, $0xbe7ffffc
+DATA allbe7ffffc<>+44(SB)/4, $0xbe7ffffc
+DATA allbe7ffffc<>+48(SB)/4, $0xbe7ffffc
+DATA allbe7ffffc<>+52(SB)/4, $0xbe7ffffc
+DATA allbe7ffffc<>+56(SB)/4, $0xbe7ffffc
+DATA allbe7ffffc<>+60(SB)/4, $0xbe7ffffc
+GLOBL allbe7ffffc<>(SB), RODATA|NOPTR, $64
 
-DATA log7<>+0(SB)/4, $0xbe7ffffc
-DATA log7<>+4(SB)/4, $0xbe7ffffc
-DATA log7<>+8(SB)/4, $0xbe7ffffc
-DATA log7<>+12(SB)/4, $0xbe7ffffc
-DATA log7<>+16(SB)/4, $0xbe7ffffc
-DATA log7<>+20(SB)/4, $0xbe7ffffc
-DATA log7<>+24(SB)/4, $0xbe7ffffc
-DATA log7<>+28(SB)/4, $0xbe7ffffc
-GLOBL log7<>(SB), RODATA|NOPTR, $32
+DATA all3eaaaaaa<>+0(SB)/4, $0x3eaaaaaa
+DATA all3eaaaaaa<>+4(SB)/4, $0x3eaaaaaa
+DATA all3eaaaaaa<>+8(SB)/4, $0x3eaaaaaa
+DATA all3eaaaaaa<>+12(SB)/4, $0x3eaaaaaa
+DATA all3eaaaaaa<>+16(SB)/4, $0x3eaaaaaa
+DATA all3eaaaaaa<>+20(SB)/4, $0x3eaaaaaa
+DATA all3eaaaaaa<>+24(SB)/4, $0x3eaaaaaa
+DATA all3eaaaaaa<>+28(SB)/4, $0x3eaaaaaa
+DATA all3eaaaaaa<>+32(SB)/4, $0x3eaaaaaa
+DATA all3eaaaaaa<>+36(SB)/4, $0x3eaaaaaa
+DATA all3eaaaaaa<>+40(SB)/4, $0x3eaaaaaa
+DATA all3eaaaaaa<>+44(SB)/4, $0x3eaaaaaa
+DATA all3eaaaaaa<>+48(SB)/4, $0x3eaaaaaa
+DATA all3eaaaaaa<>+52(SB)/4, $0x3eaaaaaa
+DATA all3eaaaaaa<>+56(SB)/4, $0x3eaaaaaa
+DATA all3eaaaaaa<>+60(SB)/4, $0x3eaaaaaa
+GLOBL all3eaaaaaa<>(SB), RODATA|NOPTR, $64
 
-DATA log8<>+0(SB)/4, $0x3eaaaaaa
-DATA log8<>+4(SB)/4, $0x3eaaaaaa
-DATA log8<>+8(SB)/4, $0x3eaaaaaa
-DATA log8<>+12(SB)/4, $0x3eaaaaaa
-DATA log8<>+16(SB)/4, $0x3eaaaaaa
-DATA log8<>+20(SB)/4, $0x3eaaaaaa
-DATA log8<>+24(SB)/4, $0x3eaaaaaa
-DATA log8<>+28(SB)/4, $0x3eaaaaaa
-GLOBL log8<>(SB), RODATA|NOPTR, $32
+DATA allb95e8083<>+0(SB)/4, $0xb95e8083
+DATA allb95e8083<>+4(SB)/4, $0xb95e8083
+DATA allb95e8083<>+8(SB)/4, $0xb95e8083
+DATA allb95e8083<>+12(SB)/4, $0xb95e8083
+DATA allb95e8083<>+16(SB)/4, $0xb95e8083
+DATA allb95e8083<>+20(SB)/4, $0xb95e8083
+DATA allb95e8083<>+24(SB)/4, $0xb95e8083
+DATA allb95e8083<>+28(SB)/4, $0xb95e8083
+DATA allb95e8083<>+32(SB)/4, $0xb95e8083
+DATA allb95e8083<>+36(SB)/4, $0xb95e8083
+DATA allb95e8083<>+40(SB)/4, $0xb95e8083
+DATA allb95e8083<>+44(SB)/4, $0xb95e8083
+DATA allb95e8083<>+48(SB)/4, $0xb95e8083
+DATA allb95e8083<>+52(SB)/4, $0xb95e8083
+DATA allb95e8083<>+56(SB)/4, $0xb95e8083
+DATA allb95e8083<>+60(SB)/4, $0xb95e8083
+GLOBL allb95e8083<>(SB), RODATA|NOPTR, $64
 
-DATA logLn2Low<>+0(SB)/4, $0xb95e8083
-DATA logLn2Low<>+4(SB)/4, $0xb95e8083
-DATA logLn2Low<>+8(SB)/4, $0xb95e8083
-DATA logLn2Low<>+12(SB)/4, $0xb95e8083
-DATA logLn2Low<>+16(SB)/4, $0xb95e8083
-DATA logLn2Low<>+20(SB)/4, $0xb95e8083
-DATA logLn2Low<>+24(SB)/4, $0xb95e8083
-DATA logLn2Low<>+28(SB)/4, $0xb95e8083
-GLOBL logLn2Low<>(SB), RODATA|NOPTR, $32
+DATA allbf000000<>+0(SB)/4, $0xbf000000
+DATA allbf000000<>+4(SB)/4, $0xbf000000
+DATA allbf000000<>+8(SB)/4, $0xbf000000
+DATA allbf000000<>+12(SB)/4, $0xbf000000
+DATA allbf000000<>+16(SB)/4, $0xbf000000
+DATA allbf000000<>+20(SB)/4, $0xbf000000
+DATA allbf000000<>+24(SB)/4, $0xbf000000
+DATA allbf000000<>+28(SB)/4, $0xbf000000
+DATA allbf000000<>+32(SB)/4, $0xbf000000
+DATA allbf000000<>+36(SB)/4, $0xbf000000
+DATA allbf000000<>+40(SB)/4, $0xbf000000
+DATA allbf000000<>+44(SB)/4, $0xbf000000
+DATA allbf000000<>+48(SB)/4, $0xbf000000
+DATA allbf000000<>+52(SB)/4, $0xbf000000
+DATA allbf000000<>+56(SB)/4, $0xbf000000
+DATA allbf000000<>+60(SB)/4, $0xbf000000
+GLOBL allbf000000<>(SB), RODATA|NOPTR, $64
 
-DATA logHalf<>+0(SB)/4, $0xbf000000
-DATA logHalf<>+4(SB)/4, $0xbf000000
-DATA logHalf<>+8(SB)/4, $0xbf000000
-DATA logHalf<>+12(SB)/4, $0xbf000000
-DATA logHalf<>+16(SB)/4, $0xbf000000
-DATA logHalf<>+20(SB)/4, $0xbf000000
-DATA logHalf<>+24(SB)/4, $0xbf000000
-DATA logHalf<>+28(SB)/4, $0xbf000000
-GLOBL logHalf<>(SB), RODATA|NOPTR, $32
+DATA all3f318000<>+0(SB)/4, $0x3f318000
+DATA all3f318000<>+4(SB)/4, $0x3f318000
+DATA all3f318000<>+8(SB)/4, $0x3f318000
+DATA all3f318000<>+12(SB)/4, $0x3f318000
+DATA all3f318000<>+16(SB)/4, $0x3f318000
+DATA all3f318000<>+20(SB)/4, $0x3f318000
+DATA all3f318000<>+24(SB)/4, $0x3f318000
+DATA all3f318000<>+28(SB)/4, $0x3f318000
+DATA all3f318000<>+32(SB)/4, $0x3f318000
+DATA all3f318000<>+36(SB)/4, $0x3f318000
+DATA all3f318000<>+40(SB)/4, $0x3f318000
+DATA all3f318000<>+44(SB)/4, $0x3f318000
+DATA all3f318000<>+48(SB)/4, $0x3f318000
+DATA all3f318000<>+52(SB)/4, $0x3f318000
+DATA all3f318000<>+56(SB)/4, $0x3f318000
+DATA all3f318000<>+60(SB)/4, $0x3f318000
+GLOBL all3f318000<>(SB), RODATA|NOPTR, $64
 
-DATA logLn2High<>+0(SB)/4, $0x3f318000
-DATA logLn2High<>+4(SB)/4, $0x3f318000
-DATA logLn2High<>+8(SB)/4, $0x3f318000
-DATA logLn2High<>+12(SB)/4, $0x3f318000
-DATA logLn2High<>+16(SB)/4, $0x3f318000
-DATA logLn2High<>+20(SB)/4, $0x3f318000
-DATA logLn2High<>+24(SB)/4, $0x3f318000
-DATA logLn2High<>+28(SB)/4, $0x3f318000
-GLOBL logLn2High<>(SB), RODATA|NOPTR, $32
+// func prepareWide(x *float32, stream *float32, u *float32, offset *int32, groups int, rows int)
+// Requires: AVX, AVX512F
+TEXT ·prepareWide(SB), NOSPLIT, $0-48
+	MOVQ x+0(FP), AX
+	MOVQ u+16(FP), CX
+	MOVQ offset+24(FP), DX
+	MOVQ rows+40(FP), BX
+
+prepareWideRow:
+	MOVQ stream+8(FP), SI
+	MOVQ groups+32(FP), DI
+
+prepareWideGroup:
+	VMOVUPS     (AX), Z0
+	VCMPPS      $0x03, Z0, Z0, K1
+	CMPL        (SI), $0x00
+	JE          prepareWideLinear
+	VPXORD      Z1, Z1, Z1
+	VCMPPS      $0x04, 320(SI), Z1, K2
+	VPANDD      all80000000<>+0(SB), Z0, Z3
+	VPXORD      Z3, Z0, Z2
+	VADDPS      all3f800000<>+0(SB), Z2, Z2
+	VMINPS      all7f7fffff<>+0(SB), Z2, Z2
+	VMAXPS      all00800000<>+0(SB), Z2, Z2
+	VMOVUPS     all3f3504f3<>+0(SB), Z4
+	VPSUBD      Z4, Z2, Z4
+	VPSRAD      $0x17, Z4, Z4
+	VCVTDQ2PS   Z4, Z5
+	VPSLLD      $0x17, Z4, Z4
+	VPSUBD      Z4, Z2, Z2
+	VSUBPS      all3f800000<>+0(SB), Z2, Z2
+	VMOVUPS     all3d9021bb<>+0(SB), Z4
+	VFMADD213PS allbdebd1b8<>+0(SB), Z2, Z4
+	VFMADD213PS all3def251a<>+0(SB), Z2, Z4
+	VFMADD213PS allbdfe5d4f<>+0(SB), Z2, Z4
+	VFMADD213PS all3e11e9bf<>+0(SB), Z2, Z4
+	VFMADD213PS allbe2aae50<>+0(SB), Z2, Z4
+	VFMADD213PS all3e4cceac<>+0(SB), Z2, Z4
+	VFMADD213PS allbe7ffffc<>+0(SB), Z2, Z4
+	VFMADD213PS all3eaaaaaa<>+0(SB), Z2, Z4
+	VMULPS      Z2, Z2, Z6
+	VMULPS      Z2, Z4, Z4
+	VMULPS      Z6, Z4, Z4
+	VFMADD231PS allb95e8083<>+0(SB), Z5, Z4
+	VFMADD231PS allbf000000<>+0(SB), Z6, Z4
+	VADDPS      Z4, Z2, Z4
+	VFMADD231PS all3f318000<>+0(SB), Z5, Z4
+	VPORD       Z3, Z4, Z4
+	VMOVAPS     Z4, K2, Z0
+
+prepareWideLinear:
+	VSUBPS  64(SI), Z0, Z0
+	VMULPS  128(SI), Z0, Z0
+	VMINPS  256(SI), Z0, Z0
+	VMAXPS  192(SI), Z0, Z0
+	VMOVUPS 448(SI), Z2
+	VMOVUPS 512(SI), Z3
+	VMOVUPS 640(SI), Z4
+	MOVLQZX 4(SI), R8
+	LEAQ    704(SI), R9
+	TESTQ   R8, R8
+	JZ      prepareWideFound
+
+prepareWideEdge:
+	VMOVUPS (R9), Z5
+	VCMPPS  $0x02, Z0, Z5, K2
+	VMOVAPS Z5, K2, Z2
+	VPADDD  Z4, Z3, K2, Z3
+	ADDQ    $0x40, R9
+	DECQ    R8
+	JNZ     prepareWideEdge
+
+prepareWideFound:
+	VSUBPS  Z2, Z0, Z0
+	VMOVUPS 384(SI), Z2
+	VMOVAPS Z2, K1, Z0
+	VMOVUPS 576(SI), Z2
+	VMOVAPS Z2, K1, Z3
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z3, (DX)
+	MOVQ    R9, SI
+	ADDQ    $0x40, AX
+	ADDQ    $0x40, CX
+	ADDQ    $0x40, DX
+	DECQ    DI
+	JNZ     prepareWideGroup
+	DECQ    BX
+	JNZ     prepareWideRow
+	VZEROUPPER
+	RET
 
 // func encode32(u *float32, offset *int32, uStride int, inputs int, table *float32, slope int, c *float32, cStride int, rows int)
 // Requires: AVX, FMA3
 TEXT ·encode32(SB), NOSPLIT, $0-72
 	MOVQ u+0(FP), AX
 	MOVQ offset+8(FP), CX
-	MOVQ uStride+16(FP), DX
-	MOVQ slope+40(FP), BX
+	MOVQ table+32(FP), DX
+	MOVQ inputs+24(FP), BX
 	MOVQ c+48(FP), SI
-	MOVQ cStride+56(FP), DI
-	MOVQ table+32(FP), R8
-	MOVQ rows+64(FP), R9
-	MOVQ inputs+24(FP), R10
+	MOVQ rows+64(FP), DI
 
 encode32Row:
 	VMOVUPS (SI), Y0
 	VMOVUPS 32(SI), Y1
 	VMOVUPS 64(SI), Y2
 	VMOVUPS 96(SI), Y3
-	XORQ    R11, R11
+	MOVQ    slope+40(FP), R9
+	XORQ    R8, R8
 
 encode32Input:
-	MOVLQZX      (CX)(R11*4), R12
-	ADDQ         R8, R12
-	VBROADCASTSS (AX)(R11*4), Y4
-	VADDPS       (R12), Y0, Y0
-	VADDPS       32(R12), Y1, Y1
-	VADDPS       64(R12), Y2, Y2
-	VADDPS       96(R12), Y3, Y3
-	VFMADD231PS  (R12)(BX*1), Y4, Y0
-	VFMADD231PS  32(R12)(BX*1), Y4, Y1
-	VFMADD231PS  64(R12)(BX*1), Y4, Y2
-	VFMADD231PS  96(R12)(BX*1), Y4, Y3
-	INCQ         R11
-	CMPQ         R11, R10
+	MOVLQZX      (CX)(R8*4), R10
+	ADDQ         DX, R10
+	VBROADCASTSS (AX)(R8*4), Y4
+	VADDPS       (R10), Y0, Y0
+	VADDPS       32(R10), Y1, Y1
+	VADDPS       64(R10), Y2, Y2
+	VADDPS       96(R10), Y3, Y3
+	VFMADD231PS  (R10)(R9*1), Y4, Y0
+	VFMADD231PS  32(R10)(R9*1), Y4, Y1
+	VFMADD231PS  64(R10)(R9*1), Y4, Y2
+	VFMADD231PS  96(R10)(R9*1), Y4, Y3
+	INCQ         R8
+	CMPQ         R8, BX
 	JNE          encode32Input
 	VMOVUPS      Y0, (SI)
 	VMOVUPS      Y1, 32(SI)
 	VMOVUPS      Y2, 64(SI)
 	VMOVUPS      Y3, 96(SI)
-	ADDQ         DX, AX
-	ADDQ         DX, CX
-	ADDQ         DI, SI
-	DECQ         R9
+	MOVQ         uStride+16(FP), R8
+	ADDQ         R8, AX
+	MOVQ         uStride+16(FP), R8
+	ADDQ         R8, CX
+	MOVQ         cStride+56(FP), R8
+	ADDQ         R8, SI
+	DECQ         DI
 	JNZ          encode32Row
 	VZEROUPPER
 	RET
@@ -326,13 +546,10 @@ encode32Input:
 TEXT ·encode64(SB), NOSPLIT, $0-72
 	MOVQ u+0(FP), AX
 	MOVQ offset+8(FP), CX
-	MOVQ uStride+16(FP), DX
-	MOVQ slope+40(FP), BX
+	MOVQ table+32(FP), DX
+	MOVQ inputs+24(FP), BX
 	MOVQ c+48(FP), SI
-	MOVQ cStride+56(FP), DI
-	MOVQ table+32(FP), R8
-	MOVQ rows+64(FP), R9
-	MOVQ inputs+24(FP), R10
+	MOVQ rows+64(FP), DI
 
 encode64Row:
 	VMOVUPS (SI), Y0
@@ -343,30 +560,31 @@ encode64Row:
 	VMOVUPS 160(SI), Y5
 	VMOVUPS 192(SI), Y6
 	VMOVUPS 224(SI), Y7
-	XORQ    R11, R11
+	MOVQ    slope+40(FP), R9
+	XORQ    R8, R8
 
 encode64Input:
-	MOVLQZX      (CX)(R11*4), R12
-	ADDQ         R8, R12
-	VBROADCASTSS (AX)(R11*4), Y8
-	VADDPS       (R12), Y0, Y0
-	VADDPS       32(R12), Y1, Y1
-	VADDPS       64(R12), Y2, Y2
-	VADDPS       96(R12), Y3, Y3
-	VADDPS       128(R12), Y4, Y4
-	VADDPS       160(R12), Y5, Y5
-	VADDPS       192(R12), Y6, Y6
-	VADDPS       224(R12), Y7, Y7
-	VFMADD231PS  (R12)(BX*1), Y8, Y0
-	VFMADD231PS  32(R12)(BX*1), Y8, Y1
-	VFMADD231PS  64(R12)(BX*1), Y8, Y2
-	VFMADD231PS  96(R12)(BX*1), Y8, Y3
-	VFMADD231PS  128(R12)(BX*1), Y8, Y4
-	VFMADD231PS  160(R12)(BX*1), Y8, Y5
-	VFMADD231PS  192(R12)(BX*1), Y8, Y6
-	VFMADD231PS  224(R12)(BX*1), Y8, Y7
-	INCQ         R11
-	CMPQ         R11, R10
+	MOVLQZX      (CX)(R8*4), R10
+	ADDQ         DX, R10
+	VBROADCASTSS (AX)(R8*4), Y8
+	VADDPS       (R10), Y0, Y0
+	VADDPS       32(R10), Y1, Y1
+	VADDPS       64(R10), Y2, Y2
+	VADDPS       96(R10), Y3, Y3
+	VADDPS       128(R10), Y4, Y4
+	VADDPS       160(R10), Y5, Y5
+	VADDPS       192(R10), Y6, Y6
+	VADDPS       224(R10), Y7, Y7
+	VFMADD231PS  (R10)(R9*1), Y8, Y0
+	VFMADD231PS  32(R10)(R9*1), Y8, Y1
+	VFMADD231PS  64(R10)(R9*1), Y8, Y2
+	VFMADD231PS  96(R10)(R9*1), Y8, Y3
+	VFMADD231PS  128(R10)(R9*1), Y8, Y4
+	VFMADD231PS  160(R10)(R9*1), Y8, Y5
+	VFMADD231PS  192(R10)(R9*1), Y8, Y6
+	VFMADD231PS  224(R10)(R9*1), Y8, Y7
+	INCQ         R8
+	CMPQ         R8, BX
 	JNE          encode64Input
 	VMOVUPS      Y0, (SI)
 	VMOVUPS      Y1, 32(SI)
@@ -376,11 +594,356 @@ encode64Input:
 	VMOVUPS      Y5, 160(SI)
 	VMOVUPS      Y6, 192(SI)
 	VMOVUPS      Y7, 224(SI)
-	ADDQ         DX, AX
-	ADDQ         DX, CX
-	ADDQ         DI, SI
-	DECQ         R9
+	MOVQ         uStride+16(FP), R8
+	ADDQ         R8, AX
+	MOVQ         uStride+16(FP), R8
+	ADDQ         R8, CX
+	MOVQ         cStride+56(FP), R8
+	ADDQ         R8, SI
+	DECQ         DI
 	JNZ          encode64Row
+	VZEROUPPER
+	RET
+
+// func encodeWide32(u *float32, offset *int32, uStride int, inputs int, table *float32, slope int, c *float32, cStride int, rows int)
+// Requires: AVX, AVX512F
+TEXT ·encodeWide32(SB), NOSPLIT, $0-72
+	MOVQ u+0(FP), AX
+	MOVQ offset+8(FP), CX
+	MOVQ table+32(FP), DX
+	MOVQ inputs+24(FP), BX
+	MOVQ c+48(FP), SI
+	MOVQ rows+64(FP), DI
+	SUBQ $0x02, DI
+	JLT  encodeWide32Last
+
+encodeWide32Pair:
+	MOVQ    AX, R8
+	MOVQ    uStride+16(FP), R9
+	ADDQ    R9, R8
+	MOVQ    CX, R9
+	MOVQ    uStride+16(FP), R10
+	ADDQ    R10, R9
+	MOVQ    SI, R10
+	MOVQ    cStride+56(FP), R11
+	ADDQ    R11, R10
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	VMOVUPS (R10), Z2
+	VMOVUPS 64(R10), Z3
+	MOVQ    slope+40(FP), R12
+	XORQ    R11, R11
+
+encodeWide32PairInput:
+	MOVLQZX      (CX)(R11*4), R13
+	ADDQ         DX, R13
+	VBROADCASTSS (AX)(R11*4), Z4
+	VADDPS       (R13), Z0, Z0
+	VADDPS       64(R13), Z1, Z1
+	VFMADD231PS  (R13)(R12*1), Z4, Z0
+	VFMADD231PS  64(R13)(R12*1), Z4, Z1
+	MOVLQZX      (R9)(R11*4), R13
+	ADDQ         DX, R13
+	VBROADCASTSS (R8)(R11*4), Z4
+	VADDPS       (R13), Z2, Z2
+	VADDPS       64(R13), Z3, Z3
+	VFMADD231PS  (R13)(R12*1), Z4, Z2
+	VFMADD231PS  64(R13)(R12*1), Z4, Z3
+	INCQ         R11
+	CMPQ         R11, BX
+	JNE          encodeWide32PairInput
+	VMOVUPS      Z0, (SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, (R10)
+	VMOVUPS      Z3, 64(R10)
+	MOVQ         R8, AX
+	MOVQ         uStride+16(FP), CX
+	ADDQ         CX, AX
+	MOVQ         R9, CX
+	MOVQ         uStride+16(FP), SI
+	ADDQ         SI, CX
+	MOVQ         R10, SI
+	MOVQ         cStride+56(FP), R8
+	ADDQ         R8, SI
+	SUBQ         $0x02, DI
+	JGE          encodeWide32Pair
+
+encodeWide32Last:
+	ADDQ $0x02, DI
+	JZ   encodeWide32Done
+
+encodeWide32Row:
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	MOVQ    slope+40(FP), R9
+	XORQ    R8, R8
+
+encodeWide32Input:
+	MOVLQZX      (CX)(R8*4), R10
+	ADDQ         DX, R10
+	VBROADCASTSS (AX)(R8*4), Z2
+	VADDPS       (R10), Z0, Z0
+	VADDPS       64(R10), Z1, Z1
+	VFMADD231PS  (R10)(R9*1), Z2, Z0
+	VFMADD231PS  64(R10)(R9*1), Z2, Z1
+	INCQ         R8
+	CMPQ         R8, BX
+	JNE          encodeWide32Input
+	VMOVUPS      Z0, (SI)
+	VMOVUPS      Z1, 64(SI)
+	MOVQ         uStride+16(FP), R8
+	ADDQ         R8, AX
+	MOVQ         uStride+16(FP), R8
+	ADDQ         R8, CX
+	MOVQ         cStride+56(FP), R8
+	ADDQ         R8, SI
+	DECQ         DI
+	JNZ          encodeWide32Row
+
+encodeWide32Done:
+	VZEROUPPER
+	RET
+
+// func encodeWide64(u *float32, offset *int32, uStride int, inputs int, table *float32, slope int, c *float32, cStride int, rows int)
+// Requires: AVX, AVX512F
+TEXT ·encodeWide64(SB), NOSPLIT, $0-72
+	MOVQ u+0(FP), AX
+	MOVQ offset+8(FP), CX
+	MOVQ table+32(FP), DX
+	MOVQ inputs+24(FP), BX
+	MOVQ c+48(FP), SI
+	MOVQ rows+64(FP), DI
+	SUBQ $0x02, DI
+	JLT  encodeWide64Last
+
+encodeWide64Pair:
+	MOVQ    AX, R8
+	MOVQ    uStride+16(FP), R9
+	ADDQ    R9, R8
+	MOVQ    CX, R9
+	MOVQ    uStride+16(FP), R10
+	ADDQ    R10, R9
+	MOVQ    SI, R10
+	MOVQ    cStride+56(FP), R11
+	ADDQ    R11, R10
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	VMOVUPS 128(SI), Z2
+	VMOVUPS 192(SI), Z3
+	VMOVUPS (R10), Z4
+	VMOVUPS 64(R10), Z5
+	VMOVUPS 128(R10), Z6
+	VMOVUPS 192(R10), Z7
+	MOVQ    slope+40(FP), R12
+	XORQ    R11, R11
+
+encodeWide64PairInput:
+	MOVLQZX      (CX)(R11*4), R13
+	ADDQ         DX, R13
+	VBROADCASTSS (AX)(R11*4), Z8
+	VADDPS       (R13), Z0, Z0
+	VADDPS       64(R13), Z1, Z1
+	VADDPS       128(R13), Z2, Z2
+	VADDPS       192(R13), Z3, Z3
+	VFMADD231PS  (R13)(R12*1), Z8, Z0
+	VFMADD231PS  64(R13)(R12*1), Z8, Z1
+	VFMADD231PS  128(R13)(R12*1), Z8, Z2
+	VFMADD231PS  192(R13)(R12*1), Z8, Z3
+	MOVLQZX      (R9)(R11*4), R13
+	ADDQ         DX, R13
+	VBROADCASTSS (R8)(R11*4), Z8
+	VADDPS       (R13), Z4, Z4
+	VADDPS       64(R13), Z5, Z5
+	VADDPS       128(R13), Z6, Z6
+	VADDPS       192(R13), Z7, Z7
+	VFMADD231PS  (R13)(R12*1), Z8, Z4
+	VFMADD231PS  64(R13)(R12*1), Z8, Z5
+	VFMADD231PS  128(R13)(R12*1), Z8, Z6
+	VFMADD231PS  192(R13)(R12*1), Z8, Z7
+	INCQ         R11
+	CMPQ         R11, BX
+	JNE          encodeWide64PairInput
+	VMOVUPS      Z0, (SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, 128(SI)
+	VMOVUPS      Z3, 192(SI)
+	VMOVUPS      Z4, (R10)
+	VMOVUPS      Z5, 64(R10)
+	VMOVUPS      Z6, 128(R10)
+	VMOVUPS      Z7, 192(R10)
+	MOVQ         R8, AX
+	MOVQ         uStride+16(FP), CX
+	ADDQ         CX, AX
+	MOVQ         R9, CX
+	MOVQ         uStride+16(FP), SI
+	ADDQ         SI, CX
+	MOVQ         R10, SI
+	MOVQ         cStride+56(FP), R8
+	ADDQ         R8, SI
+	SUBQ         $0x02, DI
+	JGE          encodeWide64Pair
+
+encodeWide64Last:
+	ADDQ $0x02, DI
+	JZ   encodeWide64Done
+
+encodeWide64Row:
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	VMOVUPS 128(SI), Z2
+	VMOVUPS 192(SI), Z3
+	MOVQ    slope+40(FP), R9
+	XORQ    R8, R8
+
+encodeWide64Input:
+	MOVLQZX      (CX)(R8*4), R10
+	ADDQ         DX, R10
+	VBROADCASTSS (AX)(R8*4), Z4
+	VADDPS       (R10), Z0, Z0
+	VADDPS       64(R10), Z1, Z1
+	VADDPS       128(R10), Z2, Z2
+	VADDPS       192(R10), Z3, Z3
+	VFMADD231PS  (R10)(R9*1), Z4, Z0
+	VFMADD231PS  64(R10)(R9*1), Z4, Z1
+	VFMADD231PS  128(R10)(R9*1), Z4, Z2
+	VFMADD231PS  192(R10)(R9*1), Z4, Z3
+	INCQ         R8
+	CMPQ         R8, BX
+	JNE          encodeWide64Input
+	VMOVUPS      Z0, (SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, 128(SI)
+	VMOVUPS      Z3, 192(SI)
+	MOVQ         uStride+16(FP), R8
+	ADDQ         R8, AX
+	MOVQ         uStride+16(FP), R8
+	ADDQ         R8, CX
+	MOVQ         cStride+56(FP), R8
+	ADDQ         R8, SI
+	DECQ         DI
+	JNZ          encodeWide64Row
+
+encodeWide64Done:
+	VZEROUPPER
+	RET
+
+// func encodeWide96(u *float32, offset *int32, uStride int, inputs int, table *float32, slope int, c *float32, cStride int, rows int)
+// Requires: AVX, AVX512F
+TEXT ·encodeWide96(SB), NOSPLIT, $0-72
+	MOVQ u+0(FP), AX
+	MOVQ offset+8(FP), CX
+	MOVQ table+32(FP), DX
+	MOVQ inputs+24(FP), BX
+	MOVQ c+48(FP), SI
+	MOVQ rows+64(FP), DI
+
+encodeWide96Row:
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	VMOVUPS 128(SI), Z2
+	VMOVUPS 192(SI), Z3
+	VMOVUPS 256(SI), Z4
+	VMOVUPS 320(SI), Z5
+	MOVQ    slope+40(FP), R9
+	XORQ    R8, R8
+
+encodeWide96Input:
+	MOVLQZX      (CX)(R8*4), R10
+	ADDQ         DX, R10
+	VBROADCASTSS (AX)(R8*4), Z6
+	VADDPS       (R10), Z0, Z0
+	VADDPS       64(R10), Z1, Z1
+	VADDPS       128(R10), Z2, Z2
+	VADDPS       192(R10), Z3, Z3
+	VADDPS       256(R10), Z4, Z4
+	VADDPS       320(R10), Z5, Z5
+	VFMADD231PS  (R10)(R9*1), Z6, Z0
+	VFMADD231PS  64(R10)(R9*1), Z6, Z1
+	VFMADD231PS  128(R10)(R9*1), Z6, Z2
+	VFMADD231PS  192(R10)(R9*1), Z6, Z3
+	VFMADD231PS  256(R10)(R9*1), Z6, Z4
+	VFMADD231PS  320(R10)(R9*1), Z6, Z5
+	INCQ         R8
+	CMPQ         R8, BX
+	JNE          encodeWide96Input
+	VMOVUPS      Z0, (SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, 128(SI)
+	VMOVUPS      Z3, 192(SI)
+	VMOVUPS      Z4, 256(SI)
+	VMOVUPS      Z5, 320(SI)
+	MOVQ         uStride+16(FP), R8
+	ADDQ         R8, AX
+	MOVQ         uStride+16(FP), R8
+	ADDQ         R8, CX
+	MOVQ         cStride+56(FP), R8
+	ADDQ         R8, SI
+	DECQ         DI
+	JNZ          encodeWide96Row
+	VZEROUPPER
+	RET
+
+// func encodeWide128(u *float32, offset *int32, uStride int, inputs int, table *float32, slope int, c *float32, cStride int, rows int)
+// Requires: AVX, AVX512F
+TEXT ·encodeWide128(SB), NOSPLIT, $0-72
+	MOVQ u+0(FP), AX
+	MOVQ offset+8(FP), CX
+	MOVQ table+32(FP), DX
+	MOVQ inputs+24(FP), BX
+	MOVQ c+48(FP), SI
+	MOVQ rows+64(FP), DI
+
+encodeWide128Row:
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	VMOVUPS 128(SI), Z2
+	VMOVUPS 192(SI), Z3
+	VMOVUPS 256(SI), Z4
+	VMOVUPS 320(SI), Z5
+	VMOVUPS 384(SI), Z6
+	VMOVUPS 448(SI), Z7
+	MOVQ    slope+40(FP), R9
+	XORQ    R8, R8
+
+encodeWide128Input:
+	MOVLQZX      (CX)(R8*4), R10
+	ADDQ         DX, R10
+	VBROADCASTSS (AX)(R8*4), Z8
+	VADDPS       (R10), Z0, Z0
+	VADDPS       64(R10), Z1, Z1
+	VADDPS       128(R10), Z2, Z2
+	VADDPS       192(R10), Z3, Z3
+	VADDPS       256(R10), Z4, Z4
+	VADDPS       320(R10), Z5, Z5
+	VADDPS       384(R10), Z6, Z6
+	VADDPS       448(R10), Z7, Z7
+	VFMADD231PS  (R10)(R9*1), Z8, Z0
+	VFMADD231PS  64(R10)(R9*1), Z8, Z1
+	VFMADD231PS  128(R10)(R9*1), Z8, Z2
+	VFMADD231PS  192(R10)(R9*1), Z8, Z3
+	VFMADD231PS  256(R10)(R9*1), Z8, Z4
+	VFMADD231PS  320(R10)(R9*1), Z8, Z5
+	VFMADD231PS  384(R10)(R9*1), Z8, Z6
+	VFMADD231PS  448(R10)(R9*1), Z8, Z7
+	INCQ         R8
+	CMPQ         R8, BX
+	JNE          encodeWide128Input
+	VMOVUPS      Z0, (SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, 128(SI)
+	VMOVUPS      Z3, 192(SI)
+	VMOVUPS      Z4, 256(SI)
+	VMOVUPS      Z5, 320(SI)
+	VMOVUPS      Z6, 384(SI)
+	VMOVUPS      Z7, 448(SI)
+	MOVQ         uStride+16(FP), R8
+	ADDQ         R8, AX
+	MOVQ         uStride+16(FP), R8
+	ADDQ         R8, CX
+	MOVQ         cStride+56(FP), R8
+	ADDQ         R8, SI
+	DECQ         DI
+	JNZ          encodeWide128Row
 	VZEROUPPER
 	RET
 
@@ -391,11 +954,11 @@ TEXT ·gemm1x32(SB), NOSPLIT, $0-80
 	MOVQ    aStride+8(FP), CX
 	MOVQ    w+24(FP), CX
 	MOVQ    wStride+32(FP), DX
+	MOVQ    adapters+56(FP), BX
+	TESTQ   BX, BX
+	JNZ     gemm1x32Zero
 	MOVQ    c+40(FP), BX
 	MOVQ    cStride+48(FP), SI
-	MOVQ    adapters+56(FP), SI
-	TESTQ   SI, SI
-	JNZ     gemm1x32Zero
 	VMOVUPS (BX), Y0
 	VMOVUPS 32(BX), Y1
 	VMOVUPS 64(BX), Y2
@@ -409,8 +972,8 @@ gemm1x32Zero:
 	VXORPS Y3, Y3, Y3
 
 gemm1x32Start:
-	MOVQ inputs+16(FP), SI
-	SUBQ $0x04, SI
+	MOVQ inputs+16(FP), BX
+	SUBQ $0x04, BX
 	JLT  gemm1x32Rest
 
 gemm1x32Main:
@@ -436,11 +999,11 @@ gemm1x32Main:
 	VFMADD231PS  224(CX)(DX*1), Y4, Y3
 	ADDQ         $0x00000010, AX
 	ADDQ         $0x00000100, CX
-	SUBQ         $0x04, SI
+	SUBQ         $0x04, BX
 	JGE          gemm1x32Main
 
 gemm1x32Rest:
-	ADDQ $0x04, SI
+	ADDQ $0x04, BX
 	JZ   gemm1x32Done
 
 gemm1x32One:
@@ -451,17 +1014,19 @@ gemm1x32One:
 	VFMADD231PS  32(CX)(DX*1), Y4, Y3
 	ADDQ         $0x00000004, AX
 	ADDQ         $0x00000040, CX
-	DECQ         SI
+	DECQ         BX
 	JNZ          gemm1x32One
 
 gemm1x32Done:
 	MOVQ    adapters+56(FP), AX
 	TESTQ   AX, AX
 	JNZ     gemm1x32Adapt
-	VMOVUPS Y0, (BX)
-	VMOVUPS Y1, 32(BX)
-	VMOVUPS Y2, 64(BX)
-	VMOVUPS Y3, 96(BX)
+	MOVQ    c+40(FP), AX
+	MOVQ    cStride+48(FP), CX
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
 	VZEROUPPER
 	RET
 
@@ -487,10 +1052,12 @@ gemm1x32Adapt:
 	VFMADD213PS 96(DX)(CX*1), Y5, Y3
 	VMAXPS      Y4, Y3, Y3
 	VMULPS      96(DX)(CX*2), Y3, Y3
-	VMOVUPS     Y0, (BX)
-	VMOVUPS     Y1, 32(BX)
-	VMOVUPS     Y2, 64(BX)
-	VMOVUPS     Y3, 96(BX)
+	MOVQ        c+40(FP), AX
+	MOVQ        cStride+48(FP), CX
+	VMOVUPS     Y0, (AX)
+	VMOVUPS     Y1, 32(AX)
+	VMOVUPS     Y2, 64(AX)
+	VMOVUPS     Y3, 96(AX)
 	VZEROUPPER
 	RET
 
@@ -503,11 +1070,11 @@ TEXT ·gemm1x64(SB), NOSPLIT, $0-80
 	MOVQ    wStride+32(FP), DX
 	LEAQ    (CX)(DX*2), BX
 	ADDQ    DX, BX
+	MOVQ    adapters+56(FP), SI
+	TESTQ   SI, SI
+	JNZ     gemm1x64Zero
 	MOVQ    c+40(FP), SI
 	MOVQ    cStride+48(FP), DI
-	MOVQ    adapters+56(FP), DI
-	TESTQ   DI, DI
-	JNZ     gemm1x64Zero
 	VMOVUPS (SI), Y0
 	VMOVUPS 32(SI), Y1
 	VMOVUPS 64(SI), Y2
@@ -529,8 +1096,8 @@ gemm1x64Zero:
 	VXORPS Y7, Y7, Y7
 
 gemm1x64Start:
-	MOVQ inputs+16(FP), DI
-	SUBQ $0x04, DI
+	MOVQ inputs+16(FP), SI
+	SUBQ $0x04, SI
 	JLT  gemm1x64Rest
 
 gemm1x64Main:
@@ -573,11 +1140,11 @@ gemm1x64Main:
 	ADDQ         $0x00000010, AX
 	ADDQ         $0x00000100, CX
 	ADDQ         $0x00000100, BX
-	SUBQ         $0x04, DI
+	SUBQ         $0x04, SI
 	JGE          gemm1x64Main
 
 gemm1x64Rest:
-	ADDQ $0x04, DI
+	ADDQ $0x04, SI
 	JZ   gemm1x64Done
 
 gemm1x64One:
@@ -593,21 +1160,23 @@ gemm1x64One:
 	ADDQ         $0x00000004, AX
 	ADDQ         $0x00000040, CX
 	ADDQ         $0x00000040, BX
-	DECQ         DI
+	DECQ         SI
 	JNZ          gemm1x64One
 
 gemm1x64Done:
 	MOVQ    adapters+56(FP), AX
 	TESTQ   AX, AX
 	JNZ     gemm1x64Adapt
-	VMOVUPS Y0, (SI)
-	VMOVUPS Y1, 32(SI)
-	VMOVUPS Y2, 64(SI)
-	VMOVUPS Y3, 96(SI)
-	VMOVUPS Y4, 128(SI)
-	VMOVUPS Y5, 160(SI)
-	VMOVUPS Y6, 192(SI)
-	VMOVUPS Y7, 224(SI)
+	MOVQ    c+40(FP), AX
+	MOVQ    cStride+48(FP), CX
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	VMOVUPS Y4, 128(AX)
+	VMOVUPS Y5, 160(AX)
+	VMOVUPS Y6, 192(AX)
+	VMOVUPS Y7, 224(AX)
 	VZEROUPPER
 	RET
 
@@ -649,14 +1218,16 @@ gemm1x64Adapt:
 	VFMADD213PS 224(DX)(CX*1), Y9, Y7
 	VMAXPS      Y8, Y7, Y7
 	VMULPS      224(DX)(CX*2), Y7, Y7
-	VMOVUPS     Y0, (SI)
-	VMOVUPS     Y1, 32(SI)
-	VMOVUPS     Y2, 64(SI)
-	VMOVUPS     Y3, 96(SI)
-	VMOVUPS     Y4, 128(SI)
-	VMOVUPS     Y5, 160(SI)
-	VMOVUPS     Y6, 192(SI)
-	VMOVUPS     Y7, 224(SI)
+	MOVQ        c+40(FP), AX
+	MOVQ        cStride+48(FP), CX
+	VMOVUPS     Y0, (AX)
+	VMOVUPS     Y1, 32(AX)
+	VMOVUPS     Y2, 64(AX)
+	VMOVUPS     Y3, 96(AX)
+	VMOVUPS     Y4, 128(AX)
+	VMOVUPS     Y5, 160(AX)
+	VMOVUPS     Y6, 192(AX)
+	VMOVUPS     Y7, 224(AX)
 	VZEROUPPER
 	RET
 
@@ -667,11 +1238,11 @@ TEXT ·gemm2x32(SB), NOSPLIT, $0-80
 	MOVQ    aStride+8(FP), CX
 	MOVQ    w+24(FP), DX
 	MOVQ    wStride+32(FP), BX
+	MOVQ    adapters+56(FP), SI
+	TESTQ   SI, SI
+	JNZ     gemm2x32Zero
 	MOVQ    c+40(FP), SI
 	MOVQ    cStride+48(FP), DI
-	MOVQ    adapters+56(FP), R8
-	TESTQ   R8, R8
-	JNZ     gemm2x32Zero
 	VMOVUPS (SI), Y0
 	VMOVUPS 32(SI), Y1
 	VMOVUPS 64(SI), Y2
@@ -693,8 +1264,8 @@ gemm2x32Zero:
 	VXORPS Y7, Y7, Y7
 
 gemm2x32Start:
-	MOVQ inputs+16(FP), R8
-	SUBQ $0x04, R8
+	MOVQ inputs+16(FP), SI
+	SUBQ $0x04, SI
 	JLT  gemm2x32Rest
 
 gemm2x32Main:
@@ -756,11 +1327,11 @@ gemm2x32Main:
 	VFMADD231PS  Y10, Y9, Y7
 	ADDQ         $0x00000010, AX
 	ADDQ         $0x00000100, DX
-	SUBQ         $0x04, R8
+	SUBQ         $0x04, SI
 	JGE          gemm2x32Main
 
 gemm2x32Rest:
-	ADDQ $0x04, R8
+	ADDQ $0x04, SI
 	JZ   gemm2x32Done
 
 gemm2x32One:
@@ -780,21 +1351,23 @@ gemm2x32One:
 	VFMADD231PS  Y10, Y9, Y7
 	ADDQ         $0x00000004, AX
 	ADDQ         $0x00000040, DX
-	DECQ         R8
+	DECQ         SI
 	JNZ          gemm2x32One
 
 gemm2x32Done:
 	MOVQ    adapters+56(FP), AX
 	TESTQ   AX, AX
 	JNZ     gemm2x32Adapt
-	VMOVUPS Y0, (SI)
-	VMOVUPS Y1, 32(SI)
-	VMOVUPS Y2, 64(SI)
-	VMOVUPS Y3, 96(SI)
-	VMOVUPS Y4, (SI)(DI*1)
-	VMOVUPS Y5, 32(SI)(DI*1)
-	VMOVUPS Y6, 64(SI)(DI*1)
-	VMOVUPS Y7, 96(SI)(DI*1)
+	MOVQ    c+40(FP), AX
+	MOVQ    cStride+48(FP), CX
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	VMOVUPS Y4, (AX)(CX*1)
+	VMOVUPS Y5, 32(AX)(CX*1)
+	VMOVUPS Y6, 64(AX)(CX*1)
+	VMOVUPS Y7, 96(AX)(CX*1)
 	VZEROUPPER
 	RET
 
@@ -838,14 +1411,16 @@ gemm2x32Adapt:
 	VFMADD213PS 96(DX)(CX*1), Y9, Y7
 	VMAXPS      Y8, Y7, Y7
 	VMULPS      96(DX)(CX*2), Y7, Y7
-	VMOVUPS     Y0, (SI)
-	VMOVUPS     Y1, 32(SI)
-	VMOVUPS     Y2, 64(SI)
-	VMOVUPS     Y3, 96(SI)
-	VMOVUPS     Y4, (SI)(DI*1)
-	VMOVUPS     Y5, 32(SI)(DI*1)
-	VMOVUPS     Y6, 64(SI)(DI*1)
-	VMOVUPS     Y7, 96(SI)(DI*1)
+	MOVQ        c+40(FP), AX
+	MOVQ        cStride+48(FP), CX
+	VMOVUPS     Y0, (AX)
+	VMOVUPS     Y1, 32(AX)
+	VMOVUPS     Y2, 64(AX)
+	VMOVUPS     Y3, 96(AX)
+	VMOVUPS     Y4, (AX)(CX*1)
+	VMOVUPS     Y5, 32(AX)(CX*1)
+	VMOVUPS     Y6, 64(AX)(CX*1)
+	VMOVUPS     Y7, 96(AX)(CX*1)
 	VZEROUPPER
 	RET
 
@@ -855,11 +1430,11 @@ TEXT ·gemm3x16(SB), NOSPLIT, $0-80
 	MOVQ    a+0(FP), AX
 	MOVQ    aStride+8(FP), CX
 	MOVQ    w+24(FP), DX
+	MOVQ    adapters+56(FP), BX
+	TESTQ   BX, BX
+	JNZ     gemm3x16Zero
 	MOVQ    c+40(FP), BX
 	MOVQ    cStride+48(FP), SI
-	MOVQ    adapters+56(FP), DI
-	TESTQ   DI, DI
-	JNZ     gemm3x16Zero
 	VMOVUPS (BX), Y0
 	VMOVUPS 32(BX), Y1
 	VMOVUPS (BX)(SI*1), Y2
@@ -877,8 +1452,8 @@ gemm3x16Zero:
 	VXORPS Y5, Y5, Y5
 
 gemm3x16Start:
-	MOVQ inputs+16(FP), DI
-	SUBQ $0x04, DI
+	MOVQ inputs+16(FP), BX
+	SUBQ $0x04, BX
 	JLT  gemm3x16Rest
 
 gemm3x16Main:
@@ -928,11 +1503,11 @@ gemm3x16Main:
 	VFMADD231PS  Y7, Y8, Y5
 	ADDQ         $0x00000010, AX
 	ADDQ         $0x00000100, DX
-	SUBQ         $0x04, DI
+	SUBQ         $0x04, BX
 	JGE          gemm3x16Main
 
 gemm3x16Rest:
-	ADDQ $0x04, DI
+	ADDQ $0x04, BX
 	JZ   gemm3x16Done
 
 gemm3x16One:
@@ -949,19 +1524,21 @@ gemm3x16One:
 	VFMADD231PS  Y7, Y8, Y5
 	ADDQ         $0x00000004, AX
 	ADDQ         $0x00000040, DX
-	DECQ         DI
+	DECQ         BX
 	JNZ          gemm3x16One
 
 gemm3x16Done:
 	MOVQ    adapters+56(FP), AX
 	TESTQ   AX, AX
 	JNZ     gemm3x16Adapt
-	VMOVUPS Y0, (BX)
-	VMOVUPS Y1, 32(BX)
-	VMOVUPS Y2, (BX)(SI*1)
-	VMOVUPS Y3, 32(BX)(SI*1)
-	VMOVUPS Y4, (BX)(SI*2)
-	VMOVUPS Y5, 32(BX)(SI*2)
+	MOVQ    c+40(FP), AX
+	MOVQ    cStride+48(FP), CX
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, (AX)(CX*1)
+	VMOVUPS Y3, 32(AX)(CX*1)
+	VMOVUPS Y4, (AX)(CX*2)
+	VMOVUPS Y5, 32(AX)(CX*2)
 	VZEROUPPER
 	RET
 
@@ -969,26 +1546,26 @@ gemm3x16Adapt:
 	MOVQ        width+64(FP), CX
 	MOVQ        member+72(FP), DX
 	VXORPS      Y6, Y6, Y6
-	MOVQ        (DX), DI
-	ADDQ        AX, DI
-	VMOVUPS     (DI), Y7
-	VFMADD213PS (DI)(CX*1), Y7, Y0
+	MOVQ        (DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Y7
+	VFMADD213PS (BX)(CX*1), Y7, Y0
 	VMAXPS      Y6, Y0, Y0
-	VMULPS      (DI)(CX*2), Y0, Y0
-	VMOVUPS     32(DI), Y7
-	VFMADD213PS 32(DI)(CX*1), Y7, Y1
+	VMULPS      (BX)(CX*2), Y0, Y0
+	VMOVUPS     32(BX), Y7
+	VFMADD213PS 32(BX)(CX*1), Y7, Y1
 	VMAXPS      Y6, Y1, Y1
-	VMULPS      32(DI)(CX*2), Y1, Y1
-	MOVQ        8(DX), DI
-	ADDQ        AX, DI
-	VMOVUPS     (DI), Y7
-	VFMADD213PS (DI)(CX*1), Y7, Y2
+	VMULPS      32(BX)(CX*2), Y1, Y1
+	MOVQ        8(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Y7
+	VFMADD213PS (BX)(CX*1), Y7, Y2
 	VMAXPS      Y6, Y2, Y2
-	VMULPS      (DI)(CX*2), Y2, Y2
-	VMOVUPS     32(DI), Y7
-	VFMADD213PS 32(DI)(CX*1), Y7, Y3
+	VMULPS      (BX)(CX*2), Y2, Y2
+	VMOVUPS     32(BX), Y7
+	VFMADD213PS 32(BX)(CX*1), Y7, Y3
 	VMAXPS      Y6, Y3, Y3
-	VMULPS      32(DI)(CX*2), Y3, Y3
+	VMULPS      32(BX)(CX*2), Y3, Y3
 	MOVQ        16(DX), DX
 	ADDQ        AX, DX
 	VMOVUPS     (DX), Y7
@@ -999,12 +1576,14 @@ gemm3x16Adapt:
 	VFMADD213PS 32(DX)(CX*1), Y7, Y5
 	VMAXPS      Y6, Y5, Y5
 	VMULPS      32(DX)(CX*2), Y5, Y5
-	VMOVUPS     Y0, (BX)
-	VMOVUPS     Y1, 32(BX)
-	VMOVUPS     Y2, (BX)(SI*1)
-	VMOVUPS     Y3, 32(BX)(SI*1)
-	VMOVUPS     Y4, (BX)(SI*2)
-	VMOVUPS     Y5, 32(BX)(SI*2)
+	MOVQ        c+40(FP), AX
+	MOVQ        cStride+48(FP), CX
+	VMOVUPS     Y0, (AX)
+	VMOVUPS     Y1, 32(AX)
+	VMOVUPS     Y2, (AX)(CX*1)
+	VMOVUPS     Y3, 32(AX)(CX*1)
+	VMOVUPS     Y4, (AX)(CX*2)
+	VMOVUPS     Y5, 32(AX)(CX*2)
 	VZEROUPPER
 	RET
 
@@ -1015,11 +1594,11 @@ TEXT ·gemm3x32(SB), NOSPLIT, $0-80
 	MOVQ    aStride+8(FP), CX
 	MOVQ    w+24(FP), DX
 	MOVQ    wStride+32(FP), BX
+	MOVQ    adapters+56(FP), SI
+	TESTQ   SI, SI
+	JNZ     gemm3x32Zero
 	MOVQ    c+40(FP), SI
 	MOVQ    cStride+48(FP), DI
-	MOVQ    adapters+56(FP), R8
-	TESTQ   R8, R8
-	JNZ     gemm3x32Zero
 	VMOVUPS (SI), Y0
 	VMOVUPS 32(SI), Y1
 	VMOVUPS 64(SI), Y2
@@ -1049,8 +1628,8 @@ gemm3x32Zero:
 	VXORPS Y11, Y11, Y11
 
 gemm3x32Start:
-	MOVQ inputs+16(FP), R8
-	SUBQ $0x04, R8
+	MOVQ inputs+16(FP), SI
+	SUBQ $0x04, SI
 	JLT  gemm3x32Rest
 
 gemm3x32Main:
@@ -1132,11 +1711,11 @@ gemm3x32Main:
 	VFMADD231PS  Y15, Y14, Y11
 	ADDQ         $0x00000010, AX
 	ADDQ         $0x00000100, DX
-	SUBQ         $0x04, R8
+	SUBQ         $0x04, SI
 	JGE          gemm3x32Main
 
 gemm3x32Rest:
-	ADDQ $0x04, R8
+	ADDQ $0x04, SI
 	JZ   gemm3x32Done
 
 gemm3x32One:
@@ -1161,25 +1740,27 @@ gemm3x32One:
 	VFMADD231PS  Y15, Y14, Y11
 	ADDQ         $0x00000004, AX
 	ADDQ         $0x00000040, DX
-	DECQ         R8
+	DECQ         SI
 	JNZ          gemm3x32One
 
 gemm3x32Done:
 	MOVQ    adapters+56(FP), AX
 	TESTQ   AX, AX
 	JNZ     gemm3x32Adapt
-	VMOVUPS Y0, (SI)
-	VMOVUPS Y1, 32(SI)
-	VMOVUPS Y2, 64(SI)
-	VMOVUPS Y3, 96(SI)
-	VMOVUPS Y4, (SI)(DI*1)
-	VMOVUPS Y5, 32(SI)(DI*1)
-	VMOVUPS Y6, 64(SI)(DI*1)
-	VMOVUPS Y7, 96(SI)(DI*1)
-	VMOVUPS Y8, (SI)(DI*2)
-	VMOVUPS Y9, 32(SI)(DI*2)
-	VMOVUPS Y10, 64(SI)(DI*2)
-	VMOVUPS Y11, 96(SI)(DI*2)
+	MOVQ    c+40(FP), AX
+	MOVQ    cStride+48(FP), CX
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	VMOVUPS Y4, (AX)(CX*1)
+	VMOVUPS Y5, 32(AX)(CX*1)
+	VMOVUPS Y6, 64(AX)(CX*1)
+	VMOVUPS Y7, 96(AX)(CX*1)
+	VMOVUPS Y8, (AX)(CX*2)
+	VMOVUPS Y9, 32(AX)(CX*2)
+	VMOVUPS Y10, 64(AX)(CX*2)
+	VMOVUPS Y11, 96(AX)(CX*2)
 	VZEROUPPER
 	RET
 
@@ -1241,18 +1822,20 @@ gemm3x32Adapt:
 	VFMADD213PS 96(DX)(CX*1), Y13, Y11
 	VMAXPS      Y12, Y11, Y11
 	VMULPS      96(DX)(CX*2), Y11, Y11
-	VMOVUPS     Y0, (SI)
-	VMOVUPS     Y1, 32(SI)
-	VMOVUPS     Y2, 64(SI)
-	VMOVUPS     Y3, 96(SI)
-	VMOVUPS     Y4, (SI)(DI*1)
-	VMOVUPS     Y5, 32(SI)(DI*1)
-	VMOVUPS     Y6, 64(SI)(DI*1)
-	VMOVUPS     Y7, 96(SI)(DI*1)
-	VMOVUPS     Y8, (SI)(DI*2)
-	VMOVUPS     Y9, 32(SI)(DI*2)
-	VMOVUPS     Y10, 64(SI)(DI*2)
-	VMOVUPS     Y11, 96(SI)(DI*2)
+	MOVQ        c+40(FP), AX
+	MOVQ        cStride+48(FP), CX
+	VMOVUPS     Y0, (AX)
+	VMOVUPS     Y1, 32(AX)
+	VMOVUPS     Y2, 64(AX)
+	VMOVUPS     Y3, 96(AX)
+	VMOVUPS     Y4, (AX)(CX*1)
+	VMOVUPS     Y5, 32(AX)(CX*1)
+	VMOVUPS     Y6, 64(AX)(CX*1)
+	VMOVUPS     Y7, 96(AX)(CX*1)
+	VMOVUPS     Y8, (AX)(CX*2)
+	VMOVUPS     Y9, 32(AX)(CX*2)
+	VMOVUPS     Y10, 64(AX)(CX*2)
+	VMOVUPS     Y11, 96(AX)(CX*2)
 	VZEROUPPER
 	RET
 
@@ -1264,13 +1847,13 @@ TEXT ·gemm4x16(SB), NOSPLIT, $0-80
 	LEAQ    (AX)(CX*2), DX
 	ADDQ    CX, DX
 	MOVQ    w+24(FP), BX
+	MOVQ    adapters+56(FP), SI
+	TESTQ   SI, SI
+	JNZ     gemm4x16Zero
 	MOVQ    c+40(FP), SI
 	MOVQ    cStride+48(FP), DI
 	LEAQ    (SI)(DI*2), R8
 	ADDQ    DI, R8
-	MOVQ    adapters+56(FP), R9
-	TESTQ   R9, R9
-	JNZ     gemm4x16Zero
 	VMOVUPS (SI), Y0
 	VMOVUPS 32(SI), Y1
 	VMOVUPS (SI)(DI*1), Y2
@@ -1292,8 +1875,8 @@ gemm4x16Zero:
 	VXORPS Y7, Y7, Y7
 
 gemm4x16Start:
-	MOVQ inputs+16(FP), R9
-	SUBQ $0x04, R9
+	MOVQ inputs+16(FP), SI
+	SUBQ $0x04, SI
 	JLT  gemm4x16Rest
 
 gemm4x16Main:
@@ -1356,11 +1939,11 @@ gemm4x16Main:
 	ADDQ         $0x00000010, AX
 	ADDQ         $0x00000010, DX
 	ADDQ         $0x00000100, BX
-	SUBQ         $0x04, R9
+	SUBQ         $0x04, SI
 	JGE          gemm4x16Main
 
 gemm4x16Rest:
-	ADDQ $0x04, R9
+	ADDQ $0x04, SI
 	JZ   gemm4x16Done
 
 gemm4x16One:
@@ -1381,21 +1964,25 @@ gemm4x16One:
 	ADDQ         $0x00000004, AX
 	ADDQ         $0x00000004, DX
 	ADDQ         $0x00000040, BX
-	DECQ         R9
+	DECQ         SI
 	JNZ          gemm4x16One
 
 gemm4x16Done:
 	MOVQ    adapters+56(FP), AX
 	TESTQ   AX, AX
 	JNZ     gemm4x16Adapt
-	VMOVUPS Y0, (SI)
-	VMOVUPS Y1, 32(SI)
-	VMOVUPS Y2, (SI)(DI*1)
-	VMOVUPS Y3, 32(SI)(DI*1)
-	VMOVUPS Y4, (SI)(DI*2)
-	VMOVUPS Y5, 32(SI)(DI*2)
-	VMOVUPS Y6, (R8)
-	VMOVUPS Y7, 32(R8)
+	MOVQ    c+40(FP), AX
+	MOVQ    cStride+48(FP), CX
+	LEAQ    (AX)(CX*2), DX
+	ADDQ    CX, DX
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, (AX)(CX*1)
+	VMOVUPS Y3, 32(AX)(CX*1)
+	VMOVUPS Y4, (AX)(CX*2)
+	VMOVUPS Y5, 32(AX)(CX*2)
+	VMOVUPS Y6, (DX)
+	VMOVUPS Y7, 32(DX)
 	VZEROUPPER
 	RET
 
@@ -1443,14 +2030,18 @@ gemm4x16Adapt:
 	VFMADD213PS 32(DX)(CX*1), Y9, Y7
 	VMAXPS      Y8, Y7, Y7
 	VMULPS      32(DX)(CX*2), Y7, Y7
-	VMOVUPS     Y0, (SI)
-	VMOVUPS     Y1, 32(SI)
-	VMOVUPS     Y2, (SI)(DI*1)
-	VMOVUPS     Y3, 32(SI)(DI*1)
-	VMOVUPS     Y4, (SI)(DI*2)
-	VMOVUPS     Y5, 32(SI)(DI*2)
-	VMOVUPS     Y6, (R8)
-	VMOVUPS     Y7, 32(R8)
+	MOVQ        c+40(FP), AX
+	MOVQ        cStride+48(FP), CX
+	LEAQ        (AX)(CX*2), DX
+	ADDQ        CX, DX
+	VMOVUPS     Y0, (AX)
+	VMOVUPS     Y1, 32(AX)
+	VMOVUPS     Y2, (AX)(CX*1)
+	VMOVUPS     Y3, 32(AX)(CX*1)
+	VMOVUPS     Y4, (AX)(CX*2)
+	VMOVUPS     Y5, 32(AX)(CX*2)
+	VMOVUPS     Y6, (DX)
+	VMOVUPS     Y7, 32(DX)
 	VZEROUPPER
 	RET
 
@@ -1462,13 +2053,13 @@ TEXT ·gemm5x16(SB), NOSPLIT, $0-80
 	LEAQ    (AX)(CX*2), DX
 	ADDQ    CX, DX
 	MOVQ    w+24(FP), BX
+	MOVQ    adapters+56(FP), SI
+	TESTQ   SI, SI
+	JNZ     gemm5x16Zero
 	MOVQ    c+40(FP), SI
 	MOVQ    cStride+48(FP), DI
 	LEAQ    (SI)(DI*2), R8
 	ADDQ    DI, R8
-	MOVQ    adapters+56(FP), R9
-	TESTQ   R9, R9
-	JNZ     gemm5x16Zero
 	VMOVUPS (SI), Y0
 	VMOVUPS 32(SI), Y1
 	VMOVUPS (SI)(DI*1), Y2
@@ -1494,8 +2085,8 @@ gemm5x16Zero:
 	VXORPS Y9, Y9, Y9
 
 gemm5x16Start:
-	MOVQ inputs+16(FP), R9
-	SUBQ $0x04, R9
+	MOVQ inputs+16(FP), SI
+	SUBQ $0x04, SI
 	JLT  gemm5x16Rest
 
 gemm5x16Main:
@@ -1570,11 +2161,11 @@ gemm5x16Main:
 	ADDQ         $0x00000010, AX
 	ADDQ         $0x00000010, DX
 	ADDQ         $0x00000100, BX
-	SUBQ         $0x04, R9
+	SUBQ         $0x04, SI
 	JGE          gemm5x16Main
 
 gemm5x16Rest:
-	ADDQ $0x04, R9
+	ADDQ $0x04, SI
 	JZ   gemm5x16Done
 
 gemm5x16One:
@@ -1598,23 +2189,27 @@ gemm5x16One:
 	ADDQ         $0x00000004, AX
 	ADDQ         $0x00000004, DX
 	ADDQ         $0x00000040, BX
-	DECQ         R9
+	DECQ         SI
 	JNZ          gemm5x16One
 
 gemm5x16Done:
 	MOVQ    adapters+56(FP), AX
 	TESTQ   AX, AX
 	JNZ     gemm5x16Adapt
-	VMOVUPS Y0, (SI)
-	VMOVUPS Y1, 32(SI)
-	VMOVUPS Y2, (SI)(DI*1)
-	VMOVUPS Y3, 32(SI)(DI*1)
-	VMOVUPS Y4, (SI)(DI*2)
-	VMOVUPS Y5, 32(SI)(DI*2)
-	VMOVUPS Y6, (R8)
-	VMOVUPS Y7, 32(R8)
-	VMOVUPS Y8, (R8)(DI*1)
-	VMOVUPS Y9, 32(R8)(DI*1)
+	MOVQ    c+40(FP), AX
+	MOVQ    cStride+48(FP), CX
+	LEAQ    (AX)(CX*2), DX
+	ADDQ    CX, DX
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, (AX)(CX*1)
+	VMOVUPS Y3, 32(AX)(CX*1)
+	VMOVUPS Y4, (AX)(CX*2)
+	VMOVUPS Y5, 32(AX)(CX*2)
+	VMOVUPS Y6, (DX)
+	VMOVUPS Y7, 32(DX)
+	VMOVUPS Y8, (DX)(CX*1)
+	VMOVUPS Y9, 32(DX)(CX*1)
 	VZEROUPPER
 	RET
 
@@ -1672,16 +2267,20 @@ gemm5x16Adapt:
 	VFMADD213PS 32(DX)(CX*1), Y11, Y9
 	VMAXPS      Y10, Y9, Y9
 	VMULPS      32(DX)(CX*2), Y9, Y9
-	VMOVUPS     Y0, (SI)
-	VMOVUPS     Y1, 32(SI)
-	VMOVUPS     Y2, (SI)(DI*1)
-	VMOVUPS     Y3, 32(SI)(DI*1)
-	VMOVUPS     Y4, (SI)(DI*2)
-	VMOVUPS     Y5, 32(SI)(DI*2)
-	VMOVUPS     Y6, (R8)
-	VMOVUPS     Y7, 32(R8)
-	VMOVUPS     Y8, (R8)(DI*1)
-	VMOVUPS     Y9, 32(R8)(DI*1)
+	MOVQ        c+40(FP), AX
+	MOVQ        cStride+48(FP), CX
+	LEAQ        (AX)(CX*2), DX
+	ADDQ        CX, DX
+	VMOVUPS     Y0, (AX)
+	VMOVUPS     Y1, 32(AX)
+	VMOVUPS     Y2, (AX)(CX*1)
+	VMOVUPS     Y3, 32(AX)(CX*1)
+	VMOVUPS     Y4, (AX)(CX*2)
+	VMOVUPS     Y5, 32(AX)(CX*2)
+	VMOVUPS     Y6, (DX)
+	VMOVUPS     Y7, 32(DX)
+	VMOVUPS     Y8, (DX)(CX*1)
+	VMOVUPS     Y9, 32(DX)(CX*1)
 	VZEROUPPER
 	RET
 
@@ -1693,13 +2292,13 @@ TEXT ·gemm6x16(SB), NOSPLIT, $0-80
 	LEAQ    (AX)(CX*2), DX
 	ADDQ    CX, DX
 	MOVQ    w+24(FP), BX
+	MOVQ    adapters+56(FP), SI
+	TESTQ   SI, SI
+	JNZ     gemm6x16Zero
 	MOVQ    c+40(FP), SI
 	MOVQ    cStride+48(FP), DI
 	LEAQ    (SI)(DI*2), R8
 	ADDQ    DI, R8
-	MOVQ    adapters+56(FP), R9
-	TESTQ   R9, R9
-	JNZ     gemm6x16Zero
 	VMOVUPS (SI), Y0
 	VMOVUPS 32(SI), Y1
 	VMOVUPS (SI)(DI*1), Y2
@@ -1729,8 +2328,8 @@ gemm6x16Zero:
 	VXORPS Y11, Y11, Y11
 
 gemm6x16Start:
-	MOVQ inputs+16(FP), R9
-	SUBQ $0x04, R9
+	MOVQ inputs+16(FP), SI
+	SUBQ $0x04, SI
 	JLT  gemm6x16Rest
 
 gemm6x16Main:
@@ -1817,11 +2416,11 @@ gemm6x16Main:
 	ADDQ         $0x00000010, AX
 	ADDQ         $0x00000010, DX
 	ADDQ         $0x00000100, BX
-	SUBQ         $0x04, R9
+	SUBQ         $0x04, SI
 	JGE          gemm6x16Main
 
 gemm6x16Rest:
-	ADDQ $0x04, R9
+	ADDQ $0x04, SI
 	JZ   gemm6x16Done
 
 gemm6x16One:
@@ -1848,25 +2447,29 @@ gemm6x16One:
 	ADDQ         $0x00000004, AX
 	ADDQ         $0x00000004, DX
 	ADDQ         $0x00000040, BX
-	DECQ         R9
+	DECQ         SI
 	JNZ          gemm6x16One
 
 gemm6x16Done:
 	MOVQ    adapters+56(FP), AX
 	TESTQ   AX, AX
 	JNZ     gemm6x16Adapt
-	VMOVUPS Y0, (SI)
-	VMOVUPS Y1, 32(SI)
-	VMOVUPS Y2, (SI)(DI*1)
-	VMOVUPS Y3, 32(SI)(DI*1)
-	VMOVUPS Y4, (SI)(DI*2)
-	VMOVUPS Y5, 32(SI)(DI*2)
-	VMOVUPS Y6, (R8)
-	VMOVUPS Y7, 32(R8)
-	VMOVUPS Y8, (R8)(DI*1)
-	VMOVUPS Y9, 32(R8)(DI*1)
-	VMOVUPS Y10, (R8)(DI*2)
-	VMOVUPS Y11, 32(R8)(DI*2)
+	MOVQ    c+40(FP), AX
+	MOVQ    cStride+48(FP), CX
+	LEAQ    (AX)(CX*2), DX
+	ADDQ    CX, DX
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, (AX)(CX*1)
+	VMOVUPS Y3, 32(AX)(CX*1)
+	VMOVUPS Y4, (AX)(CX*2)
+	VMOVUPS Y5, 32(AX)(CX*2)
+	VMOVUPS Y6, (DX)
+	VMOVUPS Y7, 32(DX)
+	VMOVUPS Y8, (DX)(CX*1)
+	VMOVUPS Y9, 32(DX)(CX*1)
+	VMOVUPS Y10, (DX)(CX*2)
+	VMOVUPS Y11, 32(DX)(CX*2)
 	VZEROUPPER
 	RET
 
@@ -1934,18 +2537,22 @@ gemm6x16Adapt:
 	VFMADD213PS 32(DX)(CX*1), Y13, Y11
 	VMAXPS      Y12, Y11, Y11
 	VMULPS      32(DX)(CX*2), Y11, Y11
-	VMOVUPS     Y0, (SI)
-	VMOVUPS     Y1, 32(SI)
-	VMOVUPS     Y2, (SI)(DI*1)
-	VMOVUPS     Y3, 32(SI)(DI*1)
-	VMOVUPS     Y4, (SI)(DI*2)
-	VMOVUPS     Y5, 32(SI)(DI*2)
-	VMOVUPS     Y6, (R8)
-	VMOVUPS     Y7, 32(R8)
-	VMOVUPS     Y8, (R8)(DI*1)
-	VMOVUPS     Y9, 32(R8)(DI*1)
-	VMOVUPS     Y10, (R8)(DI*2)
-	VMOVUPS     Y11, 32(R8)(DI*2)
+	MOVQ        c+40(FP), AX
+	MOVQ        cStride+48(FP), CX
+	LEAQ        (AX)(CX*2), DX
+	ADDQ        CX, DX
+	VMOVUPS     Y0, (AX)
+	VMOVUPS     Y1, 32(AX)
+	VMOVUPS     Y2, (AX)(CX*1)
+	VMOVUPS     Y3, 32(AX)(CX*1)
+	VMOVUPS     Y4, (AX)(CX*2)
+	VMOVUPS     Y5, 32(AX)(CX*2)
+	VMOVUPS     Y6, (DX)
+	VMOVUPS     Y7, 32(DX)
+	VMOVUPS     Y8, (DX)(CX*1)
+	VMOVUPS     Y9, 32(DX)(CX*1)
+	VMOVUPS     Y10, (DX)(CX*2)
+	VMOVUPS     Y11, 32(DX)(CX*2)
 	VZEROUPPER
 	RET
 
@@ -2070,6 +2677,4333 @@ sparse64Done:
 	ADDQ    R9, R8
 	DECQ    DI
 	JNZ     sparse64Row
+	VZEROUPPER
+	RET
+
+// func sparseWide32(in *float32, inStride int, mask *uint64, maskStride int, w *float32, c *float32, cStride int, rows int, fresh int)
+// Requires: AVX, AVX512F, BMI
+TEXT ·sparseWide32(SB), NOSPLIT, $0-72
+	MOVQ in+0(FP), AX
+	MOVQ inStride+8(FP), CX
+	MOVQ mask+16(FP), DX
+	MOVQ maskStride+24(FP), BX
+	MOVQ w+32(FP), SI
+	MOVQ rows+56(FP), DI
+	MOVQ c+40(FP), R8
+	MOVQ cStride+48(FP), R9
+	MOVQ fresh+64(FP), R10
+
+sparseWide32Row:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	TESTQ   R10, R10
+	JNZ     sparseWide32Start
+	VMOVUPS (R8), Z0
+	VMOVUPS 64(R8), Z1
+
+sparseWide32Start:
+	MOVQ  (DX), R11
+	TESTQ R11, R11
+	JZ    sparseWide32Done
+
+sparseWide32Input:
+	TZCNTQ       R11, R12
+	VBROADCASTSS (AX)(R12*4), Z2
+	SHLQ         $0x07, R12
+	VFMADD231PS  (SI)(R12*1), Z2, Z0
+	VFMADD231PS  64(SI)(R12*1), Z2, Z1
+	BLSRQ        R11, R11
+	JNZ          sparseWide32Input
+
+sparseWide32Done:
+	VMOVUPS Z0, (R8)
+	VMOVUPS Z1, 64(R8)
+	ADDQ    CX, AX
+	ADDQ    BX, DX
+	ADDQ    R9, R8
+	DECQ    DI
+	JNZ     sparseWide32Row
+	VZEROUPPER
+	RET
+
+// func sparseWide64(in *float32, inStride int, mask *uint64, maskStride int, w *float32, c *float32, cStride int, rows int, fresh int)
+// Requires: AVX, AVX512F, BMI
+TEXT ·sparseWide64(SB), NOSPLIT, $0-72
+	MOVQ in+0(FP), AX
+	MOVQ inStride+8(FP), CX
+	MOVQ mask+16(FP), DX
+	MOVQ maskStride+24(FP), BX
+	MOVQ w+32(FP), SI
+	MOVQ rows+56(FP), DI
+	MOVQ c+40(FP), R8
+	MOVQ cStride+48(FP), R9
+	MOVQ fresh+64(FP), R10
+
+sparseWide64Row:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	TESTQ   R10, R10
+	JNZ     sparseWide64Start
+	VMOVUPS (R8), Z0
+	VMOVUPS 64(R8), Z1
+	VMOVUPS 128(R8), Z2
+	VMOVUPS 192(R8), Z3
+
+sparseWide64Start:
+	MOVQ  (DX), R11
+	TESTQ R11, R11
+	JZ    sparseWide64Done
+
+sparseWide64Input:
+	TZCNTQ       R11, R12
+	VBROADCASTSS (AX)(R12*4), Z4
+	SHLQ         $0x08, R12
+	VFMADD231PS  (SI)(R12*1), Z4, Z0
+	VFMADD231PS  64(SI)(R12*1), Z4, Z1
+	VFMADD231PS  128(SI)(R12*1), Z4, Z2
+	VFMADD231PS  192(SI)(R12*1), Z4, Z3
+	BLSRQ        R11, R11
+	JNZ          sparseWide64Input
+
+sparseWide64Done:
+	VMOVUPS Z0, (R8)
+	VMOVUPS Z1, 64(R8)
+	VMOVUPS Z2, 128(R8)
+	VMOVUPS Z3, 192(R8)
+	ADDQ    CX, AX
+	ADDQ    BX, DX
+	ADDQ    R9, R8
+	DECQ    DI
+	JNZ     sparseWide64Row
+	VZEROUPPER
+	RET
+
+// func sparseWide96(in *float32, inStride int, mask *uint64, maskStride int, w *float32, c *float32, cStride int, rows int, fresh int)
+// Requires: AVX, AVX512F, BMI
+TEXT ·sparseWide96(SB), NOSPLIT, $0-72
+	MOVQ in+0(FP), AX
+	MOVQ inStride+8(FP), CX
+	MOVQ mask+16(FP), DX
+	MOVQ maskStride+24(FP), BX
+	MOVQ w+32(FP), SI
+	MOVQ rows+56(FP), DI
+	MOVQ c+40(FP), R8
+	MOVQ cStride+48(FP), R9
+	MOVQ fresh+64(FP), R10
+
+sparseWide96Row:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	TESTQ   R10, R10
+	JNZ     sparseWide96Start
+	VMOVUPS (R8), Z0
+	VMOVUPS 64(R8), Z1
+	VMOVUPS 128(R8), Z2
+	VMOVUPS 192(R8), Z3
+	VMOVUPS 256(R8), Z4
+	VMOVUPS 320(R8), Z5
+
+sparseWide96Start:
+	MOVQ  (DX), R11
+	TESTQ R11, R11
+	JZ    sparseWide96Done
+
+sparseWide96Input:
+	TZCNTQ       R11, R12
+	VBROADCASTSS (AX)(R12*4), Z6
+	IMUL3Q       $0x00000180, R12, R12
+	VFMADD231PS  (SI)(R12*1), Z6, Z0
+	VFMADD231PS  64(SI)(R12*1), Z6, Z1
+	VFMADD231PS  128(SI)(R12*1), Z6, Z2
+	VFMADD231PS  192(SI)(R12*1), Z6, Z3
+	VFMADD231PS  256(SI)(R12*1), Z6, Z4
+	VFMADD231PS  320(SI)(R12*1), Z6, Z5
+	BLSRQ        R11, R11
+	JNZ          sparseWide96Input
+
+sparseWide96Done:
+	VMOVUPS Z0, (R8)
+	VMOVUPS Z1, 64(R8)
+	VMOVUPS Z2, 128(R8)
+	VMOVUPS Z3, 192(R8)
+	VMOVUPS Z4, 256(R8)
+	VMOVUPS Z5, 320(R8)
+	ADDQ    CX, AX
+	ADDQ    BX, DX
+	ADDQ    R9, R8
+	DECQ    DI
+	JNZ     sparseWide96Row
+	VZEROUPPER
+	RET
+
+// func sparseWide128(in *float32, inStride int, mask *uint64, maskStride int, w *float32, c *float32, cStride int, rows int, fresh int)
+// Requires: AVX, AVX512F, BMI
+TEXT ·sparseWide128(SB), NOSPLIT, $0-72
+	MOVQ in+0(FP), AX
+	MOVQ inStride+8(FP), CX
+	MOVQ mask+16(FP), DX
+	MOVQ maskStride+24(FP), BX
+	MOVQ w+32(FP), SI
+	MOVQ rows+56(FP), DI
+	MOVQ c+40(FP), R8
+	MOVQ cStride+48(FP), R9
+	MOVQ fresh+64(FP), R10
+
+sparseWide128Row:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	TESTQ   R10, R10
+	JNZ     sparseWide128Start
+	VMOVUPS (R8), Z0
+	VMOVUPS 64(R8), Z1
+	VMOVUPS 128(R8), Z2
+	VMOVUPS 192(R8), Z3
+	VMOVUPS 256(R8), Z4
+	VMOVUPS 320(R8), Z5
+	VMOVUPS 384(R8), Z6
+	VMOVUPS 448(R8), Z7
+
+sparseWide128Start:
+	MOVQ  (DX), R11
+	TESTQ R11, R11
+	JZ    sparseWide128Done
+
+sparseWide128Input:
+	TZCNTQ       R11, R12
+	VBROADCASTSS (AX)(R12*4), Z8
+	SHLQ         $0x09, R12
+	VFMADD231PS  (SI)(R12*1), Z8, Z0
+	VFMADD231PS  64(SI)(R12*1), Z8, Z1
+	VFMADD231PS  128(SI)(R12*1), Z8, Z2
+	VFMADD231PS  192(SI)(R12*1), Z8, Z3
+	VFMADD231PS  256(SI)(R12*1), Z8, Z4
+	VFMADD231PS  320(SI)(R12*1), Z8, Z5
+	VFMADD231PS  384(SI)(R12*1), Z8, Z6
+	VFMADD231PS  448(SI)(R12*1), Z8, Z7
+	BLSRQ        R11, R11
+	JNZ          sparseWide128Input
+
+sparseWide128Done:
+	VMOVUPS Z0, (R8)
+	VMOVUPS Z1, 64(R8)
+	VMOVUPS Z2, 128(R8)
+	VMOVUPS Z3, 192(R8)
+	VMOVUPS Z4, 256(R8)
+	VMOVUPS Z5, 320(R8)
+	VMOVUPS Z6, 384(R8)
+	VMOVUPS Z7, 448(R8)
+	ADDQ    CX, AX
+	ADDQ    BX, DX
+	ADDQ    R9, R8
+	DECQ    DI
+	JNZ     sparseWide128Row
+	VZEROUPPER
+	RET
+
+// func gemmWide1x64(a *float32, aStride int, inputs int, w *float32, wStride int, c *float32, cStride int, adapters *float32, width int, member *int)
+// Requires: AVX, AVX512F
+TEXT ·gemmWide1x64(SB), NOSPLIT, $0-80
+	MOVQ    a+0(FP), AX
+	MOVQ    aStride+8(FP), CX
+	MOVQ    w+24(FP), CX
+	MOVQ    wStride+32(FP), DX
+	LEAQ    (CX)(DX*2), BX
+	ADDQ    DX, BX
+	MOVQ    adapters+56(FP), SI
+	TESTQ   SI, SI
+	JNZ     gemmWide1x64Zero
+	MOVQ    c+40(FP), SI
+	MOVQ    cStride+48(FP), DI
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	VMOVUPS 128(SI), Z2
+	VMOVUPS 192(SI), Z3
+	JMP     gemmWide1x64Start
+
+gemmWide1x64Zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+
+gemmWide1x64Start:
+	MOVQ inputs+16(FP), SI
+	SUBQ $0x04, SI
+	JLT  gemmWide1x64Rest
+
+gemmWide1x64Main:
+	VBROADCASTSS (AX), Z4
+	VFMADD231PS  (CX), Z4, Z0
+	VFMADD231PS  (CX)(DX*1), Z4, Z1
+	VFMADD231PS  (CX)(DX*2), Z4, Z2
+	VFMADD231PS  (BX), Z4, Z3
+	VBROADCASTSS 4(AX), Z4
+	VFMADD231PS  64(CX), Z4, Z0
+	VFMADD231PS  64(CX)(DX*1), Z4, Z1
+	VFMADD231PS  64(CX)(DX*2), Z4, Z2
+	VFMADD231PS  64(BX), Z4, Z3
+	VBROADCASTSS 8(AX), Z4
+	VFMADD231PS  128(CX), Z4, Z0
+	VFMADD231PS  128(CX)(DX*1), Z4, Z1
+	VFMADD231PS  128(CX)(DX*2), Z4, Z2
+	VFMADD231PS  128(BX), Z4, Z3
+	VBROADCASTSS 12(AX), Z4
+	VFMADD231PS  192(CX), Z4, Z0
+	VFMADD231PS  192(CX)(DX*1), Z4, Z1
+	VFMADD231PS  192(CX)(DX*2), Z4, Z2
+	VFMADD231PS  192(BX), Z4, Z3
+	ADDQ         $0x00000010, AX
+	ADDQ         $0x00000100, CX
+	ADDQ         $0x00000100, BX
+	SUBQ         $0x04, SI
+	JGE          gemmWide1x64Main
+
+gemmWide1x64Rest:
+	ADDQ $0x04, SI
+	JZ   gemmWide1x64Done
+
+gemmWide1x64One:
+	VBROADCASTSS (AX), Z4
+	VFMADD231PS  (CX), Z4, Z0
+	VFMADD231PS  (CX)(DX*1), Z4, Z1
+	VFMADD231PS  (CX)(DX*2), Z4, Z2
+	VFMADD231PS  (BX), Z4, Z3
+	ADDQ         $0x00000004, AX
+	ADDQ         $0x00000040, CX
+	ADDQ         $0x00000040, BX
+	DECQ         SI
+	JNZ          gemmWide1x64One
+
+gemmWide1x64Done:
+	MOVQ    adapters+56(FP), AX
+	TESTQ   AX, AX
+	JNZ     gemmWide1x64Adapt
+	MOVQ    c+40(FP), AX
+	MOVQ    cStride+48(FP), CX
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, 128(AX)
+	VMOVUPS Z3, 192(AX)
+	VZEROUPPER
+	RET
+
+gemmWide1x64Adapt:
+	MOVQ        width+64(FP), CX
+	MOVQ        member+72(FP), DX
+	VPXORD      Z5, Z5, Z5
+	MOVQ        (DX), DX
+	ADDQ        AX, DX
+	VMOVUPS     (DX), Z4
+	VFMADD213PS (DX)(CX*1), Z4, Z0
+	VMAXPS      Z5, Z0, Z0
+	VMULPS      (DX)(CX*2), Z0, Z0
+	VMOVUPS     64(DX), Z4
+	VFMADD213PS 64(DX)(CX*1), Z4, Z1
+	VMAXPS      Z5, Z1, Z1
+	VMULPS      64(DX)(CX*2), Z1, Z1
+	VMOVUPS     128(DX), Z4
+	VFMADD213PS 128(DX)(CX*1), Z4, Z2
+	VMAXPS      Z5, Z2, Z2
+	VMULPS      128(DX)(CX*2), Z2, Z2
+	VMOVUPS     192(DX), Z4
+	VFMADD213PS 192(DX)(CX*1), Z4, Z3
+	VMAXPS      Z5, Z3, Z3
+	VMULPS      192(DX)(CX*2), Z3, Z3
+	MOVQ        c+40(FP), AX
+	MOVQ        cStride+48(FP), CX
+	VMOVUPS     Z0, (AX)
+	VMOVUPS     Z1, 64(AX)
+	VMOVUPS     Z2, 128(AX)
+	VMOVUPS     Z3, 192(AX)
+	VZEROUPPER
+	RET
+
+// func gemmWide2x64(a *float32, aStride int, inputs int, w *float32, wStride int, c *float32, cStride int, adapters *float32, width int, member *int)
+// Requires: AVX, AVX512F
+TEXT ·gemmWide2x64(SB), NOSPLIT, $0-80
+	MOVQ    a+0(FP), AX
+	MOVQ    aStride+8(FP), CX
+	MOVQ    w+24(FP), DX
+	MOVQ    wStride+32(FP), BX
+	LEAQ    (DX)(BX*2), SI
+	ADDQ    BX, SI
+	MOVQ    adapters+56(FP), DI
+	TESTQ   DI, DI
+	JNZ     gemmWide2x64Zero
+	MOVQ    c+40(FP), DI
+	MOVQ    cStride+48(FP), R8
+	VMOVUPS (DI), Z0
+	VMOVUPS 64(DI), Z1
+	VMOVUPS 128(DI), Z2
+	VMOVUPS 192(DI), Z3
+	VMOVUPS (DI)(R8*1), Z4
+	VMOVUPS 64(DI)(R8*1), Z5
+	VMOVUPS 128(DI)(R8*1), Z6
+	VMOVUPS 192(DI)(R8*1), Z7
+	JMP     gemmWide2x64Start
+
+gemmWide2x64Zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+
+gemmWide2x64Start:
+	MOVQ inputs+16(FP), DI
+	SUBQ $0x04, DI
+	JLT  gemmWide2x64Rest
+
+gemmWide2x64Main:
+	VBROADCASTSS (AX), Z8
+	VBROADCASTSS (AX)(CX*1), Z9
+	VMOVUPS      (DX), Z10
+	VFMADD231PS  Z10, Z8, Z0
+	VFMADD231PS  Z10, Z9, Z4
+	VMOVUPS      (DX)(BX*1), Z10
+	VFMADD231PS  Z10, Z8, Z1
+	VFMADD231PS  Z10, Z9, Z5
+	VMOVUPS      (DX)(BX*2), Z10
+	VFMADD231PS  Z10, Z8, Z2
+	VFMADD231PS  Z10, Z9, Z6
+	VMOVUPS      (SI), Z10
+	VFMADD231PS  Z10, Z8, Z3
+	VFMADD231PS  Z10, Z9, Z7
+	VBROADCASTSS 4(AX), Z8
+	VBROADCASTSS 4(AX)(CX*1), Z9
+	VMOVUPS      64(DX), Z10
+	VFMADD231PS  Z10, Z8, Z0
+	VFMADD231PS  Z10, Z9, Z4
+	VMOVUPS      64(DX)(BX*1), Z10
+	VFMADD231PS  Z10, Z8, Z1
+	VFMADD231PS  Z10, Z9, Z5
+	VMOVUPS      64(DX)(BX*2), Z10
+	VFMADD231PS  Z10, Z8, Z2
+	VFMADD231PS  Z10, Z9, Z6
+	VMOVUPS      64(SI), Z10
+	VFMADD231PS  Z10, Z8, Z3
+	VFMADD231PS  Z10, Z9, Z7
+	VBROADCASTSS 8(AX), Z8
+	VBROADCASTSS 8(AX)(CX*1), Z9
+	VMOVUPS      128(DX), Z10
+	VFMADD231PS  Z10, Z8, Z0
+	VFMADD231PS  Z10, Z9, Z4
+	VMOVUPS      128(DX)(BX*1), Z10
+	VFMADD231PS  Z10, Z8, Z1
+	VFMADD231PS  Z10, Z9, Z5
+	VMOVUPS      128(DX)(BX*2), Z10
+	VFMADD231PS  Z10, Z8, Z2
+	VFMADD231PS  Z10, Z9, Z6
+	VMOVUPS      128(SI), Z10
+	VFMADD231PS  Z10, Z8, Z3
+	VFMADD231PS  Z10, Z9, Z7
+	VBROADCASTSS 12(AX), Z8
+	VBROADCASTSS 12(AX)(CX*1), Z9
+	VMOVUPS      192(DX), Z10
+	VFMADD231PS  Z10, Z8, Z0
+	VFMADD231PS  Z10, Z9, Z4
+	VMOVUPS      192(DX)(BX*1), Z10
+	VFMADD231PS  Z10, Z8, Z1
+	VFMADD231PS  Z10, Z9, Z5
+	VMOVUPS      192(DX)(BX*2), Z10
+	VFMADD231PS  Z10, Z8, Z2
+	VFMADD231PS  Z10, Z9, Z6
+	VMOVUPS      192(SI), Z10
+	VFMADD231PS  Z10, Z8, Z3
+	VFMADD231PS  Z10, Z9, Z7
+	ADDQ         $0x00000010, AX
+	ADDQ         $0x00000100, DX
+	ADDQ         $0x00000100, SI
+	SUBQ         $0x04, DI
+	JGE          gemmWide2x64Main
+
+gemmWide2x64Rest:
+	ADDQ $0x04, DI
+	JZ   gemmWide2x64Done
+
+gemmWide2x64One:
+	VBROADCASTSS (AX), Z8
+	VBROADCASTSS (AX)(CX*1), Z9
+	VMOVUPS      (DX), Z10
+	VFMADD231PS  Z10, Z8, Z0
+	VFMADD231PS  Z10, Z9, Z4
+	VMOVUPS      (DX)(BX*1), Z10
+	VFMADD231PS  Z10, Z8, Z1
+	VFMADD231PS  Z10, Z9, Z5
+	VMOVUPS      (DX)(BX*2), Z10
+	VFMADD231PS  Z10, Z8, Z2
+	VFMADD231PS  Z10, Z9, Z6
+	VMOVUPS      (SI), Z10
+	VFMADD231PS  Z10, Z8, Z3
+	VFMADD231PS  Z10, Z9, Z7
+	ADDQ         $0x00000004, AX
+	ADDQ         $0x00000040, DX
+	ADDQ         $0x00000040, SI
+	DECQ         DI
+	JNZ          gemmWide2x64One
+
+gemmWide2x64Done:
+	MOVQ    adapters+56(FP), AX
+	TESTQ   AX, AX
+	JNZ     gemmWide2x64Adapt
+	MOVQ    c+40(FP), AX
+	MOVQ    cStride+48(FP), CX
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, 128(AX)
+	VMOVUPS Z3, 192(AX)
+	VMOVUPS Z4, (AX)(CX*1)
+	VMOVUPS Z5, 64(AX)(CX*1)
+	VMOVUPS Z6, 128(AX)(CX*1)
+	VMOVUPS Z7, 192(AX)(CX*1)
+	VZEROUPPER
+	RET
+
+gemmWide2x64Adapt:
+	MOVQ        width+64(FP), CX
+	MOVQ        member+72(FP), DX
+	VPXORD      Z11, Z11, Z11
+	MOVQ        (DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z8
+	VFMADD213PS (BX)(CX*1), Z8, Z0
+	VMAXPS      Z11, Z0, Z0
+	VMULPS      (BX)(CX*2), Z0, Z0
+	VMOVUPS     64(BX), Z8
+	VFMADD213PS 64(BX)(CX*1), Z8, Z1
+	VMAXPS      Z11, Z1, Z1
+	VMULPS      64(BX)(CX*2), Z1, Z1
+	VMOVUPS     128(BX), Z8
+	VFMADD213PS 128(BX)(CX*1), Z8, Z2
+	VMAXPS      Z11, Z2, Z2
+	VMULPS      128(BX)(CX*2), Z2, Z2
+	VMOVUPS     192(BX), Z8
+	VFMADD213PS 192(BX)(CX*1), Z8, Z3
+	VMAXPS      Z11, Z3, Z3
+	VMULPS      192(BX)(CX*2), Z3, Z3
+	MOVQ        8(DX), DX
+	ADDQ        AX, DX
+	VMOVUPS     (DX), Z8
+	VFMADD213PS (DX)(CX*1), Z8, Z4
+	VMAXPS      Z11, Z4, Z4
+	VMULPS      (DX)(CX*2), Z4, Z4
+	VMOVUPS     64(DX), Z8
+	VFMADD213PS 64(DX)(CX*1), Z8, Z5
+	VMAXPS      Z11, Z5, Z5
+	VMULPS      64(DX)(CX*2), Z5, Z5
+	VMOVUPS     128(DX), Z8
+	VFMADD213PS 128(DX)(CX*1), Z8, Z6
+	VMAXPS      Z11, Z6, Z6
+	VMULPS      128(DX)(CX*2), Z6, Z6
+	VMOVUPS     192(DX), Z8
+	VFMADD213PS 192(DX)(CX*1), Z8, Z7
+	VMAXPS      Z11, Z7, Z7
+	VMULPS      192(DX)(CX*2), Z7, Z7
+	MOVQ        c+40(FP), AX
+	MOVQ        cStride+48(FP), CX
+	VMOVUPS     Z0, (AX)
+	VMOVUPS     Z1, 64(AX)
+	VMOVUPS     Z2, 128(AX)
+	VMOVUPS     Z3, 192(AX)
+	VMOVUPS     Z4, (AX)(CX*1)
+	VMOVUPS     Z5, 64(AX)(CX*1)
+	VMOVUPS     Z6, 128(AX)(CX*1)
+	VMOVUPS     Z7, 192(AX)(CX*1)
+	VZEROUPPER
+	RET
+
+// func gemmWide3x64(a *float32, aStride int, inputs int, w *float32, wStride int, c *float32, cStride int, adapters *float32, width int, member *int)
+// Requires: AVX, AVX512F
+TEXT ·gemmWide3x64(SB), NOSPLIT, $0-80
+	MOVQ    a+0(FP), AX
+	MOVQ    aStride+8(FP), CX
+	MOVQ    w+24(FP), DX
+	MOVQ    wStride+32(FP), BX
+	LEAQ    (DX)(BX*2), SI
+	ADDQ    BX, SI
+	MOVQ    adapters+56(FP), DI
+	TESTQ   DI, DI
+	JNZ     gemmWide3x64Zero
+	MOVQ    c+40(FP), DI
+	MOVQ    cStride+48(FP), R8
+	VMOVUPS (DI), Z0
+	VMOVUPS 64(DI), Z1
+	VMOVUPS 128(DI), Z2
+	VMOVUPS 192(DI), Z3
+	VMOVUPS (DI)(R8*1), Z4
+	VMOVUPS 64(DI)(R8*1), Z5
+	VMOVUPS 128(DI)(R8*1), Z6
+	VMOVUPS 192(DI)(R8*1), Z7
+	VMOVUPS (DI)(R8*2), Z8
+	VMOVUPS 64(DI)(R8*2), Z9
+	VMOVUPS 128(DI)(R8*2), Z10
+	VMOVUPS 192(DI)(R8*2), Z11
+	JMP     gemmWide3x64Start
+
+gemmWide3x64Zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+
+gemmWide3x64Start:
+	MOVQ inputs+16(FP), DI
+	SUBQ $0x04, DI
+	JLT  gemmWide3x64Rest
+
+gemmWide3x64Main:
+	VBROADCASTSS (AX), Z12
+	VBROADCASTSS (AX)(CX*1), Z13
+	VBROADCASTSS (AX)(CX*2), Z14
+	VMOVUPS      (DX), Z15
+	VFMADD231PS  Z15, Z12, Z0
+	VFMADD231PS  Z15, Z13, Z4
+	VFMADD231PS  Z15, Z14, Z8
+	VMOVUPS      (DX)(BX*1), Z15
+	VFMADD231PS  Z15, Z12, Z1
+	VFMADD231PS  Z15, Z13, Z5
+	VFMADD231PS  Z15, Z14, Z9
+	VMOVUPS      (DX)(BX*2), Z15
+	VFMADD231PS  Z15, Z12, Z2
+	VFMADD231PS  Z15, Z13, Z6
+	VFMADD231PS  Z15, Z14, Z10
+	VMOVUPS      (SI), Z15
+	VFMADD231PS  Z15, Z12, Z3
+	VFMADD231PS  Z15, Z13, Z7
+	VFMADD231PS  Z15, Z14, Z11
+	VBROADCASTSS 4(AX), Z12
+	VBROADCASTSS 4(AX)(CX*1), Z13
+	VBROADCASTSS 4(AX)(CX*2), Z14
+	VMOVUPS      64(DX), Z15
+	VFMADD231PS  Z15, Z12, Z0
+	VFMADD231PS  Z15, Z13, Z4
+	VFMADD231PS  Z15, Z14, Z8
+	VMOVUPS      64(DX)(BX*1), Z15
+	VFMADD231PS  Z15, Z12, Z1
+	VFMADD231PS  Z15, Z13, Z5
+	VFMADD231PS  Z15, Z14, Z9
+	VMOVUPS      64(DX)(BX*2), Z15
+	VFMADD231PS  Z15, Z12, Z2
+	VFMADD231PS  Z15, Z13, Z6
+	VFMADD231PS  Z15, Z14, Z10
+	VMOVUPS      64(SI), Z15
+	VFMADD231PS  Z15, Z12, Z3
+	VFMADD231PS  Z15, Z13, Z7
+	VFMADD231PS  Z15, Z14, Z11
+	VBROADCASTSS 8(AX), Z12
+	VBROADCASTSS 8(AX)(CX*1), Z13
+	VBROADCASTSS 8(AX)(CX*2), Z14
+	VMOVUPS      128(DX), Z15
+	VFMADD231PS  Z15, Z12, Z0
+	VFMADD231PS  Z15, Z13, Z4
+	VFMADD231PS  Z15, Z14, Z8
+	VMOVUPS      128(DX)(BX*1), Z15
+	VFMADD231PS  Z15, Z12, Z1
+	VFMADD231PS  Z15, Z13, Z5
+	VFMADD231PS  Z15, Z14, Z9
+	VMOVUPS      128(DX)(BX*2), Z15
+	VFMADD231PS  Z15, Z12, Z2
+	VFMADD231PS  Z15, Z13, Z6
+	VFMADD231PS  Z15, Z14, Z10
+	VMOVUPS      128(SI), Z15
+	VFMADD231PS  Z15, Z12, Z3
+	VFMADD231PS  Z15, Z13, Z7
+	VFMADD231PS  Z15, Z14, Z11
+	VBROADCASTSS 12(AX), Z12
+	VBROADCASTSS 12(AX)(CX*1), Z13
+	VBROADCASTSS 12(AX)(CX*2), Z14
+	VMOVUPS      192(DX), Z15
+	VFMADD231PS  Z15, Z12, Z0
+	VFMADD231PS  Z15, Z13, Z4
+	VFMADD231PS  Z15, Z14, Z8
+	VMOVUPS      192(DX)(BX*1), Z15
+	VFMADD231PS  Z15, Z12, Z1
+	VFMADD231PS  Z15, Z13, Z5
+	VFMADD231PS  Z15, Z14, Z9
+	VMOVUPS      192(DX)(BX*2), Z15
+	VFMADD231PS  Z15, Z12, Z2
+	VFMADD231PS  Z15, Z13, Z6
+	VFMADD231PS  Z15, Z14, Z10
+	VMOVUPS      192(SI), Z15
+	VFMADD231PS  Z15, Z12, Z3
+	VFMADD231PS  Z15, Z13, Z7
+	VFMADD231PS  Z15, Z14, Z11
+	ADDQ         $0x00000010, AX
+	ADDQ         $0x00000100, DX
+	ADDQ         $0x00000100, SI
+	SUBQ         $0x04, DI
+	JGE          gemmWide3x64Main
+
+gemmWide3x64Rest:
+	ADDQ $0x04, DI
+	JZ   gemmWide3x64Done
+
+gemmWide3x64One:
+	VBROADCASTSS (AX), Z12
+	VBROADCASTSS (AX)(CX*1), Z13
+	VBROADCASTSS (AX)(CX*2), Z14
+	VMOVUPS      (DX), Z15
+	VFMADD231PS  Z15, Z12, Z0
+	VFMADD231PS  Z15, Z13, Z4
+	VFMADD231PS  Z15, Z14, Z8
+	VMOVUPS      (DX)(BX*1), Z15
+	VFMADD231PS  Z15, Z12, Z1
+	VFMADD231PS  Z15, Z13, Z5
+	VFMADD231PS  Z15, Z14, Z9
+	VMOVUPS      (DX)(BX*2), Z15
+	VFMADD231PS  Z15, Z12, Z2
+	VFMADD231PS  Z15, Z13, Z6
+	VFMADD231PS  Z15, Z14, Z10
+	VMOVUPS      (SI), Z15
+	VFMADD231PS  Z15, Z12, Z3
+	VFMADD231PS  Z15, Z13, Z7
+	VFMADD231PS  Z15, Z14, Z11
+	ADDQ         $0x00000004, AX
+	ADDQ         $0x00000040, DX
+	ADDQ         $0x00000040, SI
+	DECQ         DI
+	JNZ          gemmWide3x64One
+
+gemmWide3x64Done:
+	MOVQ    adapters+56(FP), AX
+	TESTQ   AX, AX
+	JNZ     gemmWide3x64Adapt
+	MOVQ    c+40(FP), AX
+	MOVQ    cStride+48(FP), CX
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, 128(AX)
+	VMOVUPS Z3, 192(AX)
+	VMOVUPS Z4, (AX)(CX*1)
+	VMOVUPS Z5, 64(AX)(CX*1)
+	VMOVUPS Z6, 128(AX)(CX*1)
+	VMOVUPS Z7, 192(AX)(CX*1)
+	VMOVUPS Z8, (AX)(CX*2)
+	VMOVUPS Z9, 64(AX)(CX*2)
+	VMOVUPS Z10, 128(AX)(CX*2)
+	VMOVUPS Z11, 192(AX)(CX*2)
+	VZEROUPPER
+	RET
+
+gemmWide3x64Adapt:
+	MOVQ        width+64(FP), CX
+	MOVQ        member+72(FP), DX
+	VPXORD      Z16, Z16, Z16
+	MOVQ        (DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z12
+	VFMADD213PS (BX)(CX*1), Z12, Z0
+	VMAXPS      Z16, Z0, Z0
+	VMULPS      (BX)(CX*2), Z0, Z0
+	VMOVUPS     64(BX), Z12
+	VFMADD213PS 64(BX)(CX*1), Z12, Z1
+	VMAXPS      Z16, Z1, Z1
+	VMULPS      64(BX)(CX*2), Z1, Z1
+	VMOVUPS     128(BX), Z12
+	VFMADD213PS 128(BX)(CX*1), Z12, Z2
+	VMAXPS      Z16, Z2, Z2
+	VMULPS      128(BX)(CX*2), Z2, Z2
+	VMOVUPS     192(BX), Z12
+	VFMADD213PS 192(BX)(CX*1), Z12, Z3
+	VMAXPS      Z16, Z3, Z3
+	VMULPS      192(BX)(CX*2), Z3, Z3
+	MOVQ        8(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z12
+	VFMADD213PS (BX)(CX*1), Z12, Z4
+	VMAXPS      Z16, Z4, Z4
+	VMULPS      (BX)(CX*2), Z4, Z4
+	VMOVUPS     64(BX), Z12
+	VFMADD213PS 64(BX)(CX*1), Z12, Z5
+	VMAXPS      Z16, Z5, Z5
+	VMULPS      64(BX)(CX*2), Z5, Z5
+	VMOVUPS     128(BX), Z12
+	VFMADD213PS 128(BX)(CX*1), Z12, Z6
+	VMAXPS      Z16, Z6, Z6
+	VMULPS      128(BX)(CX*2), Z6, Z6
+	VMOVUPS     192(BX), Z12
+	VFMADD213PS 192(BX)(CX*1), Z12, Z7
+	VMAXPS      Z16, Z7, Z7
+	VMULPS      192(BX)(CX*2), Z7, Z7
+	MOVQ        16(DX), DX
+	ADDQ        AX, DX
+	VMOVUPS     (DX), Z12
+	VFMADD213PS (DX)(CX*1), Z12, Z8
+	VMAXPS      Z16, Z8, Z8
+	VMULPS      (DX)(CX*2), Z8, Z8
+	VMOVUPS     64(DX), Z12
+	VFMADD213PS 64(DX)(CX*1), Z12, Z9
+	VMAXPS      Z16, Z9, Z9
+	VMULPS      64(DX)(CX*2), Z9, Z9
+	VMOVUPS     128(DX), Z12
+	VFMADD213PS 128(DX)(CX*1), Z12, Z10
+	VMAXPS      Z16, Z10, Z10
+	VMULPS      128(DX)(CX*2), Z10, Z10
+	VMOVUPS     192(DX), Z12
+	VFMADD213PS 192(DX)(CX*1), Z12, Z11
+	VMAXPS      Z16, Z11, Z11
+	VMULPS      192(DX)(CX*2), Z11, Z11
+	MOVQ        c+40(FP), AX
+	MOVQ        cStride+48(FP), CX
+	VMOVUPS     Z0, (AX)
+	VMOVUPS     Z1, 64(AX)
+	VMOVUPS     Z2, 128(AX)
+	VMOVUPS     Z3, 192(AX)
+	VMOVUPS     Z4, (AX)(CX*1)
+	VMOVUPS     Z5, 64(AX)(CX*1)
+	VMOVUPS     Z6, 128(AX)(CX*1)
+	VMOVUPS     Z7, 192(AX)(CX*1)
+	VMOVUPS     Z8, (AX)(CX*2)
+	VMOVUPS     Z9, 64(AX)(CX*2)
+	VMOVUPS     Z10, 128(AX)(CX*2)
+	VMOVUPS     Z11, 192(AX)(CX*2)
+	VZEROUPPER
+	RET
+
+// func gemmWide1x32(a *float32, aStride int, inputs int, w *float32, wStride int, c *float32, cStride int, adapters *float32, width int, member *int)
+// Requires: AVX, AVX512F
+TEXT ·gemmWide1x32(SB), NOSPLIT, $0-80
+	MOVQ    a+0(FP), AX
+	MOVQ    aStride+8(FP), CX
+	MOVQ    w+24(FP), CX
+	MOVQ    wStride+32(FP), DX
+	MOVQ    adapters+56(FP), BX
+	TESTQ   BX, BX
+	JNZ     gemmWide1x32Zero
+	MOVQ    c+40(FP), BX
+	MOVQ    cStride+48(FP), SI
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+	JMP     gemmWide1x32Start
+
+gemmWide1x32Zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+
+gemmWide1x32Start:
+	MOVQ inputs+16(FP), BX
+	SUBQ $0x04, BX
+	JLT  gemmWide1x32Rest
+
+gemmWide1x32Main:
+	VBROADCASTSS (AX), Z2
+	VFMADD231PS  (CX), Z2, Z0
+	VFMADD231PS  (CX)(DX*1), Z2, Z1
+	VBROADCASTSS 4(AX), Z2
+	VFMADD231PS  64(CX), Z2, Z0
+	VFMADD231PS  64(CX)(DX*1), Z2, Z1
+	VBROADCASTSS 8(AX), Z2
+	VFMADD231PS  128(CX), Z2, Z0
+	VFMADD231PS  128(CX)(DX*1), Z2, Z1
+	VBROADCASTSS 12(AX), Z2
+	VFMADD231PS  192(CX), Z2, Z0
+	VFMADD231PS  192(CX)(DX*1), Z2, Z1
+	ADDQ         $0x00000010, AX
+	ADDQ         $0x00000100, CX
+	SUBQ         $0x04, BX
+	JGE          gemmWide1x32Main
+
+gemmWide1x32Rest:
+	ADDQ $0x04, BX
+	JZ   gemmWide1x32Done
+
+gemmWide1x32One:
+	VBROADCASTSS (AX), Z2
+	VFMADD231PS  (CX), Z2, Z0
+	VFMADD231PS  (CX)(DX*1), Z2, Z1
+	ADDQ         $0x00000004, AX
+	ADDQ         $0x00000040, CX
+	DECQ         BX
+	JNZ          gemmWide1x32One
+
+gemmWide1x32Done:
+	MOVQ    adapters+56(FP), AX
+	TESTQ   AX, AX
+	JNZ     gemmWide1x32Adapt
+	MOVQ    c+40(FP), AX
+	MOVQ    cStride+48(FP), CX
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VZEROUPPER
+	RET
+
+gemmWide1x32Adapt:
+	MOVQ        width+64(FP), CX
+	MOVQ        member+72(FP), DX
+	VPXORD      Z3, Z3, Z3
+	MOVQ        (DX), DX
+	ADDQ        AX, DX
+	VMOVUPS     (DX), Z2
+	VFMADD213PS (DX)(CX*1), Z2, Z0
+	VMAXPS      Z3, Z0, Z0
+	VMULPS      (DX)(CX*2), Z0, Z0
+	VMOVUPS     64(DX), Z2
+	VFMADD213PS 64(DX)(CX*1), Z2, Z1
+	VMAXPS      Z3, Z1, Z1
+	VMULPS      64(DX)(CX*2), Z1, Z1
+	MOVQ        c+40(FP), AX
+	MOVQ        cStride+48(FP), CX
+	VMOVUPS     Z0, (AX)
+	VMOVUPS     Z1, 64(AX)
+	VZEROUPPER
+	RET
+
+// func gemmWide2x32(a *float32, aStride int, inputs int, w *float32, wStride int, c *float32, cStride int, adapters *float32, width int, member *int)
+// Requires: AVX, AVX512F
+TEXT ·gemmWide2x32(SB), NOSPLIT, $0-80
+	MOVQ    a+0(FP), AX
+	MOVQ    aStride+8(FP), CX
+	MOVQ    w+24(FP), DX
+	MOVQ    wStride+32(FP), BX
+	MOVQ    adapters+56(FP), SI
+	TESTQ   SI, SI
+	JNZ     gemmWide2x32Zero
+	MOVQ    c+40(FP), SI
+	MOVQ    cStride+48(FP), DI
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	VMOVUPS (SI)(DI*1), Z2
+	VMOVUPS 64(SI)(DI*1), Z3
+	JMP     gemmWide2x32Start
+
+gemmWide2x32Zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+
+gemmWide2x32Start:
+	MOVQ inputs+16(FP), SI
+	SUBQ $0x04, SI
+	JLT  gemmWide2x32Rest
+
+gemmWide2x32Main:
+	VBROADCASTSS (AX), Z4
+	VBROADCASTSS (AX)(CX*1), Z5
+	VMOVUPS      (DX), Z6
+	VFMADD231PS  Z6, Z4, Z0
+	VFMADD231PS  Z6, Z5, Z2
+	VMOVUPS      (DX)(BX*1), Z6
+	VFMADD231PS  Z6, Z4, Z1
+	VFMADD231PS  Z6, Z5, Z3
+	VBROADCASTSS 4(AX), Z4
+	VBROADCASTSS 4(AX)(CX*1), Z5
+	VMOVUPS      64(DX), Z6
+	VFMADD231PS  Z6, Z4, Z0
+	VFMADD231PS  Z6, Z5, Z2
+	VMOVUPS      64(DX)(BX*1), Z6
+	VFMADD231PS  Z6, Z4, Z1
+	VFMADD231PS  Z6, Z5, Z3
+	VBROADCASTSS 8(AX), Z4
+	VBROADCASTSS 8(AX)(CX*1), Z5
+	VMOVUPS      128(DX), Z6
+	VFMADD231PS  Z6, Z4, Z0
+	VFMADD231PS  Z6, Z5, Z2
+	VMOVUPS      128(DX)(BX*1), Z6
+	VFMADD231PS  Z6, Z4, Z1
+	VFMADD231PS  Z6, Z5, Z3
+	VBROADCASTSS 12(AX), Z4
+	VBROADCASTSS 12(AX)(CX*1), Z5
+	VMOVUPS      192(DX), Z6
+	VFMADD231PS  Z6, Z4, Z0
+	VFMADD231PS  Z6, Z5, Z2
+	VMOVUPS      192(DX)(BX*1), Z6
+	VFMADD231PS  Z6, Z4, Z1
+	VFMADD231PS  Z6, Z5, Z3
+	ADDQ         $0x00000010, AX
+	ADDQ         $0x00000100, DX
+	SUBQ         $0x04, SI
+	JGE          gemmWide2x32Main
+
+gemmWide2x32Rest:
+	ADDQ $0x04, SI
+	JZ   gemmWide2x32Done
+
+gemmWide2x32One:
+	VBROADCASTSS (AX), Z4
+	VBROADCASTSS (AX)(CX*1), Z5
+	VMOVUPS      (DX), Z6
+	VFMADD231PS  Z6, Z4, Z0
+	VFMADD231PS  Z6, Z5, Z2
+	VMOVUPS      (DX)(BX*1), Z6
+	VFMADD231PS  Z6, Z4, Z1
+	VFMADD231PS  Z6, Z5, Z3
+	ADDQ         $0x00000004, AX
+	ADDQ         $0x00000040, DX
+	DECQ         SI
+	JNZ          gemmWide2x32One
+
+gemmWide2x32Done:
+	MOVQ    adapters+56(FP), AX
+	TESTQ   AX, AX
+	JNZ     gemmWide2x32Adapt
+	MOVQ    c+40(FP), AX
+	MOVQ    cStride+48(FP), CX
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, (AX)(CX*1)
+	VMOVUPS Z3, 64(AX)(CX*1)
+	VZEROUPPER
+	RET
+
+gemmWide2x32Adapt:
+	MOVQ        width+64(FP), CX
+	MOVQ        member+72(FP), DX
+	VPXORD      Z7, Z7, Z7
+	MOVQ        (DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z4
+	VFMADD213PS (BX)(CX*1), Z4, Z0
+	VMAXPS      Z7, Z0, Z0
+	VMULPS      (BX)(CX*2), Z0, Z0
+	VMOVUPS     64(BX), Z4
+	VFMADD213PS 64(BX)(CX*1), Z4, Z1
+	VMAXPS      Z7, Z1, Z1
+	VMULPS      64(BX)(CX*2), Z1, Z1
+	MOVQ        8(DX), DX
+	ADDQ        AX, DX
+	VMOVUPS     (DX), Z4
+	VFMADD213PS (DX)(CX*1), Z4, Z2
+	VMAXPS      Z7, Z2, Z2
+	VMULPS      (DX)(CX*2), Z2, Z2
+	VMOVUPS     64(DX), Z4
+	VFMADD213PS 64(DX)(CX*1), Z4, Z3
+	VMAXPS      Z7, Z3, Z3
+	VMULPS      64(DX)(CX*2), Z3, Z3
+	MOVQ        c+40(FP), AX
+	MOVQ        cStride+48(FP), CX
+	VMOVUPS     Z0, (AX)
+	VMOVUPS     Z1, 64(AX)
+	VMOVUPS     Z2, (AX)(CX*1)
+	VMOVUPS     Z3, 64(AX)(CX*1)
+	VZEROUPPER
+	RET
+
+// func gemmWide3x32(a *float32, aStride int, inputs int, w *float32, wStride int, c *float32, cStride int, adapters *float32, width int, member *int)
+// Requires: AVX, AVX512F
+TEXT ·gemmWide3x32(SB), NOSPLIT, $0-80
+	MOVQ    a+0(FP), AX
+	MOVQ    aStride+8(FP), CX
+	MOVQ    w+24(FP), DX
+	MOVQ    wStride+32(FP), BX
+	MOVQ    adapters+56(FP), SI
+	TESTQ   SI, SI
+	JNZ     gemmWide3x32Zero
+	MOVQ    c+40(FP), SI
+	MOVQ    cStride+48(FP), DI
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	VMOVUPS (SI)(DI*1), Z2
+	VMOVUPS 64(SI)(DI*1), Z3
+	VMOVUPS (SI)(DI*2), Z4
+	VMOVUPS 64(SI)(DI*2), Z5
+	JMP     gemmWide3x32Start
+
+gemmWide3x32Zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+
+gemmWide3x32Start:
+	MOVQ inputs+16(FP), SI
+	SUBQ $0x04, SI
+	JLT  gemmWide3x32Rest
+
+gemmWide3x32Main:
+	VMOVUPS      (DX), Z6
+	VMOVUPS      (DX)(BX*1), Z7
+	VBROADCASTSS (AX), Z8
+	VFMADD231PS  Z6, Z8, Z0
+	VFMADD231PS  Z7, Z8, Z1
+	VBROADCASTSS (AX)(CX*1), Z8
+	VFMADD231PS  Z6, Z8, Z2
+	VFMADD231PS  Z7, Z8, Z3
+	VBROADCASTSS (AX)(CX*2), Z8
+	VFMADD231PS  Z6, Z8, Z4
+	VFMADD231PS  Z7, Z8, Z5
+	VMOVUPS      64(DX), Z6
+	VMOVUPS      64(DX)(BX*1), Z7
+	VBROADCASTSS 4(AX), Z8
+	VFMADD231PS  Z6, Z8, Z0
+	VFMADD231PS  Z7, Z8, Z1
+	VBROADCASTSS 4(AX)(CX*1), Z8
+	VFMADD231PS  Z6, Z8, Z2
+	VFMADD231PS  Z7, Z8, Z3
+	VBROADCASTSS 4(AX)(CX*2), Z8
+	VFMADD231PS  Z6, Z8, Z4
+	VFMADD231PS  Z7, Z8, Z5
+	VMOVUPS      128(DX), Z6
+	VMOVUPS      128(DX)(BX*1), Z7
+	VBROADCASTSS 8(AX), Z8
+	VFMADD231PS  Z6, Z8, Z0
+	VFMADD231PS  Z7, Z8, Z1
+	VBROADCASTSS 8(AX)(CX*1), Z8
+	VFMADD231PS  Z6, Z8, Z2
+	VFMADD231PS  Z7, Z8, Z3
+	VBROADCASTSS 8(AX)(CX*2), Z8
+	VFMADD231PS  Z6, Z8, Z4
+	VFMADD231PS  Z7, Z8, Z5
+	VMOVUPS      192(DX), Z6
+	VMOVUPS      192(DX)(BX*1), Z7
+	VBROADCASTSS 12(AX), Z8
+	VFMADD231PS  Z6, Z8, Z0
+	VFMADD231PS  Z7, Z8, Z1
+	VBROADCASTSS 12(AX)(CX*1), Z8
+	VFMADD231PS  Z6, Z8, Z2
+	VFMADD231PS  Z7, Z8, Z3
+	VBROADCASTSS 12(AX)(CX*2), Z8
+	VFMADD231PS  Z6, Z8, Z4
+	VFMADD231PS  Z7, Z8, Z5
+	ADDQ         $0x00000010, AX
+	ADDQ         $0x00000100, DX
+	SUBQ         $0x04, SI
+	JGE          gemmWide3x32Main
+
+gemmWide3x32Rest:
+	ADDQ $0x04, SI
+	JZ   gemmWide3x32Done
+
+gemmWide3x32One:
+	VMOVUPS      (DX), Z6
+	VMOVUPS      (DX)(BX*1), Z7
+	VBROADCASTSS (AX), Z8
+	VFMADD231PS  Z6, Z8, Z0
+	VFMADD231PS  Z7, Z8, Z1
+	VBROADCASTSS (AX)(CX*1), Z8
+	VFMADD231PS  Z6, Z8, Z2
+	VFMADD231PS  Z7, Z8, Z3
+	VBROADCASTSS (AX)(CX*2), Z8
+	VFMADD231PS  Z6, Z8, Z4
+	VFMADD231PS  Z7, Z8, Z5
+	ADDQ         $0x00000004, AX
+	ADDQ         $0x00000040, DX
+	DECQ         SI
+	JNZ          gemmWide3x32One
+
+gemmWide3x32Done:
+	MOVQ    adapters+56(FP), AX
+	TESTQ   AX, AX
+	JNZ     gemmWide3x32Adapt
+	MOVQ    c+40(FP), AX
+	MOVQ    cStride+48(FP), CX
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, (AX)(CX*1)
+	VMOVUPS Z3, 64(AX)(CX*1)
+	VMOVUPS Z4, (AX)(CX*2)
+	VMOVUPS Z5, 64(AX)(CX*2)
+	VZEROUPPER
+	RET
+
+gemmWide3x32Adapt:
+	MOVQ        width+64(FP), CX
+	MOVQ        member+72(FP), DX
+	VPXORD      Z9, Z9, Z9
+	MOVQ        (DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z6
+	VFMADD213PS (BX)(CX*1), Z6, Z0
+	VMAXPS      Z9, Z0, Z0
+	VMULPS      (BX)(CX*2), Z0, Z0
+	VMOVUPS     64(BX), Z6
+	VFMADD213PS 64(BX)(CX*1), Z6, Z1
+	VMAXPS      Z9, Z1, Z1
+	VMULPS      64(BX)(CX*2), Z1, Z1
+	MOVQ        8(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z6
+	VFMADD213PS (BX)(CX*1), Z6, Z2
+	VMAXPS      Z9, Z2, Z2
+	VMULPS      (BX)(CX*2), Z2, Z2
+	VMOVUPS     64(BX), Z6
+	VFMADD213PS 64(BX)(CX*1), Z6, Z3
+	VMAXPS      Z9, Z3, Z3
+	VMULPS      64(BX)(CX*2), Z3, Z3
+	MOVQ        16(DX), DX
+	ADDQ        AX, DX
+	VMOVUPS     (DX), Z6
+	VFMADD213PS (DX)(CX*1), Z6, Z4
+	VMAXPS      Z9, Z4, Z4
+	VMULPS      (DX)(CX*2), Z4, Z4
+	VMOVUPS     64(DX), Z6
+	VFMADD213PS 64(DX)(CX*1), Z6, Z5
+	VMAXPS      Z9, Z5, Z5
+	VMULPS      64(DX)(CX*2), Z5, Z5
+	MOVQ        c+40(FP), AX
+	MOVQ        cStride+48(FP), CX
+	VMOVUPS     Z0, (AX)
+	VMOVUPS     Z1, 64(AX)
+	VMOVUPS     Z2, (AX)(CX*1)
+	VMOVUPS     Z3, 64(AX)(CX*1)
+	VMOVUPS     Z4, (AX)(CX*2)
+	VMOVUPS     Z5, 64(AX)(CX*2)
+	VZEROUPPER
+	RET
+
+// func gemmWide4x32(a *float32, aStride int, inputs int, w *float32, wStride int, c *float32, cStride int, adapters *float32, width int, member *int)
+// Requires: AVX, AVX512F
+TEXT ·gemmWide4x32(SB), NOSPLIT, $0-80
+	MOVQ    a+0(FP), AX
+	MOVQ    aStride+8(FP), CX
+	LEAQ    (AX)(CX*2), DX
+	ADDQ    CX, DX
+	MOVQ    w+24(FP), BX
+	MOVQ    wStride+32(FP), SI
+	MOVQ    adapters+56(FP), DI
+	TESTQ   DI, DI
+	JNZ     gemmWide4x32Zero
+	MOVQ    c+40(FP), DI
+	MOVQ    cStride+48(FP), R8
+	LEAQ    (DI)(R8*2), R9
+	ADDQ    R8, R9
+	VMOVUPS (DI), Z0
+	VMOVUPS 64(DI), Z1
+	VMOVUPS (DI)(R8*1), Z2
+	VMOVUPS 64(DI)(R8*1), Z3
+	VMOVUPS (DI)(R8*2), Z4
+	VMOVUPS 64(DI)(R8*2), Z5
+	VMOVUPS (R9), Z6
+	VMOVUPS 64(R9), Z7
+	JMP     gemmWide4x32Start
+
+gemmWide4x32Zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+
+gemmWide4x32Start:
+	MOVQ inputs+16(FP), DI
+	SUBQ $0x04, DI
+	JLT  gemmWide4x32Rest
+
+gemmWide4x32Main:
+	VMOVUPS      (BX), Z8
+	VMOVUPS      (BX)(SI*1), Z9
+	VBROADCASTSS (AX), Z10
+	VFMADD231PS  Z8, Z10, Z0
+	VFMADD231PS  Z9, Z10, Z1
+	VBROADCASTSS (AX)(CX*1), Z10
+	VFMADD231PS  Z8, Z10, Z2
+	VFMADD231PS  Z9, Z10, Z3
+	VBROADCASTSS (AX)(CX*2), Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VFMADD231PS  Z9, Z10, Z5
+	VBROADCASTSS (DX), Z10
+	VFMADD231PS  Z8, Z10, Z6
+	VFMADD231PS  Z9, Z10, Z7
+	VMOVUPS      64(BX), Z8
+	VMOVUPS      64(BX)(SI*1), Z9
+	VBROADCASTSS 4(AX), Z10
+	VFMADD231PS  Z8, Z10, Z0
+	VFMADD231PS  Z9, Z10, Z1
+	VBROADCASTSS 4(AX)(CX*1), Z10
+	VFMADD231PS  Z8, Z10, Z2
+	VFMADD231PS  Z9, Z10, Z3
+	VBROADCASTSS 4(AX)(CX*2), Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VFMADD231PS  Z9, Z10, Z5
+	VBROADCASTSS 4(DX), Z10
+	VFMADD231PS  Z8, Z10, Z6
+	VFMADD231PS  Z9, Z10, Z7
+	VMOVUPS      128(BX), Z8
+	VMOVUPS      128(BX)(SI*1), Z9
+	VBROADCASTSS 8(AX), Z10
+	VFMADD231PS  Z8, Z10, Z0
+	VFMADD231PS  Z9, Z10, Z1
+	VBROADCASTSS 8(AX)(CX*1), Z10
+	VFMADD231PS  Z8, Z10, Z2
+	VFMADD231PS  Z9, Z10, Z3
+	VBROADCASTSS 8(AX)(CX*2), Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VFMADD231PS  Z9, Z10, Z5
+	VBROADCASTSS 8(DX), Z10
+	VFMADD231PS  Z8, Z10, Z6
+	VFMADD231PS  Z9, Z10, Z7
+	VMOVUPS      192(BX), Z8
+	VMOVUPS      192(BX)(SI*1), Z9
+	VBROADCASTSS 12(AX), Z10
+	VFMADD231PS  Z8, Z10, Z0
+	VFMADD231PS  Z9, Z10, Z1
+	VBROADCASTSS 12(AX)(CX*1), Z10
+	VFMADD231PS  Z8, Z10, Z2
+	VFMADD231PS  Z9, Z10, Z3
+	VBROADCASTSS 12(AX)(CX*2), Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VFMADD231PS  Z9, Z10, Z5
+	VBROADCASTSS 12(DX), Z10
+	VFMADD231PS  Z8, Z10, Z6
+	VFMADD231PS  Z9, Z10, Z7
+	ADDQ         $0x00000010, AX
+	ADDQ         $0x00000010, DX
+	ADDQ         $0x00000100, BX
+	SUBQ         $0x04, DI
+	JGE          gemmWide4x32Main
+
+gemmWide4x32Rest:
+	ADDQ $0x04, DI
+	JZ   gemmWide4x32Done
+
+gemmWide4x32One:
+	VMOVUPS      (BX), Z8
+	VMOVUPS      (BX)(SI*1), Z9
+	VBROADCASTSS (AX), Z10
+	VFMADD231PS  Z8, Z10, Z0
+	VFMADD231PS  Z9, Z10, Z1
+	VBROADCASTSS (AX)(CX*1), Z10
+	VFMADD231PS  Z8, Z10, Z2
+	VFMADD231PS  Z9, Z10, Z3
+	VBROADCASTSS (AX)(CX*2), Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VFMADD231PS  Z9, Z10, Z5
+	VBROADCASTSS (DX), Z10
+	VFMADD231PS  Z8, Z10, Z6
+	VFMADD231PS  Z9, Z10, Z7
+	ADDQ         $0x00000004, AX
+	ADDQ         $0x00000004, DX
+	ADDQ         $0x00000040, BX
+	DECQ         DI
+	JNZ          gemmWide4x32One
+
+gemmWide4x32Done:
+	MOVQ    adapters+56(FP), AX
+	TESTQ   AX, AX
+	JNZ     gemmWide4x32Adapt
+	MOVQ    c+40(FP), AX
+	MOVQ    cStride+48(FP), CX
+	LEAQ    (AX)(CX*2), DX
+	ADDQ    CX, DX
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, (AX)(CX*1)
+	VMOVUPS Z3, 64(AX)(CX*1)
+	VMOVUPS Z4, (AX)(CX*2)
+	VMOVUPS Z5, 64(AX)(CX*2)
+	VMOVUPS Z6, (DX)
+	VMOVUPS Z7, 64(DX)
+	VZEROUPPER
+	RET
+
+gemmWide4x32Adapt:
+	MOVQ        width+64(FP), CX
+	MOVQ        member+72(FP), DX
+	VPXORD      Z11, Z11, Z11
+	MOVQ        (DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z8
+	VFMADD213PS (BX)(CX*1), Z8, Z0
+	VMAXPS      Z11, Z0, Z0
+	VMULPS      (BX)(CX*2), Z0, Z0
+	VMOVUPS     64(BX), Z8
+	VFMADD213PS 64(BX)(CX*1), Z8, Z1
+	VMAXPS      Z11, Z1, Z1
+	VMULPS      64(BX)(CX*2), Z1, Z1
+	MOVQ        8(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z8
+	VFMADD213PS (BX)(CX*1), Z8, Z2
+	VMAXPS      Z11, Z2, Z2
+	VMULPS      (BX)(CX*2), Z2, Z2
+	VMOVUPS     64(BX), Z8
+	VFMADD213PS 64(BX)(CX*1), Z8, Z3
+	VMAXPS      Z11, Z3, Z3
+	VMULPS      64(BX)(CX*2), Z3, Z3
+	MOVQ        16(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z8
+	VFMADD213PS (BX)(CX*1), Z8, Z4
+	VMAXPS      Z11, Z4, Z4
+	VMULPS      (BX)(CX*2), Z4, Z4
+	VMOVUPS     64(BX), Z8
+	VFMADD213PS 64(BX)(CX*1), Z8, Z5
+	VMAXPS      Z11, Z5, Z5
+	VMULPS      64(BX)(CX*2), Z5, Z5
+	MOVQ        24(DX), DX
+	ADDQ        AX, DX
+	VMOVUPS     (DX), Z8
+	VFMADD213PS (DX)(CX*1), Z8, Z6
+	VMAXPS      Z11, Z6, Z6
+	VMULPS      (DX)(CX*2), Z6, Z6
+	VMOVUPS     64(DX), Z8
+	VFMADD213PS 64(DX)(CX*1), Z8, Z7
+	VMAXPS      Z11, Z7, Z7
+	VMULPS      64(DX)(CX*2), Z7, Z7
+	MOVQ        c+40(FP), AX
+	MOVQ        cStride+48(FP), CX
+	LEAQ        (AX)(CX*2), DX
+	ADDQ        CX, DX
+	VMOVUPS     Z0, (AX)
+	VMOVUPS     Z1, 64(AX)
+	VMOVUPS     Z2, (AX)(CX*1)
+	VMOVUPS     Z3, 64(AX)(CX*1)
+	VMOVUPS     Z4, (AX)(CX*2)
+	VMOVUPS     Z5, 64(AX)(CX*2)
+	VMOVUPS     Z6, (DX)
+	VMOVUPS     Z7, 64(DX)
+	VZEROUPPER
+	RET
+
+// func gemmWide5x32(a *float32, aStride int, inputs int, w *float32, wStride int, c *float32, cStride int, adapters *float32, width int, member *int)
+// Requires: AVX, AVX512F
+TEXT ·gemmWide5x32(SB), NOSPLIT, $0-80
+	MOVQ    a+0(FP), AX
+	MOVQ    aStride+8(FP), CX
+	LEAQ    (AX)(CX*2), DX
+	ADDQ    CX, DX
+	MOVQ    w+24(FP), BX
+	MOVQ    wStride+32(FP), SI
+	MOVQ    adapters+56(FP), DI
+	TESTQ   DI, DI
+	JNZ     gemmWide5x32Zero
+	MOVQ    c+40(FP), DI
+	MOVQ    cStride+48(FP), R8
+	LEAQ    (DI)(R8*2), R9
+	ADDQ    R8, R9
+	VMOVUPS (DI), Z0
+	VMOVUPS 64(DI), Z1
+	VMOVUPS (DI)(R8*1), Z2
+	VMOVUPS 64(DI)(R8*1), Z3
+	VMOVUPS (DI)(R8*2), Z4
+	VMOVUPS 64(DI)(R8*2), Z5
+	VMOVUPS (R9), Z6
+	VMOVUPS 64(R9), Z7
+	VMOVUPS (R9)(R8*1), Z8
+	VMOVUPS 64(R9)(R8*1), Z9
+	JMP     gemmWide5x32Start
+
+gemmWide5x32Zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+
+gemmWide5x32Start:
+	MOVQ inputs+16(FP), DI
+	SUBQ $0x04, DI
+	JLT  gemmWide5x32Rest
+
+gemmWide5x32Main:
+	VMOVUPS      (BX), Z10
+	VMOVUPS      (BX)(SI*1), Z11
+	VBROADCASTSS (AX), Z12
+	VFMADD231PS  Z10, Z12, Z0
+	VFMADD231PS  Z11, Z12, Z1
+	VBROADCASTSS (AX)(CX*1), Z12
+	VFMADD231PS  Z10, Z12, Z2
+	VFMADD231PS  Z11, Z12, Z3
+	VBROADCASTSS (AX)(CX*2), Z12
+	VFMADD231PS  Z10, Z12, Z4
+	VFMADD231PS  Z11, Z12, Z5
+	VBROADCASTSS (DX), Z12
+	VFMADD231PS  Z10, Z12, Z6
+	VFMADD231PS  Z11, Z12, Z7
+	VBROADCASTSS (DX)(CX*1), Z12
+	VFMADD231PS  Z10, Z12, Z8
+	VFMADD231PS  Z11, Z12, Z9
+	VMOVUPS      64(BX), Z10
+	VMOVUPS      64(BX)(SI*1), Z11
+	VBROADCASTSS 4(AX), Z12
+	VFMADD231PS  Z10, Z12, Z0
+	VFMADD231PS  Z11, Z12, Z1
+	VBROADCASTSS 4(AX)(CX*1), Z12
+	VFMADD231PS  Z10, Z12, Z2
+	VFMADD231PS  Z11, Z12, Z3
+	VBROADCASTSS 4(AX)(CX*2), Z12
+	VFMADD231PS  Z10, Z12, Z4
+	VFMADD231PS  Z11, Z12, Z5
+	VBROADCASTSS 4(DX), Z12
+	VFMADD231PS  Z10, Z12, Z6
+	VFMADD231PS  Z11, Z12, Z7
+	VBROADCASTSS 4(DX)(CX*1), Z12
+	VFMADD231PS  Z10, Z12, Z8
+	VFMADD231PS  Z11, Z12, Z9
+	VMOVUPS      128(BX), Z10
+	VMOVUPS      128(BX)(SI*1), Z11
+	VBROADCASTSS 8(AX), Z12
+	VFMADD231PS  Z10, Z12, Z0
+	VFMADD231PS  Z11, Z12, Z1
+	VBROADCASTSS 8(AX)(CX*1), Z12
+	VFMADD231PS  Z10, Z12, Z2
+	VFMADD231PS  Z11, Z12, Z3
+	VBROADCASTSS 8(AX)(CX*2), Z12
+	VFMADD231PS  Z10, Z12, Z4
+	VFMADD231PS  Z11, Z12, Z5
+	VBROADCASTSS 8(DX), Z12
+	VFMADD231PS  Z10, Z12, Z6
+	VFMADD231PS  Z11, Z12, Z7
+	VBROADCASTSS 8(DX)(CX*1), Z12
+	VFMADD231PS  Z10, Z12, Z8
+	VFMADD231PS  Z11, Z12, Z9
+	VMOVUPS      192(BX), Z10
+	VMOVUPS      192(BX)(SI*1), Z11
+	VBROADCASTSS 12(AX), Z12
+	VFMADD231PS  Z10, Z12, Z0
+	VFMADD231PS  Z11, Z12, Z1
+	VBROADCASTSS 12(AX)(CX*1), Z12
+	VFMADD231PS  Z10, Z12, Z2
+	VFMADD231PS  Z11, Z12, Z3
+	VBROADCASTSS 12(AX)(CX*2), Z12
+	VFMADD231PS  Z10, Z12, Z4
+	VFMADD231PS  Z11, Z12, Z5
+	VBROADCASTSS 12(DX), Z12
+	VFMADD231PS  Z10, Z12, Z6
+	VFMADD231PS  Z11, Z12, Z7
+	VBROADCASTSS 12(DX)(CX*1), Z12
+	VFMADD231PS  Z10, Z12, Z8
+	VFMADD231PS  Z11, Z12, Z9
+	ADDQ         $0x00000010, AX
+	ADDQ         $0x00000010, DX
+	ADDQ         $0x00000100, BX
+	SUBQ         $0x04, DI
+	JGE          gemmWide5x32Main
+
+gemmWide5x32Rest:
+	ADDQ $0x04, DI
+	JZ   gemmWide5x32Done
+
+gemmWide5x32One:
+	VMOVUPS      (BX), Z10
+	VMOVUPS      (BX)(SI*1), Z11
+	VBROADCASTSS (AX), Z12
+	VFMADD231PS  Z10, Z12, Z0
+	VFMADD231PS  Z11, Z12, Z1
+	VBROADCASTSS (AX)(CX*1), Z12
+	VFMADD231PS  Z10, Z12, Z2
+	VFMADD231PS  Z11, Z12, Z3
+	VBROADCASTSS (AX)(CX*2), Z12
+	VFMADD231PS  Z10, Z12, Z4
+	VFMADD231PS  Z11, Z12, Z5
+	VBROADCASTSS (DX), Z12
+	VFMADD231PS  Z10, Z12, Z6
+	VFMADD231PS  Z11, Z12, Z7
+	VBROADCASTSS (DX)(CX*1), Z12
+	VFMADD231PS  Z10, Z12, Z8
+	VFMADD231PS  Z11, Z12, Z9
+	ADDQ         $0x00000004, AX
+	ADDQ         $0x00000004, DX
+	ADDQ         $0x00000040, BX
+	DECQ         DI
+	JNZ          gemmWide5x32One
+
+gemmWide5x32Done:
+	MOVQ    adapters+56(FP), AX
+	TESTQ   AX, AX
+	JNZ     gemmWide5x32Adapt
+	MOVQ    c+40(FP), AX
+	MOVQ    cStride+48(FP), CX
+	LEAQ    (AX)(CX*2), DX
+	ADDQ    CX, DX
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, (AX)(CX*1)
+	VMOVUPS Z3, 64(AX)(CX*1)
+	VMOVUPS Z4, (AX)(CX*2)
+	VMOVUPS Z5, 64(AX)(CX*2)
+	VMOVUPS Z6, (DX)
+	VMOVUPS Z7, 64(DX)
+	VMOVUPS Z8, (DX)(CX*1)
+	VMOVUPS Z9, 64(DX)(CX*1)
+	VZEROUPPER
+	RET
+
+gemmWide5x32Adapt:
+	MOVQ        width+64(FP), CX
+	MOVQ        member+72(FP), DX
+	VPXORD      Z13, Z13, Z13
+	MOVQ        (DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z10
+	VFMADD213PS (BX)(CX*1), Z10, Z0
+	VMAXPS      Z13, Z0, Z0
+	VMULPS      (BX)(CX*2), Z0, Z0
+	VMOVUPS     64(BX), Z10
+	VFMADD213PS 64(BX)(CX*1), Z10, Z1
+	VMAXPS      Z13, Z1, Z1
+	VMULPS      64(BX)(CX*2), Z1, Z1
+	MOVQ        8(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z10
+	VFMADD213PS (BX)(CX*1), Z10, Z2
+	VMAXPS      Z13, Z2, Z2
+	VMULPS      (BX)(CX*2), Z2, Z2
+	VMOVUPS     64(BX), Z10
+	VFMADD213PS 64(BX)(CX*1), Z10, Z3
+	VMAXPS      Z13, Z3, Z3
+	VMULPS      64(BX)(CX*2), Z3, Z3
+	MOVQ        16(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z10
+	VFMADD213PS (BX)(CX*1), Z10, Z4
+	VMAXPS      Z13, Z4, Z4
+	VMULPS      (BX)(CX*2), Z4, Z4
+	VMOVUPS     64(BX), Z10
+	VFMADD213PS 64(BX)(CX*1), Z10, Z5
+	VMAXPS      Z13, Z5, Z5
+	VMULPS      64(BX)(CX*2), Z5, Z5
+	MOVQ        24(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z10
+	VFMADD213PS (BX)(CX*1), Z10, Z6
+	VMAXPS      Z13, Z6, Z6
+	VMULPS      (BX)(CX*2), Z6, Z6
+	VMOVUPS     64(BX), Z10
+	VFMADD213PS 64(BX)(CX*1), Z10, Z7
+	VMAXPS      Z13, Z7, Z7
+	VMULPS      64(BX)(CX*2), Z7, Z7
+	MOVQ        32(DX), DX
+	ADDQ        AX, DX
+	VMOVUPS     (DX), Z10
+	VFMADD213PS (DX)(CX*1), Z10, Z8
+	VMAXPS      Z13, Z8, Z8
+	VMULPS      (DX)(CX*2), Z8, Z8
+	VMOVUPS     64(DX), Z10
+	VFMADD213PS 64(DX)(CX*1), Z10, Z9
+	VMAXPS      Z13, Z9, Z9
+	VMULPS      64(DX)(CX*2), Z9, Z9
+	MOVQ        c+40(FP), AX
+	MOVQ        cStride+48(FP), CX
+	LEAQ        (AX)(CX*2), DX
+	ADDQ        CX, DX
+	VMOVUPS     Z0, (AX)
+	VMOVUPS     Z1, 64(AX)
+	VMOVUPS     Z2, (AX)(CX*1)
+	VMOVUPS     Z3, 64(AX)(CX*1)
+	VMOVUPS     Z4, (AX)(CX*2)
+	VMOVUPS     Z5, 64(AX)(CX*2)
+	VMOVUPS     Z6, (DX)
+	VMOVUPS     Z7, 64(DX)
+	VMOVUPS     Z8, (DX)(CX*1)
+	VMOVUPS     Z9, 64(DX)(CX*1)
+	VZEROUPPER
+	RET
+
+// func gemmWide6x32(a *float32, aStride int, inputs int, w *float32, wStride int, c *float32, cStride int, adapters *float32, width int, member *int)
+// Requires: AVX, AVX512F
+TEXT ·gemmWide6x32(SB), NOSPLIT, $0-80
+	MOVQ    a+0(FP), AX
+	MOVQ    aStride+8(FP), CX
+	LEAQ    (AX)(CX*2), DX
+	ADDQ    CX, DX
+	MOVQ    w+24(FP), BX
+	MOVQ    wStride+32(FP), SI
+	MOVQ    adapters+56(FP), DI
+	TESTQ   DI, DI
+	JNZ     gemmWide6x32Zero
+	MOVQ    c+40(FP), DI
+	MOVQ    cStride+48(FP), R8
+	LEAQ    (DI)(R8*2), R9
+	ADDQ    R8, R9
+	VMOVUPS (DI), Z0
+	VMOVUPS 64(DI), Z1
+	VMOVUPS (DI)(R8*1), Z2
+	VMOVUPS 64(DI)(R8*1), Z3
+	VMOVUPS (DI)(R8*2), Z4
+	VMOVUPS 64(DI)(R8*2), Z5
+	VMOVUPS (R9), Z6
+	VMOVUPS 64(R9), Z7
+	VMOVUPS (R9)(R8*1), Z8
+	VMOVUPS 64(R9)(R8*1), Z9
+	VMOVUPS (R9)(R8*2), Z10
+	VMOVUPS 64(R9)(R8*2), Z11
+	JMP     gemmWide6x32Start
+
+gemmWide6x32Zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+
+gemmWide6x32Start:
+	MOVQ inputs+16(FP), DI
+	SUBQ $0x04, DI
+	JLT  gemmWide6x32Rest
+
+gemmWide6x32Main:
+	VMOVUPS      (BX), Z12
+	VMOVUPS      (BX)(SI*1), Z13
+	VBROADCASTSS (AX), Z14
+	VFMADD231PS  Z12, Z14, Z0
+	VFMADD231PS  Z13, Z14, Z1
+	VBROADCASTSS (AX)(CX*1), Z14
+	VFMADD231PS  Z12, Z14, Z2
+	VFMADD231PS  Z13, Z14, Z3
+	VBROADCASTSS (AX)(CX*2), Z14
+	VFMADD231PS  Z12, Z14, Z4
+	VFMADD231PS  Z13, Z14, Z5
+	VBROADCASTSS (DX), Z14
+	VFMADD231PS  Z12, Z14, Z6
+	VFMADD231PS  Z13, Z14, Z7
+	VBROADCASTSS (DX)(CX*1), Z14
+	VFMADD231PS  Z12, Z14, Z8
+	VFMADD231PS  Z13, Z14, Z9
+	VBROADCASTSS (DX)(CX*2), Z14
+	VFMADD231PS  Z12, Z14, Z10
+	VFMADD231PS  Z13, Z14, Z11
+	VMOVUPS      64(BX), Z12
+	VMOVUPS      64(BX)(SI*1), Z13
+	VBROADCASTSS 4(AX), Z14
+	VFMADD231PS  Z12, Z14, Z0
+	VFMADD231PS  Z13, Z14, Z1
+	VBROADCASTSS 4(AX)(CX*1), Z14
+	VFMADD231PS  Z12, Z14, Z2
+	VFMADD231PS  Z13, Z14, Z3
+	VBROADCASTSS 4(AX)(CX*2), Z14
+	VFMADD231PS  Z12, Z14, Z4
+	VFMADD231PS  Z13, Z14, Z5
+	VBROADCASTSS 4(DX), Z14
+	VFMADD231PS  Z12, Z14, Z6
+	VFMADD231PS  Z13, Z14, Z7
+	VBROADCASTSS 4(DX)(CX*1), Z14
+	VFMADD231PS  Z12, Z14, Z8
+	VFMADD231PS  Z13, Z14, Z9
+	VBROADCASTSS 4(DX)(CX*2), Z14
+	VFMADD231PS  Z12, Z14, Z10
+	VFMADD231PS  Z13, Z14, Z11
+	VMOVUPS      128(BX), Z12
+	VMOVUPS      128(BX)(SI*1), Z13
+	VBROADCASTSS 8(AX), Z14
+	VFMADD231PS  Z12, Z14, Z0
+	VFMADD231PS  Z13, Z14, Z1
+	VBROADCASTSS 8(AX)(CX*1), Z14
+	VFMADD231PS  Z12, Z14, Z2
+	VFMADD231PS  Z13, Z14, Z3
+	VBROADCASTSS 8(AX)(CX*2), Z14
+	VFMADD231PS  Z12, Z14, Z4
+	VFMADD231PS  Z13, Z14, Z5
+	VBROADCASTSS 8(DX), Z14
+	VFMADD231PS  Z12, Z14, Z6
+	VFMADD231PS  Z13, Z14, Z7
+	VBROADCASTSS 8(DX)(CX*1), Z14
+	VFMADD231PS  Z12, Z14, Z8
+	VFMADD231PS  Z13, Z14, Z9
+	VBROADCASTSS 8(DX)(CX*2), Z14
+	VFMADD231PS  Z12, Z14, Z10
+	VFMADD231PS  Z13, Z14, Z11
+	VMOVUPS      192(BX), Z12
+	VMOVUPS      192(BX)(SI*1), Z13
+	VBROADCASTSS 12(AX), Z14
+	VFMADD231PS  Z12, Z14, Z0
+	VFMADD231PS  Z13, Z14, Z1
+	VBROADCASTSS 12(AX)(CX*1), Z14
+	VFMADD231PS  Z12, Z14, Z2
+	VFMADD231PS  Z13, Z14, Z3
+	VBROADCASTSS 12(AX)(CX*2), Z14
+	VFMADD231PS  Z12, Z14, Z4
+	VFMADD231PS  Z13, Z14, Z5
+	VBROADCASTSS 12(DX), Z14
+	VFMADD231PS  Z12, Z14, Z6
+	VFMADD231PS  Z13, Z14, Z7
+	VBROADCASTSS 12(DX)(CX*1), Z14
+	VFMADD231PS  Z12, Z14, Z8
+	VFMADD231PS  Z13, Z14, Z9
+	VBROADCASTSS 12(DX)(CX*2), Z14
+	VFMADD231PS  Z12, Z14, Z10
+	VFMADD231PS  Z13, Z14, Z11
+	ADDQ         $0x00000010, AX
+	ADDQ         $0x00000010, DX
+	ADDQ         $0x00000100, BX
+	SUBQ         $0x04, DI
+	JGE          gemmWide6x32Main
+
+gemmWide6x32Rest:
+	ADDQ $0x04, DI
+	JZ   gemmWide6x32Done
+
+gemmWide6x32One:
+	VMOVUPS      (BX), Z12
+	VMOVUPS      (BX)(SI*1), Z13
+	VBROADCASTSS (AX), Z14
+	VFMADD231PS  Z12, Z14, Z0
+	VFMADD231PS  Z13, Z14, Z1
+	VBROADCASTSS (AX)(CX*1), Z14
+	VFMADD231PS  Z12, Z14, Z2
+	VFMADD231PS  Z13, Z14, Z3
+	VBROADCASTSS (AX)(CX*2), Z14
+	VFMADD231PS  Z12, Z14, Z4
+	VFMADD231PS  Z13, Z14, Z5
+	VBROADCASTSS (DX), Z14
+	VFMADD231PS  Z12, Z14, Z6
+	VFMADD231PS  Z13, Z14, Z7
+	VBROADCASTSS (DX)(CX*1), Z14
+	VFMADD231PS  Z12, Z14, Z8
+	VFMADD231PS  Z13, Z14, Z9
+	VBROADCASTSS (DX)(CX*2), Z14
+	VFMADD231PS  Z12, Z14, Z10
+	VFMADD231PS  Z13, Z14, Z11
+	ADDQ         $0x00000004, AX
+	ADDQ         $0x00000004, DX
+	ADDQ         $0x00000040, BX
+	DECQ         DI
+	JNZ          gemmWide6x32One
+
+gemmWide6x32Done:
+	MOVQ    adapters+56(FP), AX
+	TESTQ   AX, AX
+	JNZ     gemmWide6x32Adapt
+	MOVQ    c+40(FP), AX
+	MOVQ    cStride+48(FP), CX
+	LEAQ    (AX)(CX*2), DX
+	ADDQ    CX, DX
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, (AX)(CX*1)
+	VMOVUPS Z3, 64(AX)(CX*1)
+	VMOVUPS Z4, (AX)(CX*2)
+	VMOVUPS Z5, 64(AX)(CX*2)
+	VMOVUPS Z6, (DX)
+	VMOVUPS Z7, 64(DX)
+	VMOVUPS Z8, (DX)(CX*1)
+	VMOVUPS Z9, 64(DX)(CX*1)
+	VMOVUPS Z10, (DX)(CX*2)
+	VMOVUPS Z11, 64(DX)(CX*2)
+	VZEROUPPER
+	RET
+
+gemmWide6x32Adapt:
+	MOVQ        width+64(FP), CX
+	MOVQ        member+72(FP), DX
+	VPXORD      Z15, Z15, Z15
+	MOVQ        (DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z12
+	VFMADD213PS (BX)(CX*1), Z12, Z0
+	VMAXPS      Z15, Z0, Z0
+	VMULPS      (BX)(CX*2), Z0, Z0
+	VMOVUPS     64(BX), Z12
+	VFMADD213PS 64(BX)(CX*1), Z12, Z1
+	VMAXPS      Z15, Z1, Z1
+	VMULPS      64(BX)(CX*2), Z1, Z1
+	MOVQ        8(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z12
+	VFMADD213PS (BX)(CX*1), Z12, Z2
+	VMAXPS      Z15, Z2, Z2
+	VMULPS      (BX)(CX*2), Z2, Z2
+	VMOVUPS     64(BX), Z12
+	VFMADD213PS 64(BX)(CX*1), Z12, Z3
+	VMAXPS      Z15, Z3, Z3
+	VMULPS      64(BX)(CX*2), Z3, Z3
+	MOVQ        16(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z12
+	VFMADD213PS (BX)(CX*1), Z12, Z4
+	VMAXPS      Z15, Z4, Z4
+	VMULPS      (BX)(CX*2), Z4, Z4
+	VMOVUPS     64(BX), Z12
+	VFMADD213PS 64(BX)(CX*1), Z12, Z5
+	VMAXPS      Z15, Z5, Z5
+	VMULPS      64(BX)(CX*2), Z5, Z5
+	MOVQ        24(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z12
+	VFMADD213PS (BX)(CX*1), Z12, Z6
+	VMAXPS      Z15, Z6, Z6
+	VMULPS      (BX)(CX*2), Z6, Z6
+	VMOVUPS     64(BX), Z12
+	VFMADD213PS 64(BX)(CX*1), Z12, Z7
+	VMAXPS      Z15, Z7, Z7
+	VMULPS      64(BX)(CX*2), Z7, Z7
+	MOVQ        32(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z12
+	VFMADD213PS (BX)(CX*1), Z12, Z8
+	VMAXPS      Z15, Z8, Z8
+	VMULPS      (BX)(CX*2), Z8, Z8
+	VMOVUPS     64(BX), Z12
+	VFMADD213PS 64(BX)(CX*1), Z12, Z9
+	VMAXPS      Z15, Z9, Z9
+	VMULPS      64(BX)(CX*2), Z9, Z9
+	MOVQ        40(DX), DX
+	ADDQ        AX, DX
+	VMOVUPS     (DX), Z12
+	VFMADD213PS (DX)(CX*1), Z12, Z10
+	VMAXPS      Z15, Z10, Z10
+	VMULPS      (DX)(CX*2), Z10, Z10
+	VMOVUPS     64(DX), Z12
+	VFMADD213PS 64(DX)(CX*1), Z12, Z11
+	VMAXPS      Z15, Z11, Z11
+	VMULPS      64(DX)(CX*2), Z11, Z11
+	MOVQ        c+40(FP), AX
+	MOVQ        cStride+48(FP), CX
+	LEAQ        (AX)(CX*2), DX
+	ADDQ        CX, DX
+	VMOVUPS     Z0, (AX)
+	VMOVUPS     Z1, 64(AX)
+	VMOVUPS     Z2, (AX)(CX*1)
+	VMOVUPS     Z3, 64(AX)(CX*1)
+	VMOVUPS     Z4, (AX)(CX*2)
+	VMOVUPS     Z5, 64(AX)(CX*2)
+	VMOVUPS     Z6, (DX)
+	VMOVUPS     Z7, 64(DX)
+	VMOVUPS     Z8, (DX)(CX*1)
+	VMOVUPS     Z9, 64(DX)(CX*1)
+	VMOVUPS     Z10, (DX)(CX*2)
+	VMOVUPS     Z11, 64(DX)(CX*2)
+	VZEROUPPER
+	RET
+
+// func gemmWide7x32(a *float32, aStride int, inputs int, w *float32, wStride int, c *float32, cStride int, adapters *float32, width int, member *int)
+// Requires: AVX, AVX512F
+TEXT ·gemmWide7x32(SB), NOSPLIT, $0-80
+	MOVQ    a+0(FP), AX
+	MOVQ    aStride+8(FP), CX
+	LEAQ    (AX)(CX*2), DX
+	ADDQ    CX, DX
+	LEAQ    (DX)(CX*2), BX
+	ADDQ    CX, BX
+	MOVQ    w+24(FP), SI
+	MOVQ    wStride+32(FP), DI
+	MOVQ    adapters+56(FP), R8
+	TESTQ   R8, R8
+	JNZ     gemmWide7x32Zero
+	MOVQ    c+40(FP), R8
+	MOVQ    cStride+48(FP), R9
+	LEAQ    (R8)(R9*2), R10
+	ADDQ    R9, R10
+	LEAQ    (R10)(R9*2), R11
+	ADDQ    R9, R11
+	VMOVUPS (R8), Z0
+	VMOVUPS 64(R8), Z1
+	VMOVUPS (R8)(R9*1), Z2
+	VMOVUPS 64(R8)(R9*1), Z3
+	VMOVUPS (R8)(R9*2), Z4
+	VMOVUPS 64(R8)(R9*2), Z5
+	VMOVUPS (R10), Z6
+	VMOVUPS 64(R10), Z7
+	VMOVUPS (R10)(R9*1), Z8
+	VMOVUPS 64(R10)(R9*1), Z9
+	VMOVUPS (R10)(R9*2), Z10
+	VMOVUPS 64(R10)(R9*2), Z11
+	VMOVUPS (R11), Z12
+	VMOVUPS 64(R11), Z13
+	JMP     gemmWide7x32Start
+
+gemmWide7x32Zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+
+gemmWide7x32Start:
+	MOVQ inputs+16(FP), R8
+	SUBQ $0x04, R8
+	JLT  gemmWide7x32Rest
+
+gemmWide7x32Main:
+	VMOVUPS      (SI), Z14
+	VMOVUPS      (SI)(DI*1), Z15
+	VBROADCASTSS (AX), Z16
+	VFMADD231PS  Z14, Z16, Z0
+	VFMADD231PS  Z15, Z16, Z1
+	VBROADCASTSS (AX)(CX*1), Z16
+	VFMADD231PS  Z14, Z16, Z2
+	VFMADD231PS  Z15, Z16, Z3
+	VBROADCASTSS (AX)(CX*2), Z16
+	VFMADD231PS  Z14, Z16, Z4
+	VFMADD231PS  Z15, Z16, Z5
+	VBROADCASTSS (DX), Z16
+	VFMADD231PS  Z14, Z16, Z6
+	VFMADD231PS  Z15, Z16, Z7
+	VBROADCASTSS (DX)(CX*1), Z16
+	VFMADD231PS  Z14, Z16, Z8
+	VFMADD231PS  Z15, Z16, Z9
+	VBROADCASTSS (DX)(CX*2), Z16
+	VFMADD231PS  Z14, Z16, Z10
+	VFMADD231PS  Z15, Z16, Z11
+	VBROADCASTSS (BX), Z16
+	VFMADD231PS  Z14, Z16, Z12
+	VFMADD231PS  Z15, Z16, Z13
+	VMOVUPS      64(SI), Z14
+	VMOVUPS      64(SI)(DI*1), Z15
+	VBROADCASTSS 4(AX), Z16
+	VFMADD231PS  Z14, Z16, Z0
+	VFMADD231PS  Z15, Z16, Z1
+	VBROADCASTSS 4(AX)(CX*1), Z16
+	VFMADD231PS  Z14, Z16, Z2
+	VFMADD231PS  Z15, Z16, Z3
+	VBROADCASTSS 4(AX)(CX*2), Z16
+	VFMADD231PS  Z14, Z16, Z4
+	VFMADD231PS  Z15, Z16, Z5
+	VBROADCASTSS 4(DX), Z16
+	VFMADD231PS  Z14, Z16, Z6
+	VFMADD231PS  Z15, Z16, Z7
+	VBROADCASTSS 4(DX)(CX*1), Z16
+	VFMADD231PS  Z14, Z16, Z8
+	VFMADD231PS  Z15, Z16, Z9
+	VBROADCASTSS 4(DX)(CX*2), Z16
+	VFMADD231PS  Z14, Z16, Z10
+	VFMADD231PS  Z15, Z16, Z11
+	VBROADCASTSS 4(BX), Z16
+	VFMADD231PS  Z14, Z16, Z12
+	VFMADD231PS  Z15, Z16, Z13
+	VMOVUPS      128(SI), Z14
+	VMOVUPS      128(SI)(DI*1), Z15
+	VBROADCASTSS 8(AX), Z16
+	VFMADD231PS  Z14, Z16, Z0
+	VFMADD231PS  Z15, Z16, Z1
+	VBROADCASTSS 8(AX)(CX*1), Z16
+	VFMADD231PS  Z14, Z16, Z2
+	VFMADD231PS  Z15, Z16, Z3
+	VBROADCASTSS 8(AX)(CX*2), Z16
+	VFMADD231PS  Z14, Z16, Z4
+	VFMADD231PS  Z15, Z16, Z5
+	VBROADCASTSS 8(DX), Z16
+	VFMADD231PS  Z14, Z16, Z6
+	VFMADD231PS  Z15, Z16, Z7
+	VBROADCASTSS 8(DX)(CX*1), Z16
+	VFMADD231PS  Z14, Z16, Z8
+	VFMADD231PS  Z15, Z16, Z9
+	VBROADCASTSS 8(DX)(CX*2), Z16
+	VFMADD231PS  Z14, Z16, Z10
+	VFMADD231PS  Z15, Z16, Z11
+	VBROADCASTSS 8(BX), Z16
+	VFMADD231PS  Z14, Z16, Z12
+	VFMADD231PS  Z15, Z16, Z13
+	VMOVUPS      192(SI), Z14
+	VMOVUPS      192(SI)(DI*1), Z15
+	VBROADCASTSS 12(AX), Z16
+	VFMADD231PS  Z14, Z16, Z0
+	VFMADD231PS  Z15, Z16, Z1
+	VBROADCASTSS 12(AX)(CX*1), Z16
+	VFMADD231PS  Z14, Z16, Z2
+	VFMADD231PS  Z15, Z16, Z3
+	VBROADCASTSS 12(AX)(CX*2), Z16
+	VFMADD231PS  Z14, Z16, Z4
+	VFMADD231PS  Z15, Z16, Z5
+	VBROADCASTSS 12(DX), Z16
+	VFMADD231PS  Z14, Z16, Z6
+	VFMADD231PS  Z15, Z16, Z7
+	VBROADCASTSS 12(DX)(CX*1), Z16
+	VFMADD231PS  Z14, Z16, Z8
+	VFMADD231PS  Z15, Z16, Z9
+	VBROADCASTSS 12(DX)(CX*2), Z16
+	VFMADD231PS  Z14, Z16, Z10
+	VFMADD231PS  Z15, Z16, Z11
+	VBROADCASTSS 12(BX), Z16
+	VFMADD231PS  Z14, Z16, Z12
+	VFMADD231PS  Z15, Z16, Z13
+	ADDQ         $0x00000010, AX
+	ADDQ         $0x00000010, DX
+	ADDQ         $0x00000010, BX
+	ADDQ         $0x00000100, SI
+	SUBQ         $0x04, R8
+	JGE          gemmWide7x32Main
+
+gemmWide7x32Rest:
+	ADDQ $0x04, R8
+	JZ   gemmWide7x32Done
+
+gemmWide7x32One:
+	VMOVUPS      (SI), Z14
+	VMOVUPS      (SI)(DI*1), Z15
+	VBROADCASTSS (AX), Z16
+	VFMADD231PS  Z14, Z16, Z0
+	VFMADD231PS  Z15, Z16, Z1
+	VBROADCASTSS (AX)(CX*1), Z16
+	VFMADD231PS  Z14, Z16, Z2
+	VFMADD231PS  Z15, Z16, Z3
+	VBROADCASTSS (AX)(CX*2), Z16
+	VFMADD231PS  Z14, Z16, Z4
+	VFMADD231PS  Z15, Z16, Z5
+	VBROADCASTSS (DX), Z16
+	VFMADD231PS  Z14, Z16, Z6
+	VFMADD231PS  Z15, Z16, Z7
+	VBROADCASTSS (DX)(CX*1), Z16
+	VFMADD231PS  Z14, Z16, Z8
+	VFMADD231PS  Z15, Z16, Z9
+	VBROADCASTSS (DX)(CX*2), Z16
+	VFMADD231PS  Z14, Z16, Z10
+	VFMADD231PS  Z15, Z16, Z11
+	VBROADCASTSS (BX), Z16
+	VFMADD231PS  Z14, Z16, Z12
+	VFMADD231PS  Z15, Z16, Z13
+	ADDQ         $0x00000004, AX
+	ADDQ         $0x00000004, DX
+	ADDQ         $0x00000004, BX
+	ADDQ         $0x00000040, SI
+	DECQ         R8
+	JNZ          gemmWide7x32One
+
+gemmWide7x32Done:
+	MOVQ    adapters+56(FP), AX
+	TESTQ   AX, AX
+	JNZ     gemmWide7x32Adapt
+	MOVQ    c+40(FP), AX
+	MOVQ    cStride+48(FP), CX
+	LEAQ    (AX)(CX*2), DX
+	ADDQ    CX, DX
+	LEAQ    (DX)(CX*2), BX
+	ADDQ    CX, BX
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, (AX)(CX*1)
+	VMOVUPS Z3, 64(AX)(CX*1)
+	VMOVUPS Z4, (AX)(CX*2)
+	VMOVUPS Z5, 64(AX)(CX*2)
+	VMOVUPS Z6, (DX)
+	VMOVUPS Z7, 64(DX)
+	VMOVUPS Z8, (DX)(CX*1)
+	VMOVUPS Z9, 64(DX)(CX*1)
+	VMOVUPS Z10, (DX)(CX*2)
+	VMOVUPS Z11, 64(DX)(CX*2)
+	VMOVUPS Z12, (BX)
+	VMOVUPS Z13, 64(BX)
+	VZEROUPPER
+	RET
+
+gemmWide7x32Adapt:
+	MOVQ        width+64(FP), CX
+	MOVQ        member+72(FP), DX
+	VPXORD      Z17, Z17, Z17
+	MOVQ        (DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z14
+	VFMADD213PS (BX)(CX*1), Z14, Z0
+	VMAXPS      Z17, Z0, Z0
+	VMULPS      (BX)(CX*2), Z0, Z0
+	VMOVUPS     64(BX), Z14
+	VFMADD213PS 64(BX)(CX*1), Z14, Z1
+	VMAXPS      Z17, Z1, Z1
+	VMULPS      64(BX)(CX*2), Z1, Z1
+	MOVQ        8(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z14
+	VFMADD213PS (BX)(CX*1), Z14, Z2
+	VMAXPS      Z17, Z2, Z2
+	VMULPS      (BX)(CX*2), Z2, Z2
+	VMOVUPS     64(BX), Z14
+	VFMADD213PS 64(BX)(CX*1), Z14, Z3
+	VMAXPS      Z17, Z3, Z3
+	VMULPS      64(BX)(CX*2), Z3, Z3
+	MOVQ        16(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z14
+	VFMADD213PS (BX)(CX*1), Z14, Z4
+	VMAXPS      Z17, Z4, Z4
+	VMULPS      (BX)(CX*2), Z4, Z4
+	VMOVUPS     64(BX), Z14
+	VFMADD213PS 64(BX)(CX*1), Z14, Z5
+	VMAXPS      Z17, Z5, Z5
+	VMULPS      64(BX)(CX*2), Z5, Z5
+	MOVQ        24(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z14
+	VFMADD213PS (BX)(CX*1), Z14, Z6
+	VMAXPS      Z17, Z6, Z6
+	VMULPS      (BX)(CX*2), Z6, Z6
+	VMOVUPS     64(BX), Z14
+	VFMADD213PS 64(BX)(CX*1), Z14, Z7
+	VMAXPS      Z17, Z7, Z7
+	VMULPS      64(BX)(CX*2), Z7, Z7
+	MOVQ        32(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z14
+	VFMADD213PS (BX)(CX*1), Z14, Z8
+	VMAXPS      Z17, Z8, Z8
+	VMULPS      (BX)(CX*2), Z8, Z8
+	VMOVUPS     64(BX), Z14
+	VFMADD213PS 64(BX)(CX*1), Z14, Z9
+	VMAXPS      Z17, Z9, Z9
+	VMULPS      64(BX)(CX*2), Z9, Z9
+	MOVQ        40(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z14
+	VFMADD213PS (BX)(CX*1), Z14, Z10
+	VMAXPS      Z17, Z10, Z10
+	VMULPS      (BX)(CX*2), Z10, Z10
+	VMOVUPS     64(BX), Z14
+	VFMADD213PS 64(BX)(CX*1), Z14, Z11
+	VMAXPS      Z17, Z11, Z11
+	VMULPS      64(BX)(CX*2), Z11, Z11
+	MOVQ        48(DX), DX
+	ADDQ        AX, DX
+	VMOVUPS     (DX), Z14
+	VFMADD213PS (DX)(CX*1), Z14, Z12
+	VMAXPS      Z17, Z12, Z12
+	VMULPS      (DX)(CX*2), Z12, Z12
+	VMOVUPS     64(DX), Z14
+	VFMADD213PS 64(DX)(CX*1), Z14, Z13
+	VMAXPS      Z17, Z13, Z13
+	VMULPS      64(DX)(CX*2), Z13, Z13
+	MOVQ        c+40(FP), AX
+	MOVQ        cStride+48(FP), CX
+	LEAQ        (AX)(CX*2), DX
+	ADDQ        CX, DX
+	LEAQ        (DX)(CX*2), BX
+	ADDQ        CX, BX
+	VMOVUPS     Z0, (AX)
+	VMOVUPS     Z1, 64(AX)
+	VMOVUPS     Z2, (AX)(CX*1)
+	VMOVUPS     Z3, 64(AX)(CX*1)
+	VMOVUPS     Z4, (AX)(CX*2)
+	VMOVUPS     Z5, 64(AX)(CX*2)
+	VMOVUPS     Z6, (DX)
+	VMOVUPS     Z7, 64(DX)
+	VMOVUPS     Z8, (DX)(CX*1)
+	VMOVUPS     Z9, 64(DX)(CX*1)
+	VMOVUPS     Z10, (DX)(CX*2)
+	VMOVUPS     Z11, 64(DX)(CX*2)
+	VMOVUPS     Z12, (BX)
+	VMOVUPS     Z13, 64(BX)
+	VZEROUPPER
+	RET
+
+// func gemmWide8x32(a *float32, aStride int, inputs int, w *float32, wStride int, c *float32, cStride int, adapters *float32, width int, member *int)
+// Requires: AVX, AVX512F
+TEXT ·gemmWide8x32(SB), NOSPLIT, $0-80
+	MOVQ    a+0(FP), AX
+	MOVQ    aStride+8(FP), CX
+	LEAQ    (AX)(CX*2), DX
+	ADDQ    CX, DX
+	LEAQ    (DX)(CX*2), BX
+	ADDQ    CX, BX
+	MOVQ    w+24(FP), SI
+	MOVQ    wStride+32(FP), DI
+	MOVQ    adapters+56(FP), R8
+	TESTQ   R8, R8
+	JNZ     gemmWide8x32Zero
+	MOVQ    c+40(FP), R8
+	MOVQ    cStride+48(FP), R9
+	LEAQ    (R8)(R9*2), R10
+	ADDQ    R9, R10
+	LEAQ    (R10)(R9*2), R11
+	ADDQ    R9, R11
+	VMOVUPS (R8), Z0
+	VMOVUPS 64(R8), Z1
+	VMOVUPS (R8)(R9*1), Z2
+	VMOVUPS 64(R8)(R9*1), Z3
+	VMOVUPS (R8)(R9*2), Z4
+	VMOVUPS 64(R8)(R9*2), Z5
+	VMOVUPS (R10), Z6
+	VMOVUPS 64(R10), Z7
+	VMOVUPS (R10)(R9*1), Z8
+	VMOVUPS 64(R10)(R9*1), Z9
+	VMOVUPS (R10)(R9*2), Z10
+	VMOVUPS 64(R10)(R9*2), Z11
+	VMOVUPS (R11), Z12
+	VMOVUPS 64(R11), Z13
+	VMOVUPS (R11)(R9*1), Z14
+	VMOVUPS 64(R11)(R9*1), Z15
+	JMP     gemmWide8x32Start
+
+gemmWide8x32Zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+
+gemmWide8x32Start:
+	MOVQ inputs+16(FP), R8
+	SUBQ $0x04, R8
+	JLT  gemmWide8x32Rest
+
+gemmWide8x32Main:
+	VMOVUPS      (SI), Z16
+	VMOVUPS      (SI)(DI*1), Z17
+	VBROADCASTSS (AX), Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VFMADD231PS  Z17, Z18, Z1
+	VBROADCASTSS (AX)(CX*1), Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VFMADD231PS  Z17, Z18, Z3
+	VBROADCASTSS (AX)(CX*2), Z18
+	VFMADD231PS  Z16, Z18, Z4
+	VFMADD231PS  Z17, Z18, Z5
+	VBROADCASTSS (DX), Z18
+	VFMADD231PS  Z16, Z18, Z6
+	VFMADD231PS  Z17, Z18, Z7
+	VBROADCASTSS (DX)(CX*1), Z18
+	VFMADD231PS  Z16, Z18, Z8
+	VFMADD231PS  Z17, Z18, Z9
+	VBROADCASTSS (DX)(CX*2), Z18
+	VFMADD231PS  Z16, Z18, Z10
+	VFMADD231PS  Z17, Z18, Z11
+	VBROADCASTSS (BX), Z18
+	VFMADD231PS  Z16, Z18, Z12
+	VFMADD231PS  Z17, Z18, Z13
+	VBROADCASTSS (BX)(CX*1), Z18
+	VFMADD231PS  Z16, Z18, Z14
+	VFMADD231PS  Z17, Z18, Z15
+	VMOVUPS      64(SI), Z16
+	VMOVUPS      64(SI)(DI*1), Z17
+	VBROADCASTSS 4(AX), Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VFMADD231PS  Z17, Z18, Z1
+	VBROADCASTSS 4(AX)(CX*1), Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VFMADD231PS  Z17, Z18, Z3
+	VBROADCASTSS 4(AX)(CX*2), Z18
+	VFMADD231PS  Z16, Z18, Z4
+	VFMADD231PS  Z17, Z18, Z5
+	VBROADCASTSS 4(DX), Z18
+	VFMADD231PS  Z16, Z18, Z6
+	VFMADD231PS  Z17, Z18, Z7
+	VBROADCASTSS 4(DX)(CX*1), Z18
+	VFMADD231PS  Z16, Z18, Z8
+	VFMADD231PS  Z17, Z18, Z9
+	VBROADCASTSS 4(DX)(CX*2), Z18
+	VFMADD231PS  Z16, Z18, Z10
+	VFMADD231PS  Z17, Z18, Z11
+	VBROADCASTSS 4(BX), Z18
+	VFMADD231PS  Z16, Z18, Z12
+	VFMADD231PS  Z17, Z18, Z13
+	VBROADCASTSS 4(BX)(CX*1), Z18
+	VFMADD231PS  Z16, Z18, Z14
+	VFMADD231PS  Z17, Z18, Z15
+	VMOVUPS      128(SI), Z16
+	VMOVUPS      128(SI)(DI*1), Z17
+	VBROADCASTSS 8(AX), Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VFMADD231PS  Z17, Z18, Z1
+	VBROADCASTSS 8(AX)(CX*1), Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VFMADD231PS  Z17, Z18, Z3
+	VBROADCASTSS 8(AX)(CX*2), Z18
+	VFMADD231PS  Z16, Z18, Z4
+	VFMADD231PS  Z17, Z18, Z5
+	VBROADCASTSS 8(DX), Z18
+	VFMADD231PS  Z16, Z18, Z6
+	VFMADD231PS  Z17, Z18, Z7
+	VBROADCASTSS 8(DX)(CX*1), Z18
+	VFMADD231PS  Z16, Z18, Z8
+	VFMADD231PS  Z17, Z18, Z9
+	VBROADCASTSS 8(DX)(CX*2), Z18
+	VFMADD231PS  Z16, Z18, Z10
+	VFMADD231PS  Z17, Z18, Z11
+	VBROADCASTSS 8(BX), Z18
+	VFMADD231PS  Z16, Z18, Z12
+	VFMADD231PS  Z17, Z18, Z13
+	VBROADCASTSS 8(BX)(CX*1), Z18
+	VFMADD231PS  Z16, Z18, Z14
+	VFMADD231PS  Z17, Z18, Z15
+	VMOVUPS      192(SI), Z16
+	VMOVUPS      192(SI)(DI*1), Z17
+	VBROADCASTSS 12(AX), Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VFMADD231PS  Z17, Z18, Z1
+	VBROADCASTSS 12(AX)(CX*1), Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VFMADD231PS  Z17, Z18, Z3
+	VBROADCASTSS 12(AX)(CX*2), Z18
+	VFMADD231PS  Z16, Z18, Z4
+	VFMADD231PS  Z17, Z18, Z5
+	VBROADCASTSS 12(DX), Z18
+	VFMADD231PS  Z16, Z18, Z6
+	VFMADD231PS  Z17, Z18, Z7
+	VBROADCASTSS 12(DX)(CX*1), Z18
+	VFMADD231PS  Z16, Z18, Z8
+	VFMADD231PS  Z17, Z18, Z9
+	VBROADCASTSS 12(DX)(CX*2), Z18
+	VFMADD231PS  Z16, Z18, Z10
+	VFMADD231PS  Z17, Z18, Z11
+	VBROADCASTSS 12(BX), Z18
+	VFMADD231PS  Z16, Z18, Z12
+	VFMADD231PS  Z17, Z18, Z13
+	VBROADCASTSS 12(BX)(CX*1), Z18
+	VFMADD231PS  Z16, Z18, Z14
+	VFMADD231PS  Z17, Z18, Z15
+	ADDQ         $0x00000010, AX
+	ADDQ         $0x00000010, DX
+	ADDQ         $0x00000010, BX
+	ADDQ         $0x00000100, SI
+	SUBQ         $0x04, R8
+	JGE          gemmWide8x32Main
+
+gemmWide8x32Rest:
+	ADDQ $0x04, R8
+	JZ   gemmWide8x32Done
+
+gemmWide8x32One:
+	VMOVUPS      (SI), Z16
+	VMOVUPS      (SI)(DI*1), Z17
+	VBROADCASTSS (AX), Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VFMADD231PS  Z17, Z18, Z1
+	VBROADCASTSS (AX)(CX*1), Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VFMADD231PS  Z17, Z18, Z3
+	VBROADCASTSS (AX)(CX*2), Z18
+	VFMADD231PS  Z16, Z18, Z4
+	VFMADD231PS  Z17, Z18, Z5
+	VBROADCASTSS (DX), Z18
+	VFMADD231PS  Z16, Z18, Z6
+	VFMADD231PS  Z17, Z18, Z7
+	VBROADCASTSS (DX)(CX*1), Z18
+	VFMADD231PS  Z16, Z18, Z8
+	VFMADD231PS  Z17, Z18, Z9
+	VBROADCASTSS (DX)(CX*2), Z18
+	VFMADD231PS  Z16, Z18, Z10
+	VFMADD231PS  Z17, Z18, Z11
+	VBROADCASTSS (BX), Z18
+	VFMADD231PS  Z16, Z18, Z12
+	VFMADD231PS  Z17, Z18, Z13
+	VBROADCASTSS (BX)(CX*1), Z18
+	VFMADD231PS  Z16, Z18, Z14
+	VFMADD231PS  Z17, Z18, Z15
+	ADDQ         $0x00000004, AX
+	ADDQ         $0x00000004, DX
+	ADDQ         $0x00000004, BX
+	ADDQ         $0x00000040, SI
+	DECQ         R8
+	JNZ          gemmWide8x32One
+
+gemmWide8x32Done:
+	MOVQ    adapters+56(FP), AX
+	TESTQ   AX, AX
+	JNZ     gemmWide8x32Adapt
+	MOVQ    c+40(FP), AX
+	MOVQ    cStride+48(FP), CX
+	LEAQ    (AX)(CX*2), DX
+	ADDQ    CX, DX
+	LEAQ    (DX)(CX*2), BX
+	ADDQ    CX, BX
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, (AX)(CX*1)
+	VMOVUPS Z3, 64(AX)(CX*1)
+	VMOVUPS Z4, (AX)(CX*2)
+	VMOVUPS Z5, 64(AX)(CX*2)
+	VMOVUPS Z6, (DX)
+	VMOVUPS Z7, 64(DX)
+	VMOVUPS Z8, (DX)(CX*1)
+	VMOVUPS Z9, 64(DX)(CX*1)
+	VMOVUPS Z10, (DX)(CX*2)
+	VMOVUPS Z11, 64(DX)(CX*2)
+	VMOVUPS Z12, (BX)
+	VMOVUPS Z13, 64(BX)
+	VMOVUPS Z14, (BX)(CX*1)
+	VMOVUPS Z15, 64(BX)(CX*1)
+	VZEROUPPER
+	RET
+
+gemmWide8x32Adapt:
+	MOVQ        width+64(FP), CX
+	MOVQ        member+72(FP), DX
+	VPXORD      Z19, Z19, Z19
+	MOVQ        (DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z16
+	VFMADD213PS (BX)(CX*1), Z16, Z0
+	VMAXPS      Z19, Z0, Z0
+	VMULPS      (BX)(CX*2), Z0, Z0
+	VMOVUPS     64(BX), Z16
+	VFMADD213PS 64(BX)(CX*1), Z16, Z1
+	VMAXPS      Z19, Z1, Z1
+	VMULPS      64(BX)(CX*2), Z1, Z1
+	MOVQ        8(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z16
+	VFMADD213PS (BX)(CX*1), Z16, Z2
+	VMAXPS      Z19, Z2, Z2
+	VMULPS      (BX)(CX*2), Z2, Z2
+	VMOVUPS     64(BX), Z16
+	VFMADD213PS 64(BX)(CX*1), Z16, Z3
+	VMAXPS      Z19, Z3, Z3
+	VMULPS      64(BX)(CX*2), Z3, Z3
+	MOVQ        16(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z16
+	VFMADD213PS (BX)(CX*1), Z16, Z4
+	VMAXPS      Z19, Z4, Z4
+	VMULPS      (BX)(CX*2), Z4, Z4
+	VMOVUPS     64(BX), Z16
+	VFMADD213PS 64(BX)(CX*1), Z16, Z5
+	VMAXPS      Z19, Z5, Z5
+	VMULPS      64(BX)(CX*2), Z5, Z5
+	MOVQ        24(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z16
+	VFMADD213PS (BX)(CX*1), Z16, Z6
+	VMAXPS      Z19, Z6, Z6
+	VMULPS      (BX)(CX*2), Z6, Z6
+	VMOVUPS     64(BX), Z16
+	VFMADD213PS 64(BX)(CX*1), Z16, Z7
+	VMAXPS      Z19, Z7, Z7
+	VMULPS      64(BX)(CX*2), Z7, Z7
+	MOVQ        32(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z16
+	VFMADD213PS (BX)(CX*1), Z16, Z8
+	VMAXPS      Z19, Z8, Z8
+	VMULPS      (BX)(CX*2), Z8, Z8
+	VMOVUPS     64(BX), Z16
+	VFMADD213PS 64(BX)(CX*1), Z16, Z9
+	VMAXPS      Z19, Z9, Z9
+	VMULPS      64(BX)(CX*2), Z9, Z9
+	MOVQ        40(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z16
+	VFMADD213PS (BX)(CX*1), Z16, Z10
+	VMAXPS      Z19, Z10, Z10
+	VMULPS      (BX)(CX*2), Z10, Z10
+	VMOVUPS     64(BX), Z16
+	VFMADD213PS 64(BX)(CX*1), Z16, Z11
+	VMAXPS      Z19, Z11, Z11
+	VMULPS      64(BX)(CX*2), Z11, Z11
+	MOVQ        48(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z16
+	VFMADD213PS (BX)(CX*1), Z16, Z12
+	VMAXPS      Z19, Z12, Z12
+	VMULPS      (BX)(CX*2), Z12, Z12
+	VMOVUPS     64(BX), Z16
+	VFMADD213PS 64(BX)(CX*1), Z16, Z13
+	VMAXPS      Z19, Z13, Z13
+	VMULPS      64(BX)(CX*2), Z13, Z13
+	MOVQ        56(DX), DX
+	ADDQ        AX, DX
+	VMOVUPS     (DX), Z16
+	VFMADD213PS (DX)(CX*1), Z16, Z14
+	VMAXPS      Z19, Z14, Z14
+	VMULPS      (DX)(CX*2), Z14, Z14
+	VMOVUPS     64(DX), Z16
+	VFMADD213PS 64(DX)(CX*1), Z16, Z15
+	VMAXPS      Z19, Z15, Z15
+	VMULPS      64(DX)(CX*2), Z15, Z15
+	MOVQ        c+40(FP), AX
+	MOVQ        cStride+48(FP), CX
+	LEAQ        (AX)(CX*2), DX
+	ADDQ        CX, DX
+	LEAQ        (DX)(CX*2), BX
+	ADDQ        CX, BX
+	VMOVUPS     Z0, (AX)
+	VMOVUPS     Z1, 64(AX)
+	VMOVUPS     Z2, (AX)(CX*1)
+	VMOVUPS     Z3, 64(AX)(CX*1)
+	VMOVUPS     Z4, (AX)(CX*2)
+	VMOVUPS     Z5, 64(AX)(CX*2)
+	VMOVUPS     Z6, (DX)
+	VMOVUPS     Z7, 64(DX)
+	VMOVUPS     Z8, (DX)(CX*1)
+	VMOVUPS     Z9, 64(DX)(CX*1)
+	VMOVUPS     Z10, (DX)(CX*2)
+	VMOVUPS     Z11, 64(DX)(CX*2)
+	VMOVUPS     Z12, (BX)
+	VMOVUPS     Z13, 64(BX)
+	VMOVUPS     Z14, (BX)(CX*1)
+	VMOVUPS     Z15, 64(BX)(CX*1)
+	VZEROUPPER
+	RET
+
+// func gemmWide9x32(a *float32, aStride int, inputs int, w *float32, wStride int, c *float32, cStride int, adapters *float32, width int, member *int)
+// Requires: AVX, AVX512F
+TEXT ·gemmWide9x32(SB), NOSPLIT, $0-80
+	MOVQ    a+0(FP), AX
+	MOVQ    aStride+8(FP), CX
+	LEAQ    (AX)(CX*2), DX
+	ADDQ    CX, DX
+	LEAQ    (DX)(CX*2), BX
+	ADDQ    CX, BX
+	MOVQ    w+24(FP), SI
+	MOVQ    wStride+32(FP), DI
+	MOVQ    adapters+56(FP), R8
+	TESTQ   R8, R8
+	JNZ     gemmWide9x32Zero
+	MOVQ    c+40(FP), R8
+	MOVQ    cStride+48(FP), R9
+	LEAQ    (R8)(R9*2), R10
+	ADDQ    R9, R10
+	LEAQ    (R10)(R9*2), R11
+	ADDQ    R9, R11
+	VMOVUPS (R8), Z0
+	VMOVUPS 64(R8), Z1
+	VMOVUPS (R8)(R9*1), Z2
+	VMOVUPS 64(R8)(R9*1), Z3
+	VMOVUPS (R8)(R9*2), Z4
+	VMOVUPS 64(R8)(R9*2), Z5
+	VMOVUPS (R10), Z6
+	VMOVUPS 64(R10), Z7
+	VMOVUPS (R10)(R9*1), Z8
+	VMOVUPS 64(R10)(R9*1), Z9
+	VMOVUPS (R10)(R9*2), Z10
+	VMOVUPS 64(R10)(R9*2), Z11
+	VMOVUPS (R11), Z12
+	VMOVUPS 64(R11), Z13
+	VMOVUPS (R11)(R9*1), Z14
+	VMOVUPS 64(R11)(R9*1), Z15
+	VMOVUPS (R11)(R9*2), Z16
+	VMOVUPS 64(R11)(R9*2), Z17
+	JMP     gemmWide9x32Start
+
+gemmWide9x32Zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+
+gemmWide9x32Start:
+	MOVQ inputs+16(FP), R8
+	SUBQ $0x04, R8
+	JLT  gemmWide9x32Rest
+
+gemmWide9x32Main:
+	VMOVUPS      (SI), Z18
+	VMOVUPS      (SI)(DI*1), Z19
+	VBROADCASTSS (AX), Z20
+	VFMADD231PS  Z18, Z20, Z0
+	VFMADD231PS  Z19, Z20, Z1
+	VBROADCASTSS (AX)(CX*1), Z20
+	VFMADD231PS  Z18, Z20, Z2
+	VFMADD231PS  Z19, Z20, Z3
+	VBROADCASTSS (AX)(CX*2), Z20
+	VFMADD231PS  Z18, Z20, Z4
+	VFMADD231PS  Z19, Z20, Z5
+	VBROADCASTSS (DX), Z20
+	VFMADD231PS  Z18, Z20, Z6
+	VFMADD231PS  Z19, Z20, Z7
+	VBROADCASTSS (DX)(CX*1), Z20
+	VFMADD231PS  Z18, Z20, Z8
+	VFMADD231PS  Z19, Z20, Z9
+	VBROADCASTSS (DX)(CX*2), Z20
+	VFMADD231PS  Z18, Z20, Z10
+	VFMADD231PS  Z19, Z20, Z11
+	VBROADCASTSS (BX), Z20
+	VFMADD231PS  Z18, Z20, Z12
+	VFMADD231PS  Z19, Z20, Z13
+	VBROADCASTSS (BX)(CX*1), Z20
+	VFMADD231PS  Z18, Z20, Z14
+	VFMADD231PS  Z19, Z20, Z15
+	VBROADCASTSS (BX)(CX*2), Z20
+	VFMADD231PS  Z18, Z20, Z16
+	VFMADD231PS  Z19, Z20, Z17
+	VMOVUPS      64(SI), Z18
+	VMOVUPS      64(SI)(DI*1), Z19
+	VBROADCASTSS 4(AX), Z20
+	VFMADD231PS  Z18, Z20, Z0
+	VFMADD231PS  Z19, Z20, Z1
+	VBROADCASTSS 4(AX)(CX*1), Z20
+	VFMADD231PS  Z18, Z20, Z2
+	VFMADD231PS  Z19, Z20, Z3
+	VBROADCASTSS 4(AX)(CX*2), Z20
+	VFMADD231PS  Z18, Z20, Z4
+	VFMADD231PS  Z19, Z20, Z5
+	VBROADCASTSS 4(DX), Z20
+	VFMADD231PS  Z18, Z20, Z6
+	VFMADD231PS  Z19, Z20, Z7
+	VBROADCASTSS 4(DX)(CX*1), Z20
+	VFMADD231PS  Z18, Z20, Z8
+	VFMADD231PS  Z19, Z20, Z9
+	VBROADCASTSS 4(DX)(CX*2), Z20
+	VFMADD231PS  Z18, Z20, Z10
+	VFMADD231PS  Z19, Z20, Z11
+	VBROADCASTSS 4(BX), Z20
+	VFMADD231PS  Z18, Z20, Z12
+	VFMADD231PS  Z19, Z20, Z13
+	VBROADCASTSS 4(BX)(CX*1), Z20
+	VFMADD231PS  Z18, Z20, Z14
+	VFMADD231PS  Z19, Z20, Z15
+	VBROADCASTSS 4(BX)(CX*2), Z20
+	VFMADD231PS  Z18, Z20, Z16
+	VFMADD231PS  Z19, Z20, Z17
+	VMOVUPS      128(SI), Z18
+	VMOVUPS      128(SI)(DI*1), Z19
+	VBROADCASTSS 8(AX), Z20
+	VFMADD231PS  Z18, Z20, Z0
+	VFMADD231PS  Z19, Z20, Z1
+	VBROADCASTSS 8(AX)(CX*1), Z20
+	VFMADD231PS  Z18, Z20, Z2
+	VFMADD231PS  Z19, Z20, Z3
+	VBROADCASTSS 8(AX)(CX*2), Z20
+	VFMADD231PS  Z18, Z20, Z4
+	VFMADD231PS  Z19, Z20, Z5
+	VBROADCASTSS 8(DX), Z20
+	VFMADD231PS  Z18, Z20, Z6
+	VFMADD231PS  Z19, Z20, Z7
+	VBROADCASTSS 8(DX)(CX*1), Z20
+	VFMADD231PS  Z18, Z20, Z8
+	VFMADD231PS  Z19, Z20, Z9
+	VBROADCASTSS 8(DX)(CX*2), Z20
+	VFMADD231PS  Z18, Z20, Z10
+	VFMADD231PS  Z19, Z20, Z11
+	VBROADCASTSS 8(BX), Z20
+	VFMADD231PS  Z18, Z20, Z12
+	VFMADD231PS  Z19, Z20, Z13
+	VBROADCASTSS 8(BX)(CX*1), Z20
+	VFMADD231PS  Z18, Z20, Z14
+	VFMADD231PS  Z19, Z20, Z15
+	VBROADCASTSS 8(BX)(CX*2), Z20
+	VFMADD231PS  Z18, Z20, Z16
+	VFMADD231PS  Z19, Z20, Z17
+	VMOVUPS      192(SI), Z18
+	VMOVUPS      192(SI)(DI*1), Z19
+	VBROADCASTSS 12(AX), Z20
+	VFMADD231PS  Z18, Z20, Z0
+	VFMADD231PS  Z19, Z20, Z1
+	VBROADCASTSS 12(AX)(CX*1), Z20
+	VFMADD231PS  Z18, Z20, Z2
+	VFMADD231PS  Z19, Z20, Z3
+	VBROADCASTSS 12(AX)(CX*2), Z20
+	VFMADD231PS  Z18, Z20, Z4
+	VFMADD231PS  Z19, Z20, Z5
+	VBROADCASTSS 12(DX), Z20
+	VFMADD231PS  Z18, Z20, Z6
+	VFMADD231PS  Z19, Z20, Z7
+	VBROADCASTSS 12(DX)(CX*1), Z20
+	VFMADD231PS  Z18, Z20, Z8
+	VFMADD231PS  Z19, Z20, Z9
+	VBROADCASTSS 12(DX)(CX*2), Z20
+	VFMADD231PS  Z18, Z20, Z10
+	VFMADD231PS  Z19, Z20, Z11
+	VBROADCASTSS 12(BX), Z20
+	VFMADD231PS  Z18, Z20, Z12
+	VFMADD231PS  Z19, Z20, Z13
+	VBROADCASTSS 12(BX)(CX*1), Z20
+	VFMADD231PS  Z18, Z20, Z14
+	VFMADD231PS  Z19, Z20, Z15
+	VBROADCASTSS 12(BX)(CX*2), Z20
+	VFMADD231PS  Z18, Z20, Z16
+	VFMADD231PS  Z19, Z20, Z17
+	ADDQ         $0x00000010, AX
+	ADDQ         $0x00000010, DX
+	ADDQ         $0x00000010, BX
+	ADDQ         $0x00000100, SI
+	SUBQ         $0x04, R8
+	JGE          gemmWide9x32Main
+
+gemmWide9x32Rest:
+	ADDQ $0x04, R8
+	JZ   gemmWide9x32Done
+
+gemmWide9x32One:
+	VMOVUPS      (SI), Z18
+	VMOVUPS      (SI)(DI*1), Z19
+	VBROADCASTSS (AX), Z20
+	VFMADD231PS  Z18, Z20, Z0
+	VFMADD231PS  Z19, Z20, Z1
+	VBROADCASTSS (AX)(CX*1), Z20
+	VFMADD231PS  Z18, Z20, Z2
+	VFMADD231PS  Z19, Z20, Z3
+	VBROADCASTSS (AX)(CX*2), Z20
+	VFMADD231PS  Z18, Z20, Z4
+	VFMADD231PS  Z19, Z20, Z5
+	VBROADCASTSS (DX), Z20
+	VFMADD231PS  Z18, Z20, Z6
+	VFMADD231PS  Z19, Z20, Z7
+	VBROADCASTSS (DX)(CX*1), Z20
+	VFMADD231PS  Z18, Z20, Z8
+	VFMADD231PS  Z19, Z20, Z9
+	VBROADCASTSS (DX)(CX*2), Z20
+	VFMADD231PS  Z18, Z20, Z10
+	VFMADD231PS  Z19, Z20, Z11
+	VBROADCASTSS (BX), Z20
+	VFMADD231PS  Z18, Z20, Z12
+	VFMADD231PS  Z19, Z20, Z13
+	VBROADCASTSS (BX)(CX*1), Z20
+	VFMADD231PS  Z18, Z20, Z14
+	VFMADD231PS  Z19, Z20, Z15
+	VBROADCASTSS (BX)(CX*2), Z20
+	VFMADD231PS  Z18, Z20, Z16
+	VFMADD231PS  Z19, Z20, Z17
+	ADDQ         $0x00000004, AX
+	ADDQ         $0x00000004, DX
+	ADDQ         $0x00000004, BX
+	ADDQ         $0x00000040, SI
+	DECQ         R8
+	JNZ          gemmWide9x32One
+
+gemmWide9x32Done:
+	MOVQ    adapters+56(FP), AX
+	TESTQ   AX, AX
+	JNZ     gemmWide9x32Adapt
+	MOVQ    c+40(FP), AX
+	MOVQ    cStride+48(FP), CX
+	LEAQ    (AX)(CX*2), DX
+	ADDQ    CX, DX
+	LEAQ    (DX)(CX*2), BX
+	ADDQ    CX, BX
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, (AX)(CX*1)
+	VMOVUPS Z3, 64(AX)(CX*1)
+	VMOVUPS Z4, (AX)(CX*2)
+	VMOVUPS Z5, 64(AX)(CX*2)
+	VMOVUPS Z6, (DX)
+	VMOVUPS Z7, 64(DX)
+	VMOVUPS Z8, (DX)(CX*1)
+	VMOVUPS Z9, 64(DX)(CX*1)
+	VMOVUPS Z10, (DX)(CX*2)
+	VMOVUPS Z11, 64(DX)(CX*2)
+	VMOVUPS Z12, (BX)
+	VMOVUPS Z13, 64(BX)
+	VMOVUPS Z14, (BX)(CX*1)
+	VMOVUPS Z15, 64(BX)(CX*1)
+	VMOVUPS Z16, (BX)(CX*2)
+	VMOVUPS Z17, 64(BX)(CX*2)
+	VZEROUPPER
+	RET
+
+gemmWide9x32Adapt:
+	MOVQ        width+64(FP), CX
+	MOVQ        member+72(FP), DX
+	VPXORD      Z21, Z21, Z21
+	MOVQ        (DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z18
+	VFMADD213PS (BX)(CX*1), Z18, Z0
+	VMAXPS      Z21, Z0, Z0
+	VMULPS      (BX)(CX*2), Z0, Z0
+	VMOVUPS     64(BX), Z18
+	VFMADD213PS 64(BX)(CX*1), Z18, Z1
+	VMAXPS      Z21, Z1, Z1
+	VMULPS      64(BX)(CX*2), Z1, Z1
+	MOVQ        8(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z18
+	VFMADD213PS (BX)(CX*1), Z18, Z2
+	VMAXPS      Z21, Z2, Z2
+	VMULPS      (BX)(CX*2), Z2, Z2
+	VMOVUPS     64(BX), Z18
+	VFMADD213PS 64(BX)(CX*1), Z18, Z3
+	VMAXPS      Z21, Z3, Z3
+	VMULPS      64(BX)(CX*2), Z3, Z3
+	MOVQ        16(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z18
+	VFMADD213PS (BX)(CX*1), Z18, Z4
+	VMAXPS      Z21, Z4, Z4
+	VMULPS      (BX)(CX*2), Z4, Z4
+	VMOVUPS     64(BX), Z18
+	VFMADD213PS 64(BX)(CX*1), Z18, Z5
+	VMAXPS      Z21, Z5, Z5
+	VMULPS      64(BX)(CX*2), Z5, Z5
+	MOVQ        24(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z18
+	VFMADD213PS (BX)(CX*1), Z18, Z6
+	VMAXPS      Z21, Z6, Z6
+	VMULPS      (BX)(CX*2), Z6, Z6
+	VMOVUPS     64(BX), Z18
+	VFMADD213PS 64(BX)(CX*1), Z18, Z7
+	VMAXPS      Z21, Z7, Z7
+	VMULPS      64(BX)(CX*2), Z7, Z7
+	MOVQ        32(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z18
+	VFMADD213PS (BX)(CX*1), Z18, Z8
+	VMAXPS      Z21, Z8, Z8
+	VMULPS      (BX)(CX*2), Z8, Z8
+	VMOVUPS     64(BX), Z18
+	VFMADD213PS 64(BX)(CX*1), Z18, Z9
+	VMAXPS      Z21, Z9, Z9
+	VMULPS      64(BX)(CX*2), Z9, Z9
+	MOVQ        40(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z18
+	VFMADD213PS (BX)(CX*1), Z18, Z10
+	VMAXPS      Z21, Z10, Z10
+	VMULPS      (BX)(CX*2), Z10, Z10
+	VMOVUPS     64(BX), Z18
+	VFMADD213PS 64(BX)(CX*1), Z18, Z11
+	VMAXPS      Z21, Z11, Z11
+	VMULPS      64(BX)(CX*2), Z11, Z11
+	MOVQ        48(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z18
+	VFMADD213PS (BX)(CX*1), Z18, Z12
+	VMAXPS      Z21, Z12, Z12
+	VMULPS      (BX)(CX*2), Z12, Z12
+	VMOVUPS     64(BX), Z18
+	VFMADD213PS 64(BX)(CX*1), Z18, Z13
+	VMAXPS      Z21, Z13, Z13
+	VMULPS      64(BX)(CX*2), Z13, Z13
+	MOVQ        56(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z18
+	VFMADD213PS (BX)(CX*1), Z18, Z14
+	VMAXPS      Z21, Z14, Z14
+	VMULPS      (BX)(CX*2), Z14, Z14
+	VMOVUPS     64(BX), Z18
+	VFMADD213PS 64(BX)(CX*1), Z18, Z15
+	VMAXPS      Z21, Z15, Z15
+	VMULPS      64(BX)(CX*2), Z15, Z15
+	MOVQ        64(DX), DX
+	ADDQ        AX, DX
+	VMOVUPS     (DX), Z18
+	VFMADD213PS (DX)(CX*1), Z18, Z16
+	VMAXPS      Z21, Z16, Z16
+	VMULPS      (DX)(CX*2), Z16, Z16
+	VMOVUPS     64(DX), Z18
+	VFMADD213PS 64(DX)(CX*1), Z18, Z17
+	VMAXPS      Z21, Z17, Z17
+	VMULPS      64(DX)(CX*2), Z17, Z17
+	MOVQ        c+40(FP), AX
+	MOVQ        cStride+48(FP), CX
+	LEAQ        (AX)(CX*2), DX
+	ADDQ        CX, DX
+	LEAQ        (DX)(CX*2), BX
+	ADDQ        CX, BX
+	VMOVUPS     Z0, (AX)
+	VMOVUPS     Z1, 64(AX)
+	VMOVUPS     Z2, (AX)(CX*1)
+	VMOVUPS     Z3, 64(AX)(CX*1)
+	VMOVUPS     Z4, (AX)(CX*2)
+	VMOVUPS     Z5, 64(AX)(CX*2)
+	VMOVUPS     Z6, (DX)
+	VMOVUPS     Z7, 64(DX)
+	VMOVUPS     Z8, (DX)(CX*1)
+	VMOVUPS     Z9, 64(DX)(CX*1)
+	VMOVUPS     Z10, (DX)(CX*2)
+	VMOVUPS     Z11, 64(DX)(CX*2)
+	VMOVUPS     Z12, (BX)
+	VMOVUPS     Z13, 64(BX)
+	VMOVUPS     Z14, (BX)(CX*1)
+	VMOVUPS     Z15, 64(BX)(CX*1)
+	VMOVUPS     Z16, (BX)(CX*2)
+	VMOVUPS     Z17, 64(BX)(CX*2)
+	VZEROUPPER
+	RET
+
+// func gemmWide10x32(a *float32, aStride int, inputs int, w *float32, wStride int, c *float32, cStride int, adapters *float32, width int, member *int)
+// Requires: AVX, AVX512F
+TEXT ·gemmWide10x32(SB), NOSPLIT, $0-80
+	MOVQ    a+0(FP), AX
+	MOVQ    aStride+8(FP), CX
+	LEAQ    (AX)(CX*2), DX
+	ADDQ    CX, DX
+	LEAQ    (DX)(CX*2), BX
+	ADDQ    CX, BX
+	LEAQ    (BX)(CX*2), SI
+	ADDQ    CX, SI
+	MOVQ    w+24(FP), DI
+	MOVQ    wStride+32(FP), R8
+	MOVQ    adapters+56(FP), R9
+	TESTQ   R9, R9
+	JNZ     gemmWide10x32Zero
+	MOVQ    c+40(FP), R9
+	MOVQ    cStride+48(FP), R10
+	LEAQ    (R9)(R10*2), R11
+	ADDQ    R10, R11
+	LEAQ    (R11)(R10*2), R12
+	ADDQ    R10, R12
+	LEAQ    (R12)(R10*2), R13
+	ADDQ    R10, R13
+	VMOVUPS (R9), Z0
+	VMOVUPS 64(R9), Z1
+	VMOVUPS (R9)(R10*1), Z2
+	VMOVUPS 64(R9)(R10*1), Z3
+	VMOVUPS (R9)(R10*2), Z4
+	VMOVUPS 64(R9)(R10*2), Z5
+	VMOVUPS (R11), Z6
+	VMOVUPS 64(R11), Z7
+	VMOVUPS (R11)(R10*1), Z8
+	VMOVUPS 64(R11)(R10*1), Z9
+	VMOVUPS (R11)(R10*2), Z10
+	VMOVUPS 64(R11)(R10*2), Z11
+	VMOVUPS (R12), Z12
+	VMOVUPS 64(R12), Z13
+	VMOVUPS (R12)(R10*1), Z14
+	VMOVUPS 64(R12)(R10*1), Z15
+	VMOVUPS (R12)(R10*2), Z16
+	VMOVUPS 64(R12)(R10*2), Z17
+	VMOVUPS (R13), Z18
+	VMOVUPS 64(R13), Z19
+	JMP     gemmWide10x32Start
+
+gemmWide10x32Zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+
+gemmWide10x32Start:
+	MOVQ inputs+16(FP), R9
+	SUBQ $0x04, R9
+	JLT  gemmWide10x32Rest
+
+gemmWide10x32Main:
+	VMOVUPS      (DI), Z20
+	VMOVUPS      (DI)(R8*1), Z21
+	VBROADCASTSS (AX), Z22
+	VFMADD231PS  Z20, Z22, Z0
+	VFMADD231PS  Z21, Z22, Z1
+	VBROADCASTSS (AX)(CX*1), Z22
+	VFMADD231PS  Z20, Z22, Z2
+	VFMADD231PS  Z21, Z22, Z3
+	VBROADCASTSS (AX)(CX*2), Z22
+	VFMADD231PS  Z20, Z22, Z4
+	VFMADD231PS  Z21, Z22, Z5
+	VBROADCASTSS (DX), Z22
+	VFMADD231PS  Z20, Z22, Z6
+	VFMADD231PS  Z21, Z22, Z7
+	VBROADCASTSS (DX)(CX*1), Z22
+	VFMADD231PS  Z20, Z22, Z8
+	VFMADD231PS  Z21, Z22, Z9
+	VBROADCASTSS (DX)(CX*2), Z22
+	VFMADD231PS  Z20, Z22, Z10
+	VFMADD231PS  Z21, Z22, Z11
+	VBROADCASTSS (BX), Z22
+	VFMADD231PS  Z20, Z22, Z12
+	VFMADD231PS  Z21, Z22, Z13
+	VBROADCASTSS (BX)(CX*1), Z22
+	VFMADD231PS  Z20, Z22, Z14
+	VFMADD231PS  Z21, Z22, Z15
+	VBROADCASTSS (BX)(CX*2), Z22
+	VFMADD231PS  Z20, Z22, Z16
+	VFMADD231PS  Z21, Z22, Z17
+	VBROADCASTSS (SI), Z22
+	VFMADD231PS  Z20, Z22, Z18
+	VFMADD231PS  Z21, Z22, Z19
+	VMOVUPS      64(DI), Z20
+	VMOVUPS      64(DI)(R8*1), Z21
+	VBROADCASTSS 4(AX), Z22
+	VFMADD231PS  Z20, Z22, Z0
+	VFMADD231PS  Z21, Z22, Z1
+	VBROADCASTSS 4(AX)(CX*1), Z22
+	VFMADD231PS  Z20, Z22, Z2
+	VFMADD231PS  Z21, Z22, Z3
+	VBROADCASTSS 4(AX)(CX*2), Z22
+	VFMADD231PS  Z20, Z22, Z4
+	VFMADD231PS  Z21, Z22, Z5
+	VBROADCASTSS 4(DX), Z22
+	VFMADD231PS  Z20, Z22, Z6
+	VFMADD231PS  Z21, Z22, Z7
+	VBROADCASTSS 4(DX)(CX*1), Z22
+	VFMADD231PS  Z20, Z22, Z8
+	VFMADD231PS  Z21, Z22, Z9
+	VBROADCASTSS 4(DX)(CX*2), Z22
+	VFMADD231PS  Z20, Z22, Z10
+	VFMADD231PS  Z21, Z22, Z11
+	VBROADCASTSS 4(BX), Z22
+	VFMADD231PS  Z20, Z22, Z12
+	VFMADD231PS  Z21, Z22, Z13
+	VBROADCASTSS 4(BX)(CX*1), Z22
+	VFMADD231PS  Z20, Z22, Z14
+	VFMADD231PS  Z21, Z22, Z15
+	VBROADCASTSS 4(BX)(CX*2), Z22
+	VFMADD231PS  Z20, Z22, Z16
+	VFMADD231PS  Z21, Z22, Z17
+	VBROADCASTSS 4(SI), Z22
+	VFMADD231PS  Z20, Z22, Z18
+	VFMADD231PS  Z21, Z22, Z19
+	VMOVUPS      128(DI), Z20
+	VMOVUPS      128(DI)(R8*1), Z21
+	VBROADCASTSS 8(AX), Z22
+	VFMADD231PS  Z20, Z22, Z0
+	VFMADD231PS  Z21, Z22, Z1
+	VBROADCASTSS 8(AX)(CX*1), Z22
+	VFMADD231PS  Z20, Z22, Z2
+	VFMADD231PS  Z21, Z22, Z3
+	VBROADCASTSS 8(AX)(CX*2), Z22
+	VFMADD231PS  Z20, Z22, Z4
+	VFMADD231PS  Z21, Z22, Z5
+	VBROADCASTSS 8(DX), Z22
+	VFMADD231PS  Z20, Z22, Z6
+	VFMADD231PS  Z21, Z22, Z7
+	VBROADCASTSS 8(DX)(CX*1), Z22
+	VFMADD231PS  Z20, Z22, Z8
+	VFMADD231PS  Z21, Z22, Z9
+	VBROADCASTSS 8(DX)(CX*2), Z22
+	VFMADD231PS  Z20, Z22, Z10
+	VFMADD231PS  Z21, Z22, Z11
+	VBROADCASTSS 8(BX), Z22
+	VFMADD231PS  Z20, Z22, Z12
+	VFMADD231PS  Z21, Z22, Z13
+	VBROADCASTSS 8(BX)(CX*1), Z22
+	VFMADD231PS  Z20, Z22, Z14
+	VFMADD231PS  Z21, Z22, Z15
+	VBROADCASTSS 8(BX)(CX*2), Z22
+	VFMADD231PS  Z20, Z22, Z16
+	VFMADD231PS  Z21, Z22, Z17
+	VBROADCASTSS 8(SI), Z22
+	VFMADD231PS  Z20, Z22, Z18
+	VFMADD231PS  Z21, Z22, Z19
+	VMOVUPS      192(DI), Z20
+	VMOVUPS      192(DI)(R8*1), Z21
+	VBROADCASTSS 12(AX), Z22
+	VFMADD231PS  Z20, Z22, Z0
+	VFMADD231PS  Z21, Z22, Z1
+	VBROADCASTSS 12(AX)(CX*1), Z22
+	VFMADD231PS  Z20, Z22, Z2
+	VFMADD231PS  Z21, Z22, Z3
+	VBROADCASTSS 12(AX)(CX*2), Z22
+	VFMADD231PS  Z20, Z22, Z4
+	VFMADD231PS  Z21, Z22, Z5
+	VBROADCASTSS 12(DX), Z22
+	VFMADD231PS  Z20, Z22, Z6
+	VFMADD231PS  Z21, Z22, Z7
+	VBROADCASTSS 12(DX)(CX*1), Z22
+	VFMADD231PS  Z20, Z22, Z8
+	VFMADD231PS  Z21, Z22, Z9
+	VBROADCASTSS 12(DX)(CX*2), Z22
+	VFMADD231PS  Z20, Z22, Z10
+	VFMADD231PS  Z21, Z22, Z11
+	VBROADCASTSS 12(BX), Z22
+	VFMADD231PS  Z20, Z22, Z12
+	VFMADD231PS  Z21, Z22, Z13
+	VBROADCASTSS 12(BX)(CX*1), Z22
+	VFMADD231PS  Z20, Z22, Z14
+	VFMADD231PS  Z21, Z22, Z15
+	VBROADCASTSS 12(BX)(CX*2), Z22
+	VFMADD231PS  Z20, Z22, Z16
+	VFMADD231PS  Z21, Z22, Z17
+	VBROADCASTSS 12(SI), Z22
+	VFMADD231PS  Z20, Z22, Z18
+	VFMADD231PS  Z21, Z22, Z19
+	ADDQ         $0x00000010, AX
+	ADDQ         $0x00000010, DX
+	ADDQ         $0x00000010, BX
+	ADDQ         $0x00000010, SI
+	ADDQ         $0x00000100, DI
+	SUBQ         $0x04, R9
+	JGE          gemmWide10x32Main
+
+gemmWide10x32Rest:
+	ADDQ $0x04, R9
+	JZ   gemmWide10x32Done
+
+gemmWide10x32One:
+	VMOVUPS      (DI), Z20
+	VMOVUPS      (DI)(R8*1), Z21
+	VBROADCASTSS (AX), Z22
+	VFMADD231PS  Z20, Z22, Z0
+	VFMADD231PS  Z21, Z22, Z1
+	VBROADCASTSS (AX)(CX*1), Z22
+	VFMADD231PS  Z20, Z22, Z2
+	VFMADD231PS  Z21, Z22, Z3
+	VBROADCASTSS (AX)(CX*2), Z22
+	VFMADD231PS  Z20, Z22, Z4
+	VFMADD231PS  Z21, Z22, Z5
+	VBROADCASTSS (DX), Z22
+	VFMADD231PS  Z20, Z22, Z6
+	VFMADD231PS  Z21, Z22, Z7
+	VBROADCASTSS (DX)(CX*1), Z22
+	VFMADD231PS  Z20, Z22, Z8
+	VFMADD231PS  Z21, Z22, Z9
+	VBROADCASTSS (DX)(CX*2), Z22
+	VFMADD231PS  Z20, Z22, Z10
+	VFMADD231PS  Z21, Z22, Z11
+	VBROADCASTSS (BX), Z22
+	VFMADD231PS  Z20, Z22, Z12
+	VFMADD231PS  Z21, Z22, Z13
+	VBROADCASTSS (BX)(CX*1), Z22
+	VFMADD231PS  Z20, Z22, Z14
+	VFMADD231PS  Z21, Z22, Z15
+	VBROADCASTSS (BX)(CX*2), Z22
+	VFMADD231PS  Z20, Z22, Z16
+	VFMADD231PS  Z21, Z22, Z17
+	VBROADCASTSS (SI), Z22
+	VFMADD231PS  Z20, Z22, Z18
+	VFMADD231PS  Z21, Z22, Z19
+	ADDQ         $0x00000004, AX
+	ADDQ         $0x00000004, DX
+	ADDQ         $0x00000004, BX
+	ADDQ         $0x00000004, SI
+	ADDQ         $0x00000040, DI
+	DECQ         R9
+	JNZ          gemmWide10x32One
+
+gemmWide10x32Done:
+	MOVQ    adapters+56(FP), AX
+	TESTQ   AX, AX
+	JNZ     gemmWide10x32Adapt
+	MOVQ    c+40(FP), AX
+	MOVQ    cStride+48(FP), CX
+	LEAQ    (AX)(CX*2), DX
+	ADDQ    CX, DX
+	LEAQ    (DX)(CX*2), BX
+	ADDQ    CX, BX
+	LEAQ    (BX)(CX*2), SI
+	ADDQ    CX, SI
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, (AX)(CX*1)
+	VMOVUPS Z3, 64(AX)(CX*1)
+	VMOVUPS Z4, (AX)(CX*2)
+	VMOVUPS Z5, 64(AX)(CX*2)
+	VMOVUPS Z6, (DX)
+	VMOVUPS Z7, 64(DX)
+	VMOVUPS Z8, (DX)(CX*1)
+	VMOVUPS Z9, 64(DX)(CX*1)
+	VMOVUPS Z10, (DX)(CX*2)
+	VMOVUPS Z11, 64(DX)(CX*2)
+	VMOVUPS Z12, (BX)
+	VMOVUPS Z13, 64(BX)
+	VMOVUPS Z14, (BX)(CX*1)
+	VMOVUPS Z15, 64(BX)(CX*1)
+	VMOVUPS Z16, (BX)(CX*2)
+	VMOVUPS Z17, 64(BX)(CX*2)
+	VMOVUPS Z18, (SI)
+	VMOVUPS Z19, 64(SI)
+	VZEROUPPER
+	RET
+
+gemmWide10x32Adapt:
+	MOVQ        width+64(FP), CX
+	MOVQ        member+72(FP), DX
+	VPXORD      Z23, Z23, Z23
+	MOVQ        (DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z20
+	VFMADD213PS (BX)(CX*1), Z20, Z0
+	VMAXPS      Z23, Z0, Z0
+	VMULPS      (BX)(CX*2), Z0, Z0
+	VMOVUPS     64(BX), Z20
+	VFMADD213PS 64(BX)(CX*1), Z20, Z1
+	VMAXPS      Z23, Z1, Z1
+	VMULPS      64(BX)(CX*2), Z1, Z1
+	MOVQ        8(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z20
+	VFMADD213PS (BX)(CX*1), Z20, Z2
+	VMAXPS      Z23, Z2, Z2
+	VMULPS      (BX)(CX*2), Z2, Z2
+	VMOVUPS     64(BX), Z20
+	VFMADD213PS 64(BX)(CX*1), Z20, Z3
+	VMAXPS      Z23, Z3, Z3
+	VMULPS      64(BX)(CX*2), Z3, Z3
+	MOVQ        16(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z20
+	VFMADD213PS (BX)(CX*1), Z20, Z4
+	VMAXPS      Z23, Z4, Z4
+	VMULPS      (BX)(CX*2), Z4, Z4
+	VMOVUPS     64(BX), Z20
+	VFMADD213PS 64(BX)(CX*1), Z20, Z5
+	VMAXPS      Z23, Z5, Z5
+	VMULPS      64(BX)(CX*2), Z5, Z5
+	MOVQ        24(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z20
+	VFMADD213PS (BX)(CX*1), Z20, Z6
+	VMAXPS      Z23, Z6, Z6
+	VMULPS      (BX)(CX*2), Z6, Z6
+	VMOVUPS     64(BX), Z20
+	VFMADD213PS 64(BX)(CX*1), Z20, Z7
+	VMAXPS      Z23, Z7, Z7
+	VMULPS      64(BX)(CX*2), Z7, Z7
+	MOVQ        32(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z20
+	VFMADD213PS (BX)(CX*1), Z20, Z8
+	VMAXPS      Z23, Z8, Z8
+	VMULPS      (BX)(CX*2), Z8, Z8
+	VMOVUPS     64(BX), Z20
+	VFMADD213PS 64(BX)(CX*1), Z20, Z9
+	VMAXPS      Z23, Z9, Z9
+	VMULPS      64(BX)(CX*2), Z9, Z9
+	MOVQ        40(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z20
+	VFMADD213PS (BX)(CX*1), Z20, Z10
+	VMAXPS      Z23, Z10, Z10
+	VMULPS      (BX)(CX*2), Z10, Z10
+	VMOVUPS     64(BX), Z20
+	VFMADD213PS 64(BX)(CX*1), Z20, Z11
+	VMAXPS      Z23, Z11, Z11
+	VMULPS      64(BX)(CX*2), Z11, Z11
+	MOVQ        48(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z20
+	VFMADD213PS (BX)(CX*1), Z20, Z12
+	VMAXPS      Z23, Z12, Z12
+	VMULPS      (BX)(CX*2), Z12, Z12
+	VMOVUPS     64(BX), Z20
+	VFMADD213PS 64(BX)(CX*1), Z20, Z13
+	VMAXPS      Z23, Z13, Z13
+	VMULPS      64(BX)(CX*2), Z13, Z13
+	MOVQ        56(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z20
+	VFMADD213PS (BX)(CX*1), Z20, Z14
+	VMAXPS      Z23, Z14, Z14
+	VMULPS      (BX)(CX*2), Z14, Z14
+	VMOVUPS     64(BX), Z20
+	VFMADD213PS 64(BX)(CX*1), Z20, Z15
+	VMAXPS      Z23, Z15, Z15
+	VMULPS      64(BX)(CX*2), Z15, Z15
+	MOVQ        64(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z20
+	VFMADD213PS (BX)(CX*1), Z20, Z16
+	VMAXPS      Z23, Z16, Z16
+	VMULPS      (BX)(CX*2), Z16, Z16
+	VMOVUPS     64(BX), Z20
+	VFMADD213PS 64(BX)(CX*1), Z20, Z17
+	VMAXPS      Z23, Z17, Z17
+	VMULPS      64(BX)(CX*2), Z17, Z17
+	MOVQ        72(DX), DX
+	ADDQ        AX, DX
+	VMOVUPS     (DX), Z20
+	VFMADD213PS (DX)(CX*1), Z20, Z18
+	VMAXPS      Z23, Z18, Z18
+	VMULPS      (DX)(CX*2), Z18, Z18
+	VMOVUPS     64(DX), Z20
+	VFMADD213PS 64(DX)(CX*1), Z20, Z19
+	VMAXPS      Z23, Z19, Z19
+	VMULPS      64(DX)(CX*2), Z19, Z19
+	MOVQ        c+40(FP), AX
+	MOVQ        cStride+48(FP), CX
+	LEAQ        (AX)(CX*2), DX
+	ADDQ        CX, DX
+	LEAQ        (DX)(CX*2), BX
+	ADDQ        CX, BX
+	LEAQ        (BX)(CX*2), SI
+	ADDQ        CX, SI
+	VMOVUPS     Z0, (AX)
+	VMOVUPS     Z1, 64(AX)
+	VMOVUPS     Z2, (AX)(CX*1)
+	VMOVUPS     Z3, 64(AX)(CX*1)
+	VMOVUPS     Z4, (AX)(CX*2)
+	VMOVUPS     Z5, 64(AX)(CX*2)
+	VMOVUPS     Z6, (DX)
+	VMOVUPS     Z7, 64(DX)
+	VMOVUPS     Z8, (DX)(CX*1)
+	VMOVUPS     Z9, 64(DX)(CX*1)
+	VMOVUPS     Z10, (DX)(CX*2)
+	VMOVUPS     Z11, 64(DX)(CX*2)
+	VMOVUPS     Z12, (BX)
+	VMOVUPS     Z13, 64(BX)
+	VMOVUPS     Z14, (BX)(CX*1)
+	VMOVUPS     Z15, 64(BX)(CX*1)
+	VMOVUPS     Z16, (BX)(CX*2)
+	VMOVUPS     Z17, 64(BX)(CX*2)
+	VMOVUPS     Z18, (SI)
+	VMOVUPS     Z19, 64(SI)
+	VZEROUPPER
+	RET
+
+// func gemmWide11x32(a *float32, aStride int, inputs int, w *float32, wStride int, c *float32, cStride int, adapters *float32, width int, member *int)
+// Requires: AVX, AVX512F
+TEXT ·gemmWide11x32(SB), NOSPLIT, $0-80
+	MOVQ    a+0(FP), AX
+	MOVQ    aStride+8(FP), CX
+	LEAQ    (AX)(CX*2), DX
+	ADDQ    CX, DX
+	LEAQ    (DX)(CX*2), BX
+	ADDQ    CX, BX
+	LEAQ    (BX)(CX*2), SI
+	ADDQ    CX, SI
+	MOVQ    w+24(FP), DI
+	MOVQ    wStride+32(FP), R8
+	MOVQ    adapters+56(FP), R9
+	TESTQ   R9, R9
+	JNZ     gemmWide11x32Zero
+	MOVQ    c+40(FP), R9
+	MOVQ    cStride+48(FP), R10
+	LEAQ    (R9)(R10*2), R11
+	ADDQ    R10, R11
+	LEAQ    (R11)(R10*2), R12
+	ADDQ    R10, R12
+	LEAQ    (R12)(R10*2), R13
+	ADDQ    R10, R13
+	VMOVUPS (R9), Z0
+	VMOVUPS 64(R9), Z1
+	VMOVUPS (R9)(R10*1), Z2
+	VMOVUPS 64(R9)(R10*1), Z3
+	VMOVUPS (R9)(R10*2), Z4
+	VMOVUPS 64(R9)(R10*2), Z5
+	VMOVUPS (R11), Z6
+	VMOVUPS 64(R11), Z7
+	VMOVUPS (R11)(R10*1), Z8
+	VMOVUPS 64(R11)(R10*1), Z9
+	VMOVUPS (R11)(R10*2), Z10
+	VMOVUPS 64(R11)(R10*2), Z11
+	VMOVUPS (R12), Z12
+	VMOVUPS 64(R12), Z13
+	VMOVUPS (R12)(R10*1), Z14
+	VMOVUPS 64(R12)(R10*1), Z15
+	VMOVUPS (R12)(R10*2), Z16
+	VMOVUPS 64(R12)(R10*2), Z17
+	VMOVUPS (R13), Z18
+	VMOVUPS 64(R13), Z19
+	VMOVUPS (R13)(R10*1), Z20
+	VMOVUPS 64(R13)(R10*1), Z21
+	JMP     gemmWide11x32Start
+
+gemmWide11x32Zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+
+gemmWide11x32Start:
+	MOVQ inputs+16(FP), R9
+	SUBQ $0x04, R9
+	JLT  gemmWide11x32Rest
+
+gemmWide11x32Main:
+	VMOVUPS      (DI), Z22
+	VMOVUPS      (DI)(R8*1), Z23
+	VBROADCASTSS (AX), Z24
+	VFMADD231PS  Z22, Z24, Z0
+	VFMADD231PS  Z23, Z24, Z1
+	VBROADCASTSS (AX)(CX*1), Z24
+	VFMADD231PS  Z22, Z24, Z2
+	VFMADD231PS  Z23, Z24, Z3
+	VBROADCASTSS (AX)(CX*2), Z24
+	VFMADD231PS  Z22, Z24, Z4
+	VFMADD231PS  Z23, Z24, Z5
+	VBROADCASTSS (DX), Z24
+	VFMADD231PS  Z22, Z24, Z6
+	VFMADD231PS  Z23, Z24, Z7
+	VBROADCASTSS (DX)(CX*1), Z24
+	VFMADD231PS  Z22, Z24, Z8
+	VFMADD231PS  Z23, Z24, Z9
+	VBROADCASTSS (DX)(CX*2), Z24
+	VFMADD231PS  Z22, Z24, Z10
+	VFMADD231PS  Z23, Z24, Z11
+	VBROADCASTSS (BX), Z24
+	VFMADD231PS  Z22, Z24, Z12
+	VFMADD231PS  Z23, Z24, Z13
+	VBROADCASTSS (BX)(CX*1), Z24
+	VFMADD231PS  Z22, Z24, Z14
+	VFMADD231PS  Z23, Z24, Z15
+	VBROADCASTSS (BX)(CX*2), Z24
+	VFMADD231PS  Z22, Z24, Z16
+	VFMADD231PS  Z23, Z24, Z17
+	VBROADCASTSS (SI), Z24
+	VFMADD231PS  Z22, Z24, Z18
+	VFMADD231PS  Z23, Z24, Z19
+	VBROADCASTSS (SI)(CX*1), Z24
+	VFMADD231PS  Z22, Z24, Z20
+	VFMADD231PS  Z23, Z24, Z21
+	VMOVUPS      64(DI), Z22
+	VMOVUPS      64(DI)(R8*1), Z23
+	VBROADCASTSS 4(AX), Z24
+	VFMADD231PS  Z22, Z24, Z0
+	VFMADD231PS  Z23, Z24, Z1
+	VBROADCASTSS 4(AX)(CX*1), Z24
+	VFMADD231PS  Z22, Z24, Z2
+	VFMADD231PS  Z23, Z24, Z3
+	VBROADCASTSS 4(AX)(CX*2), Z24
+	VFMADD231PS  Z22, Z24, Z4
+	VFMADD231PS  Z23, Z24, Z5
+	VBROADCASTSS 4(DX), Z24
+	VFMADD231PS  Z22, Z24, Z6
+	VFMADD231PS  Z23, Z24, Z7
+	VBROADCASTSS 4(DX)(CX*1), Z24
+	VFMADD231PS  Z22, Z24, Z8
+	VFMADD231PS  Z23, Z24, Z9
+	VBROADCASTSS 4(DX)(CX*2), Z24
+	VFMADD231PS  Z22, Z24, Z10
+	VFMADD231PS  Z23, Z24, Z11
+	VBROADCASTSS 4(BX), Z24
+	VFMADD231PS  Z22, Z24, Z12
+	VFMADD231PS  Z23, Z24, Z13
+	VBROADCASTSS 4(BX)(CX*1), Z24
+	VFMADD231PS  Z22, Z24, Z14
+	VFMADD231PS  Z23, Z24, Z15
+	VBROADCASTSS 4(BX)(CX*2), Z24
+	VFMADD231PS  Z22, Z24, Z16
+	VFMADD231PS  Z23, Z24, Z17
+	VBROADCASTSS 4(SI), Z24
+	VFMADD231PS  Z22, Z24, Z18
+	VFMADD231PS  Z23, Z24, Z19
+	VBROADCASTSS 4(SI)(CX*1), Z24
+	VFMADD231PS  Z22, Z24, Z20
+	VFMADD231PS  Z23, Z24, Z21
+	VMOVUPS      128(DI), Z22
+	VMOVUPS      128(DI)(R8*1), Z23
+	VBROADCASTSS 8(AX), Z24
+	VFMADD231PS  Z22, Z24, Z0
+	VFMADD231PS  Z23, Z24, Z1
+	VBROADCASTSS 8(AX)(CX*1), Z24
+	VFMADD231PS  Z22, Z24, Z2
+	VFMADD231PS  Z23, Z24, Z3
+	VBROADCASTSS 8(AX)(CX*2), Z24
+	VFMADD231PS  Z22, Z24, Z4
+	VFMADD231PS  Z23, Z24, Z5
+	VBROADCASTSS 8(DX), Z24
+	VFMADD231PS  Z22, Z24, Z6
+	VFMADD231PS  Z23, Z24, Z7
+	VBROADCASTSS 8(DX)(CX*1), Z24
+	VFMADD231PS  Z22, Z24, Z8
+	VFMADD231PS  Z23, Z24, Z9
+	VBROADCASTSS 8(DX)(CX*2), Z24
+	VFMADD231PS  Z22, Z24, Z10
+	VFMADD231PS  Z23, Z24, Z11
+	VBROADCASTSS 8(BX), Z24
+	VFMADD231PS  Z22, Z24, Z12
+	VFMADD231PS  Z23, Z24, Z13
+	VBROADCASTSS 8(BX)(CX*1), Z24
+	VFMADD231PS  Z22, Z24, Z14
+	VFMADD231PS  Z23, Z24, Z15
+	VBROADCASTSS 8(BX)(CX*2), Z24
+	VFMADD231PS  Z22, Z24, Z16
+	VFMADD231PS  Z23, Z24, Z17
+	VBROADCASTSS 8(SI), Z24
+	VFMADD231PS  Z22, Z24, Z18
+	VFMADD231PS  Z23, Z24, Z19
+	VBROADCASTSS 8(SI)(CX*1), Z24
+	VFMADD231PS  Z22, Z24, Z20
+	VFMADD231PS  Z23, Z24, Z21
+	VMOVUPS      192(DI), Z22
+	VMOVUPS      192(DI)(R8*1), Z23
+	VBROADCASTSS 12(AX), Z24
+	VFMADD231PS  Z22, Z24, Z0
+	VFMADD231PS  Z23, Z24, Z1
+	VBROADCASTSS 12(AX)(CX*1), Z24
+	VFMADD231PS  Z22, Z24, Z2
+	VFMADD231PS  Z23, Z24, Z3
+	VBROADCASTSS 12(AX)(CX*2), Z24
+	VFMADD231PS  Z22, Z24, Z4
+	VFMADD231PS  Z23, Z24, Z5
+	VBROADCASTSS 12(DX), Z24
+	VFMADD231PS  Z22, Z24, Z6
+	VFMADD231PS  Z23, Z24, Z7
+	VBROADCASTSS 12(DX)(CX*1), Z24
+	VFMADD231PS  Z22, Z24, Z8
+	VFMADD231PS  Z23, Z24, Z9
+	VBROADCASTSS 12(DX)(CX*2), Z24
+	VFMADD231PS  Z22, Z24, Z10
+	VFMADD231PS  Z23, Z24, Z11
+	VBROADCASTSS 12(BX), Z24
+	VFMADD231PS  Z22, Z24, Z12
+	VFMADD231PS  Z23, Z24, Z13
+	VBROADCASTSS 12(BX)(CX*1), Z24
+	VFMADD231PS  Z22, Z24, Z14
+	VFMADD231PS  Z23, Z24, Z15
+	VBROADCASTSS 12(BX)(CX*2), Z24
+	VFMADD231PS  Z22, Z24, Z16
+	VFMADD231PS  Z23, Z24, Z17
+	VBROADCASTSS 12(SI), Z24
+	VFMADD231PS  Z22, Z24, Z18
+	VFMADD231PS  Z23, Z24, Z19
+	VBROADCASTSS 12(SI)(CX*1), Z24
+	VFMADD231PS  Z22, Z24, Z20
+	VFMADD231PS  Z23, Z24, Z21
+	ADDQ         $0x00000010, AX
+	ADDQ         $0x00000010, DX
+	ADDQ         $0x00000010, BX
+	ADDQ         $0x00000010, SI
+	ADDQ         $0x00000100, DI
+	SUBQ         $0x04, R9
+	JGE          gemmWide11x32Main
+
+gemmWide11x32Rest:
+	ADDQ $0x04, R9
+	JZ   gemmWide11x32Done
+
+gemmWide11x32One:
+	VMOVUPS      (DI), Z22
+	VMOVUPS      (DI)(R8*1), Z23
+	VBROADCASTSS (AX), Z24
+	VFMADD231PS  Z22, Z24, Z0
+	VFMADD231PS  Z23, Z24, Z1
+	VBROADCASTSS (AX)(CX*1), Z24
+	VFMADD231PS  Z22, Z24, Z2
+	VFMADD231PS  Z23, Z24, Z3
+	VBROADCASTSS (AX)(CX*2), Z24
+	VFMADD231PS  Z22, Z24, Z4
+	VFMADD231PS  Z23, Z24, Z5
+	VBROADCASTSS (DX), Z24
+	VFMADD231PS  Z22, Z24, Z6
+	VFMADD231PS  Z23, Z24, Z7
+	VBROADCASTSS (DX)(CX*1), Z24
+	VFMADD231PS  Z22, Z24, Z8
+	VFMADD231PS  Z23, Z24, Z9
+	VBROADCASTSS (DX)(CX*2), Z24
+	VFMADD231PS  Z22, Z24, Z10
+	VFMADD231PS  Z23, Z24, Z11
+	VBROADCASTSS (BX), Z24
+	VFMADD231PS  Z22, Z24, Z12
+	VFMADD231PS  Z23, Z24, Z13
+	VBROADCASTSS (BX)(CX*1), Z24
+	VFMADD231PS  Z22, Z24, Z14
+	VFMADD231PS  Z23, Z24, Z15
+	VBROADCASTSS (BX)(CX*2), Z24
+	VFMADD231PS  Z22, Z24, Z16
+	VFMADD231PS  Z23, Z24, Z17
+	VBROADCASTSS (SI), Z24
+	VFMADD231PS  Z22, Z24, Z18
+	VFMADD231PS  Z23, Z24, Z19
+	VBROADCASTSS (SI)(CX*1), Z24
+	VFMADD231PS  Z22, Z24, Z20
+	VFMADD231PS  Z23, Z24, Z21
+	ADDQ         $0x00000004, AX
+	ADDQ         $0x00000004, DX
+	ADDQ         $0x00000004, BX
+	ADDQ         $0x00000004, SI
+	ADDQ         $0x00000040, DI
+	DECQ         R9
+	JNZ          gemmWide11x32One
+
+gemmWide11x32Done:
+	MOVQ    adapters+56(FP), AX
+	TESTQ   AX, AX
+	JNZ     gemmWide11x32Adapt
+	MOVQ    c+40(FP), AX
+	MOVQ    cStride+48(FP), CX
+	LEAQ    (AX)(CX*2), DX
+	ADDQ    CX, DX
+	LEAQ    (DX)(CX*2), BX
+	ADDQ    CX, BX
+	LEAQ    (BX)(CX*2), SI
+	ADDQ    CX, SI
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, (AX)(CX*1)
+	VMOVUPS Z3, 64(AX)(CX*1)
+	VMOVUPS Z4, (AX)(CX*2)
+	VMOVUPS Z5, 64(AX)(CX*2)
+	VMOVUPS Z6, (DX)
+	VMOVUPS Z7, 64(DX)
+	VMOVUPS Z8, (DX)(CX*1)
+	VMOVUPS Z9, 64(DX)(CX*1)
+	VMOVUPS Z10, (DX)(CX*2)
+	VMOVUPS Z11, 64(DX)(CX*2)
+	VMOVUPS Z12, (BX)
+	VMOVUPS Z13, 64(BX)
+	VMOVUPS Z14, (BX)(CX*1)
+	VMOVUPS Z15, 64(BX)(CX*1)
+	VMOVUPS Z16, (BX)(CX*2)
+	VMOVUPS Z17, 64(BX)(CX*2)
+	VMOVUPS Z18, (SI)
+	VMOVUPS Z19, 64(SI)
+	VMOVUPS Z20, (SI)(CX*1)
+	VMOVUPS Z21, 64(SI)(CX*1)
+	VZEROUPPER
+	RET
+
+gemmWide11x32Adapt:
+	MOVQ        width+64(FP), CX
+	MOVQ        member+72(FP), DX
+	VPXORD      Z25, Z25, Z25
+	MOVQ        (DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z22
+	VFMADD213PS (BX)(CX*1), Z22, Z0
+	VMAXPS      Z25, Z0, Z0
+	VMULPS      (BX)(CX*2), Z0, Z0
+	VMOVUPS     64(BX), Z22
+	VFMADD213PS 64(BX)(CX*1), Z22, Z1
+	VMAXPS      Z25, Z1, Z1
+	VMULPS      64(BX)(CX*2), Z1, Z1
+	MOVQ        8(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z22
+	VFMADD213PS (BX)(CX*1), Z22, Z2
+	VMAXPS      Z25, Z2, Z2
+	VMULPS      (BX)(CX*2), Z2, Z2
+	VMOVUPS     64(BX), Z22
+	VFMADD213PS 64(BX)(CX*1), Z22, Z3
+	VMAXPS      Z25, Z3, Z3
+	VMULPS      64(BX)(CX*2), Z3, Z3
+	MOVQ        16(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z22
+	VFMADD213PS (BX)(CX*1), Z22, Z4
+	VMAXPS      Z25, Z4, Z4
+	VMULPS      (BX)(CX*2), Z4, Z4
+	VMOVUPS     64(BX), Z22
+	VFMADD213PS 64(BX)(CX*1), Z22, Z5
+	VMAXPS      Z25, Z5, Z5
+	VMULPS      64(BX)(CX*2), Z5, Z5
+	MOVQ        24(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z22
+	VFMADD213PS (BX)(CX*1), Z22, Z6
+	VMAXPS      Z25, Z6, Z6
+	VMULPS      (BX)(CX*2), Z6, Z6
+	VMOVUPS     64(BX), Z22
+	VFMADD213PS 64(BX)(CX*1), Z22, Z7
+	VMAXPS      Z25, Z7, Z7
+	VMULPS      64(BX)(CX*2), Z7, Z7
+	MOVQ        32(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z22
+	VFMADD213PS (BX)(CX*1), Z22, Z8
+	VMAXPS      Z25, Z8, Z8
+	VMULPS      (BX)(CX*2), Z8, Z8
+	VMOVUPS     64(BX), Z22
+	VFMADD213PS 64(BX)(CX*1), Z22, Z9
+	VMAXPS      Z25, Z9, Z9
+	VMULPS      64(BX)(CX*2), Z9, Z9
+	MOVQ        40(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z22
+	VFMADD213PS (BX)(CX*1), Z22, Z10
+	VMAXPS      Z25, Z10, Z10
+	VMULPS      (BX)(CX*2), Z10, Z10
+	VMOVUPS     64(BX), Z22
+	VFMADD213PS 64(BX)(CX*1), Z22, Z11
+	VMAXPS      Z25, Z11, Z11
+	VMULPS      64(BX)(CX*2), Z11, Z11
+	MOVQ        48(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z22
+	VFMADD213PS (BX)(CX*1), Z22, Z12
+	VMAXPS      Z25, Z12, Z12
+	VMULPS      (BX)(CX*2), Z12, Z12
+	VMOVUPS     64(BX), Z22
+	VFMADD213PS 64(BX)(CX*1), Z22, Z13
+	VMAXPS      Z25, Z13, Z13
+	VMULPS      64(BX)(CX*2), Z13, Z13
+	MOVQ        56(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z22
+	VFMADD213PS (BX)(CX*1), Z22, Z14
+	VMAXPS      Z25, Z14, Z14
+	VMULPS      (BX)(CX*2), Z14, Z14
+	VMOVUPS     64(BX), Z22
+	VFMADD213PS 64(BX)(CX*1), Z22, Z15
+	VMAXPS      Z25, Z15, Z15
+	VMULPS      64(BX)(CX*2), Z15, Z15
+	MOVQ        64(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z22
+	VFMADD213PS (BX)(CX*1), Z22, Z16
+	VMAXPS      Z25, Z16, Z16
+	VMULPS      (BX)(CX*2), Z16, Z16
+	VMOVUPS     64(BX), Z22
+	VFMADD213PS 64(BX)(CX*1), Z22, Z17
+	VMAXPS      Z25, Z17, Z17
+	VMULPS      64(BX)(CX*2), Z17, Z17
+	MOVQ        72(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z22
+	VFMADD213PS (BX)(CX*1), Z22, Z18
+	VMAXPS      Z25, Z18, Z18
+	VMULPS      (BX)(CX*2), Z18, Z18
+	VMOVUPS     64(BX), Z22
+	VFMADD213PS 64(BX)(CX*1), Z22, Z19
+	VMAXPS      Z25, Z19, Z19
+	VMULPS      64(BX)(CX*2), Z19, Z19
+	MOVQ        80(DX), DX
+	ADDQ        AX, DX
+	VMOVUPS     (DX), Z22
+	VFMADD213PS (DX)(CX*1), Z22, Z20
+	VMAXPS      Z25, Z20, Z20
+	VMULPS      (DX)(CX*2), Z20, Z20
+	VMOVUPS     64(DX), Z22
+	VFMADD213PS 64(DX)(CX*1), Z22, Z21
+	VMAXPS      Z25, Z21, Z21
+	VMULPS      64(DX)(CX*2), Z21, Z21
+	MOVQ        c+40(FP), AX
+	MOVQ        cStride+48(FP), CX
+	LEAQ        (AX)(CX*2), DX
+	ADDQ        CX, DX
+	LEAQ        (DX)(CX*2), BX
+	ADDQ        CX, BX
+	LEAQ        (BX)(CX*2), SI
+	ADDQ        CX, SI
+	VMOVUPS     Z0, (AX)
+	VMOVUPS     Z1, 64(AX)
+	VMOVUPS     Z2, (AX)(CX*1)
+	VMOVUPS     Z3, 64(AX)(CX*1)
+	VMOVUPS     Z4, (AX)(CX*2)
+	VMOVUPS     Z5, 64(AX)(CX*2)
+	VMOVUPS     Z6, (DX)
+	VMOVUPS     Z7, 64(DX)
+	VMOVUPS     Z8, (DX)(CX*1)
+	VMOVUPS     Z9, 64(DX)(CX*1)
+	VMOVUPS     Z10, (DX)(CX*2)
+	VMOVUPS     Z11, 64(DX)(CX*2)
+	VMOVUPS     Z12, (BX)
+	VMOVUPS     Z13, 64(BX)
+	VMOVUPS     Z14, (BX)(CX*1)
+	VMOVUPS     Z15, 64(BX)(CX*1)
+	VMOVUPS     Z16, (BX)(CX*2)
+	VMOVUPS     Z17, 64(BX)(CX*2)
+	VMOVUPS     Z18, (SI)
+	VMOVUPS     Z19, 64(SI)
+	VMOVUPS     Z20, (SI)(CX*1)
+	VMOVUPS     Z21, 64(SI)(CX*1)
+	VZEROUPPER
+	RET
+
+// func gemmWide12x32(a *float32, aStride int, inputs int, w *float32, wStride int, c *float32, cStride int, adapters *float32, width int, member *int)
+// Requires: AVX, AVX512F
+TEXT ·gemmWide12x32(SB), NOSPLIT, $0-80
+	MOVQ    a+0(FP), AX
+	MOVQ    aStride+8(FP), CX
+	LEAQ    (AX)(CX*2), DX
+	ADDQ    CX, DX
+	LEAQ    (DX)(CX*2), BX
+	ADDQ    CX, BX
+	LEAQ    (BX)(CX*2), SI
+	ADDQ    CX, SI
+	MOVQ    w+24(FP), DI
+	MOVQ    wStride+32(FP), R8
+	MOVQ    adapters+56(FP), R9
+	TESTQ   R9, R9
+	JNZ     gemmWide12x32Zero
+	MOVQ    c+40(FP), R9
+	MOVQ    cStride+48(FP), R10
+	LEAQ    (R9)(R10*2), R11
+	ADDQ    R10, R11
+	LEAQ    (R11)(R10*2), R12
+	ADDQ    R10, R12
+	LEAQ    (R12)(R10*2), R13
+	ADDQ    R10, R13
+	VMOVUPS (R9), Z0
+	VMOVUPS 64(R9), Z1
+	VMOVUPS (R9)(R10*1), Z2
+	VMOVUPS 64(R9)(R10*1), Z3
+	VMOVUPS (R9)(R10*2), Z4
+	VMOVUPS 64(R9)(R10*2), Z5
+	VMOVUPS (R11), Z6
+	VMOVUPS 64(R11), Z7
+	VMOVUPS (R11)(R10*1), Z8
+	VMOVUPS 64(R11)(R10*1), Z9
+	VMOVUPS (R11)(R10*2), Z10
+	VMOVUPS 64(R11)(R10*2), Z11
+	VMOVUPS (R12), Z12
+	VMOVUPS 64(R12), Z13
+	VMOVUPS (R12)(R10*1), Z14
+	VMOVUPS 64(R12)(R10*1), Z15
+	VMOVUPS (R12)(R10*2), Z16
+	VMOVUPS 64(R12)(R10*2), Z17
+	VMOVUPS (R13), Z18
+	VMOVUPS 64(R13), Z19
+	VMOVUPS (R13)(R10*1), Z20
+	VMOVUPS 64(R13)(R10*1), Z21
+	VMOVUPS (R13)(R10*2), Z22
+	VMOVUPS 64(R13)(R10*2), Z23
+	JMP     gemmWide12x32Start
+
+gemmWide12x32Zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+
+gemmWide12x32Start:
+	MOVQ inputs+16(FP), R9
+	SUBQ $0x04, R9
+	JLT  gemmWide12x32Rest
+
+gemmWide12x32Main:
+	VMOVUPS      (DI), Z24
+	VMOVUPS      (DI)(R8*1), Z25
+	VBROADCASTSS (AX), Z26
+	VFMADD231PS  Z24, Z26, Z0
+	VFMADD231PS  Z25, Z26, Z1
+	VBROADCASTSS (AX)(CX*1), Z26
+	VFMADD231PS  Z24, Z26, Z2
+	VFMADD231PS  Z25, Z26, Z3
+	VBROADCASTSS (AX)(CX*2), Z26
+	VFMADD231PS  Z24, Z26, Z4
+	VFMADD231PS  Z25, Z26, Z5
+	VBROADCASTSS (DX), Z26
+	VFMADD231PS  Z24, Z26, Z6
+	VFMADD231PS  Z25, Z26, Z7
+	VBROADCASTSS (DX)(CX*1), Z26
+	VFMADD231PS  Z24, Z26, Z8
+	VFMADD231PS  Z25, Z26, Z9
+	VBROADCASTSS (DX)(CX*2), Z26
+	VFMADD231PS  Z24, Z26, Z10
+	VFMADD231PS  Z25, Z26, Z11
+	VBROADCASTSS (BX), Z26
+	VFMADD231PS  Z24, Z26, Z12
+	VFMADD231PS  Z25, Z26, Z13
+	VBROADCASTSS (BX)(CX*1), Z26
+	VFMADD231PS  Z24, Z26, Z14
+	VFMADD231PS  Z25, Z26, Z15
+	VBROADCASTSS (BX)(CX*2), Z26
+	VFMADD231PS  Z24, Z26, Z16
+	VFMADD231PS  Z25, Z26, Z17
+	VBROADCASTSS (SI), Z26
+	VFMADD231PS  Z24, Z26, Z18
+	VFMADD231PS  Z25, Z26, Z19
+	VBROADCASTSS (SI)(CX*1), Z26
+	VFMADD231PS  Z24, Z26, Z20
+	VFMADD231PS  Z25, Z26, Z21
+	VBROADCASTSS (SI)(CX*2), Z26
+	VFMADD231PS  Z24, Z26, Z22
+	VFMADD231PS  Z25, Z26, Z23
+	VMOVUPS      64(DI), Z24
+	VMOVUPS      64(DI)(R8*1), Z25
+	VBROADCASTSS 4(AX), Z26
+	VFMADD231PS  Z24, Z26, Z0
+	VFMADD231PS  Z25, Z26, Z1
+	VBROADCASTSS 4(AX)(CX*1), Z26
+	VFMADD231PS  Z24, Z26, Z2
+	VFMADD231PS  Z25, Z26, Z3
+	VBROADCASTSS 4(AX)(CX*2), Z26
+	VFMADD231PS  Z24, Z26, Z4
+	VFMADD231PS  Z25, Z26, Z5
+	VBROADCASTSS 4(DX), Z26
+	VFMADD231PS  Z24, Z26, Z6
+	VFMADD231PS  Z25, Z26, Z7
+	VBROADCASTSS 4(DX)(CX*1), Z26
+	VFMADD231PS  Z24, Z26, Z8
+	VFMADD231PS  Z25, Z26, Z9
+	VBROADCASTSS 4(DX)(CX*2), Z26
+	VFMADD231PS  Z24, Z26, Z10
+	VFMADD231PS  Z25, Z26, Z11
+	VBROADCASTSS 4(BX), Z26
+	VFMADD231PS  Z24, Z26, Z12
+	VFMADD231PS  Z25, Z26, Z13
+	VBROADCASTSS 4(BX)(CX*1), Z26
+	VFMADD231PS  Z24, Z26, Z14
+	VFMADD231PS  Z25, Z26, Z15
+	VBROADCASTSS 4(BX)(CX*2), Z26
+	VFMADD231PS  Z24, Z26, Z16
+	VFMADD231PS  Z25, Z26, Z17
+	VBROADCASTSS 4(SI), Z26
+	VFMADD231PS  Z24, Z26, Z18
+	VFMADD231PS  Z25, Z26, Z19
+	VBROADCASTSS 4(SI)(CX*1), Z26
+	VFMADD231PS  Z24, Z26, Z20
+	VFMADD231PS  Z25, Z26, Z21
+	VBROADCASTSS 4(SI)(CX*2), Z26
+	VFMADD231PS  Z24, Z26, Z22
+	VFMADD231PS  Z25, Z26, Z23
+	VMOVUPS      128(DI), Z24
+	VMOVUPS      128(DI)(R8*1), Z25
+	VBROADCASTSS 8(AX), Z26
+	VFMADD231PS  Z24, Z26, Z0
+	VFMADD231PS  Z25, Z26, Z1
+	VBROADCASTSS 8(AX)(CX*1), Z26
+	VFMADD231PS  Z24, Z26, Z2
+	VFMADD231PS  Z25, Z26, Z3
+	VBROADCASTSS 8(AX)(CX*2), Z26
+	VFMADD231PS  Z24, Z26, Z4
+	VFMADD231PS  Z25, Z26, Z5
+	VBROADCASTSS 8(DX), Z26
+	VFMADD231PS  Z24, Z26, Z6
+	VFMADD231PS  Z25, Z26, Z7
+	VBROADCASTSS 8(DX)(CX*1), Z26
+	VFMADD231PS  Z24, Z26, Z8
+	VFMADD231PS  Z25, Z26, Z9
+	VBROADCASTSS 8(DX)(CX*2), Z26
+	VFMADD231PS  Z24, Z26, Z10
+	VFMADD231PS  Z25, Z26, Z11
+	VBROADCASTSS 8(BX), Z26
+	VFMADD231PS  Z24, Z26, Z12
+	VFMADD231PS  Z25, Z26, Z13
+	VBROADCASTSS 8(BX)(CX*1), Z26
+	VFMADD231PS  Z24, Z26, Z14
+	VFMADD231PS  Z25, Z26, Z15
+	VBROADCASTSS 8(BX)(CX*2), Z26
+	VFMADD231PS  Z24, Z26, Z16
+	VFMADD231PS  Z25, Z26, Z17
+	VBROADCASTSS 8(SI), Z26
+	VFMADD231PS  Z24, Z26, Z18
+	VFMADD231PS  Z25, Z26, Z19
+	VBROADCASTSS 8(SI)(CX*1), Z26
+	VFMADD231PS  Z24, Z26, Z20
+	VFMADD231PS  Z25, Z26, Z21
+	VBROADCASTSS 8(SI)(CX*2), Z26
+	VFMADD231PS  Z24, Z26, Z22
+	VFMADD231PS  Z25, Z26, Z23
+	VMOVUPS      192(DI), Z24
+	VMOVUPS      192(DI)(R8*1), Z25
+	VBROADCASTSS 12(AX), Z26
+	VFMADD231PS  Z24, Z26, Z0
+	VFMADD231PS  Z25, Z26, Z1
+	VBROADCASTSS 12(AX)(CX*1), Z26
+	VFMADD231PS  Z24, Z26, Z2
+	VFMADD231PS  Z25, Z26, Z3
+	VBROADCASTSS 12(AX)(CX*2), Z26
+	VFMADD231PS  Z24, Z26, Z4
+	VFMADD231PS  Z25, Z26, Z5
+	VBROADCASTSS 12(DX), Z26
+	VFMADD231PS  Z24, Z26, Z6
+	VFMADD231PS  Z25, Z26, Z7
+	VBROADCASTSS 12(DX)(CX*1), Z26
+	VFMADD231PS  Z24, Z26, Z8
+	VFMADD231PS  Z25, Z26, Z9
+	VBROADCASTSS 12(DX)(CX*2), Z26
+	VFMADD231PS  Z24, Z26, Z10
+	VFMADD231PS  Z25, Z26, Z11
+	VBROADCASTSS 12(BX), Z26
+	VFMADD231PS  Z24, Z26, Z12
+	VFMADD231PS  Z25, Z26, Z13
+	VBROADCASTSS 12(BX)(CX*1), Z26
+	VFMADD231PS  Z24, Z26, Z14
+	VFMADD231PS  Z25, Z26, Z15
+	VBROADCASTSS 12(BX)(CX*2), Z26
+	VFMADD231PS  Z24, Z26, Z16
+	VFMADD231PS  Z25, Z26, Z17
+	VBROADCASTSS 12(SI), Z26
+	VFMADD231PS  Z24, Z26, Z18
+	VFMADD231PS  Z25, Z26, Z19
+	VBROADCASTSS 12(SI)(CX*1), Z26
+	VFMADD231PS  Z24, Z26, Z20
+	VFMADD231PS  Z25, Z26, Z21
+	VBROADCASTSS 12(SI)(CX*2), Z26
+	VFMADD231PS  Z24, Z26, Z22
+	VFMADD231PS  Z25, Z26, Z23
+	ADDQ         $0x00000010, AX
+	ADDQ         $0x00000010, DX
+	ADDQ         $0x00000010, BX
+	ADDQ         $0x00000010, SI
+	ADDQ         $0x00000100, DI
+	SUBQ         $0x04, R9
+	JGE          gemmWide12x32Main
+
+gemmWide12x32Rest:
+	ADDQ $0x04, R9
+	JZ   gemmWide12x32Done
+
+gemmWide12x32One:
+	VMOVUPS      (DI), Z24
+	VMOVUPS      (DI)(R8*1), Z25
+	VBROADCASTSS (AX), Z26
+	VFMADD231PS  Z24, Z26, Z0
+	VFMADD231PS  Z25, Z26, Z1
+	VBROADCASTSS (AX)(CX*1), Z26
+	VFMADD231PS  Z24, Z26, Z2
+	VFMADD231PS  Z25, Z26, Z3
+	VBROADCASTSS (AX)(CX*2), Z26
+	VFMADD231PS  Z24, Z26, Z4
+	VFMADD231PS  Z25, Z26, Z5
+	VBROADCASTSS (DX), Z26
+	VFMADD231PS  Z24, Z26, Z6
+	VFMADD231PS  Z25, Z26, Z7
+	VBROADCASTSS (DX)(CX*1), Z26
+	VFMADD231PS  Z24, Z26, Z8
+	VFMADD231PS  Z25, Z26, Z9
+	VBROADCASTSS (DX)(CX*2), Z26
+	VFMADD231PS  Z24, Z26, Z10
+	VFMADD231PS  Z25, Z26, Z11
+	VBROADCASTSS (BX), Z26
+	VFMADD231PS  Z24, Z26, Z12
+	VFMADD231PS  Z25, Z26, Z13
+	VBROADCASTSS (BX)(CX*1), Z26
+	VFMADD231PS  Z24, Z26, Z14
+	VFMADD231PS  Z25, Z26, Z15
+	VBROADCASTSS (BX)(CX*2), Z26
+	VFMADD231PS  Z24, Z26, Z16
+	VFMADD231PS  Z25, Z26, Z17
+	VBROADCASTSS (SI), Z26
+	VFMADD231PS  Z24, Z26, Z18
+	VFMADD231PS  Z25, Z26, Z19
+	VBROADCASTSS (SI)(CX*1), Z26
+	VFMADD231PS  Z24, Z26, Z20
+	VFMADD231PS  Z25, Z26, Z21
+	VBROADCASTSS (SI)(CX*2), Z26
+	VFMADD231PS  Z24, Z26, Z22
+	VFMADD231PS  Z25, Z26, Z23
+	ADDQ         $0x00000004, AX
+	ADDQ         $0x00000004, DX
+	ADDQ         $0x00000004, BX
+	ADDQ         $0x00000004, SI
+	ADDQ         $0x00000040, DI
+	DECQ         R9
+	JNZ          gemmWide12x32One
+
+gemmWide12x32Done:
+	MOVQ    adapters+56(FP), AX
+	TESTQ   AX, AX
+	JNZ     gemmWide12x32Adapt
+	MOVQ    c+40(FP), AX
+	MOVQ    cStride+48(FP), CX
+	LEAQ    (AX)(CX*2), DX
+	ADDQ    CX, DX
+	LEAQ    (DX)(CX*2), BX
+	ADDQ    CX, BX
+	LEAQ    (BX)(CX*2), SI
+	ADDQ    CX, SI
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, (AX)(CX*1)
+	VMOVUPS Z3, 64(AX)(CX*1)
+	VMOVUPS Z4, (AX)(CX*2)
+	VMOVUPS Z5, 64(AX)(CX*2)
+	VMOVUPS Z6, (DX)
+	VMOVUPS Z7, 64(DX)
+	VMOVUPS Z8, (DX)(CX*1)
+	VMOVUPS Z9, 64(DX)(CX*1)
+	VMOVUPS Z10, (DX)(CX*2)
+	VMOVUPS Z11, 64(DX)(CX*2)
+	VMOVUPS Z12, (BX)
+	VMOVUPS Z13, 64(BX)
+	VMOVUPS Z14, (BX)(CX*1)
+	VMOVUPS Z15, 64(BX)(CX*1)
+	VMOVUPS Z16, (BX)(CX*2)
+	VMOVUPS Z17, 64(BX)(CX*2)
+	VMOVUPS Z18, (SI)
+	VMOVUPS Z19, 64(SI)
+	VMOVUPS Z20, (SI)(CX*1)
+	VMOVUPS Z21, 64(SI)(CX*1)
+	VMOVUPS Z22, (SI)(CX*2)
+	VMOVUPS Z23, 64(SI)(CX*2)
+	VZEROUPPER
+	RET
+
+gemmWide12x32Adapt:
+	MOVQ        width+64(FP), CX
+	MOVQ        member+72(FP), DX
+	VPXORD      Z27, Z27, Z27
+	MOVQ        (DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z24
+	VFMADD213PS (BX)(CX*1), Z24, Z0
+	VMAXPS      Z27, Z0, Z0
+	VMULPS      (BX)(CX*2), Z0, Z0
+	VMOVUPS     64(BX), Z24
+	VFMADD213PS 64(BX)(CX*1), Z24, Z1
+	VMAXPS      Z27, Z1, Z1
+	VMULPS      64(BX)(CX*2), Z1, Z1
+	MOVQ        8(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z24
+	VFMADD213PS (BX)(CX*1), Z24, Z2
+	VMAXPS      Z27, Z2, Z2
+	VMULPS      (BX)(CX*2), Z2, Z2
+	VMOVUPS     64(BX), Z24
+	VFMADD213PS 64(BX)(CX*1), Z24, Z3
+	VMAXPS      Z27, Z3, Z3
+	VMULPS      64(BX)(CX*2), Z3, Z3
+	MOVQ        16(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z24
+	VFMADD213PS (BX)(CX*1), Z24, Z4
+	VMAXPS      Z27, Z4, Z4
+	VMULPS      (BX)(CX*2), Z4, Z4
+	VMOVUPS     64(BX), Z24
+	VFMADD213PS 64(BX)(CX*1), Z24, Z5
+	VMAXPS      Z27, Z5, Z5
+	VMULPS      64(BX)(CX*2), Z5, Z5
+	MOVQ        24(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z24
+	VFMADD213PS (BX)(CX*1), Z24, Z6
+	VMAXPS      Z27, Z6, Z6
+	VMULPS      (BX)(CX*2), Z6, Z6
+	VMOVUPS     64(BX), Z24
+	VFMADD213PS 64(BX)(CX*1), Z24, Z7
+	VMAXPS      Z27, Z7, Z7
+	VMULPS      64(BX)(CX*2), Z7, Z7
+	MOVQ        32(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z24
+	VFMADD213PS (BX)(CX*1), Z24, Z8
+	VMAXPS      Z27, Z8, Z8
+	VMULPS      (BX)(CX*2), Z8, Z8
+	VMOVUPS     64(BX), Z24
+	VFMADD213PS 64(BX)(CX*1), Z24, Z9
+	VMAXPS      Z27, Z9, Z9
+	VMULPS      64(BX)(CX*2), Z9, Z9
+	MOVQ        40(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z24
+	VFMADD213PS (BX)(CX*1), Z24, Z10
+	VMAXPS      Z27, Z10, Z10
+	VMULPS      (BX)(CX*2), Z10, Z10
+	VMOVUPS     64(BX), Z24
+	VFMADD213PS 64(BX)(CX*1), Z24, Z11
+	VMAXPS      Z27, Z11, Z11
+	VMULPS      64(BX)(CX*2), Z11, Z11
+	MOVQ        48(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z24
+	VFMADD213PS (BX)(CX*1), Z24, Z12
+	VMAXPS      Z27, Z12, Z12
+	VMULPS      (BX)(CX*2), Z12, Z12
+	VMOVUPS     64(BX), Z24
+	VFMADD213PS 64(BX)(CX*1), Z24, Z13
+	VMAXPS      Z27, Z13, Z13
+	VMULPS      64(BX)(CX*2), Z13, Z13
+	MOVQ        56(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z24
+	VFMADD213PS (BX)(CX*1), Z24, Z14
+	VMAXPS      Z27, Z14, Z14
+	VMULPS      (BX)(CX*2), Z14, Z14
+	VMOVUPS     64(BX), Z24
+	VFMADD213PS 64(BX)(CX*1), Z24, Z15
+	VMAXPS      Z27, Z15, Z15
+	VMULPS      64(BX)(CX*2), Z15, Z15
+	MOVQ        64(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z24
+	VFMADD213PS (BX)(CX*1), Z24, Z16
+	VMAXPS      Z27, Z16, Z16
+	VMULPS      (BX)(CX*2), Z16, Z16
+	VMOVUPS     64(BX), Z24
+	VFMADD213PS 64(BX)(CX*1), Z24, Z17
+	VMAXPS      Z27, Z17, Z17
+	VMULPS      64(BX)(CX*2), Z17, Z17
+	MOVQ        72(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z24
+	VFMADD213PS (BX)(CX*1), Z24, Z18
+	VMAXPS      Z27, Z18, Z18
+	VMULPS      (BX)(CX*2), Z18, Z18
+	VMOVUPS     64(BX), Z24
+	VFMADD213PS 64(BX)(CX*1), Z24, Z19
+	VMAXPS      Z27, Z19, Z19
+	VMULPS      64(BX)(CX*2), Z19, Z19
+	MOVQ        80(DX), BX
+	ADDQ        AX, BX
+	VMOVUPS     (BX), Z24
+	VFMADD213PS (BX)(CX*1), Z24, Z20
+	VMAXPS      Z27, Z20, Z20
+	VMULPS      (BX)(CX*2), Z20, Z20
+	VMOVUPS     64(BX), Z24
+	VFMADD213PS 64(BX)(CX*1), Z24, Z21
+	VMAXPS      Z27, Z21, Z21
+	VMULPS      64(BX)(CX*2), Z21, Z21
+	MOVQ        88(DX), DX
+	ADDQ        AX, DX
+	VMOVUPS     (DX), Z24
+	VFMADD213PS (DX)(CX*1), Z24, Z22
+	VMAXPS      Z27, Z22, Z22
+	VMULPS      (DX)(CX*2), Z22, Z22
+	VMOVUPS     64(DX), Z24
+	VFMADD213PS 64(DX)(CX*1), Z24, Z23
+	VMAXPS      Z27, Z23, Z23
+	VMULPS      64(DX)(CX*2), Z23, Z23
+	MOVQ        c+40(FP), AX
+	MOVQ        cStride+48(FP), CX
+	LEAQ        (AX)(CX*2), DX
+	ADDQ        CX, DX
+	LEAQ        (DX)(CX*2), BX
+	ADDQ        CX, BX
+	LEAQ        (BX)(CX*2), SI
+	ADDQ        CX, SI
+	VMOVUPS     Z0, (AX)
+	VMOVUPS     Z1, 64(AX)
+	VMOVUPS     Z2, (AX)(CX*1)
+	VMOVUPS     Z3, 64(AX)(CX*1)
+	VMOVUPS     Z4, (AX)(CX*2)
+	VMOVUPS     Z5, 64(AX)(CX*2)
+	VMOVUPS     Z6, (DX)
+	VMOVUPS     Z7, 64(DX)
+	VMOVUPS     Z8, (DX)(CX*1)
+	VMOVUPS     Z9, 64(DX)(CX*1)
+	VMOVUPS     Z10, (DX)(CX*2)
+	VMOVUPS     Z11, 64(DX)(CX*2)
+	VMOVUPS     Z12, (BX)
+	VMOVUPS     Z13, 64(BX)
+	VMOVUPS     Z14, (BX)(CX*1)
+	VMOVUPS     Z15, 64(BX)(CX*1)
+	VMOVUPS     Z16, (BX)(CX*2)
+	VMOVUPS     Z17, 64(BX)(CX*2)
+	VMOVUPS     Z18, (SI)
+	VMOVUPS     Z19, 64(SI)
+	VMOVUPS     Z20, (SI)(CX*1)
+	VMOVUPS     Z21, 64(SI)(CX*1)
+	VMOVUPS     Z22, (SI)(CX*2)
+	VMOVUPS     Z23, 64(SI)(CX*2)
 	VZEROUPPER
 	RET
 
@@ -2214,28 +7148,28 @@ finishGroup:
 finishMember:
 	VBROADCASTSS (DI), Y2
 	VADDPS       (SI), Y2, Y2
-	VMINPS       sigmoidMax<>+0(SB), Y2, Y2
-	VMAXPS       sigmoidMin<>+0(SB), Y2, Y2
-	VXORPS       sigmoidSign<>+0(SB), Y2, Y2
-	VMOVUPS      expMagic<>+0(SB), Y3
-	VFMADD231PS  expLog2e<>+0(SB), Y2, Y3
-	VSUBPS       expMagic<>+0(SB), Y3, Y3
+	VMINPS       all42a00000<>+0(SB), Y2, Y2
+	VMAXPS       allc2a00000<>+0(SB), Y2, Y2
+	VXORPS       all80000000<>+0(SB), Y2, Y2
+	VMOVUPS      all4b400000<>+0(SB), Y3
+	VFMADD231PS  all3fb8aa3b<>+0(SB), Y2, Y3
+	VSUBPS       all4b400000<>+0(SB), Y3, Y3
 	VMOVAPS      Y2, Y2
-	VFMADD231PS  expLn2High<>+0(SB), Y3, Y2
-	VFMADD231PS  expLn2Low<>+0(SB), Y3, Y2
-	VMOVUPS      exp0<>+0(SB), Y4
-	VFMADD213PS  exp1<>+0(SB), Y2, Y4
-	VFMADD213PS  exp2<>+0(SB), Y2, Y4
-	VFMADD213PS  exp3<>+0(SB), Y2, Y4
-	VFMADD213PS  exp4<>+0(SB), Y2, Y4
-	VFMADD213PS  exp5<>+0(SB), Y2, Y4
+	VFMADD231PS  allbf318000<>+0(SB), Y3, Y2
+	VFMADD231PS  all395e8083<>+0(SB), Y3, Y2
+	VMOVUPS      all39506967<>+0(SB), Y4
+	VFMADD213PS  all3ab743ce<>+0(SB), Y2, Y4
+	VFMADD213PS  all3c088908<>+0(SB), Y2, Y4
+	VFMADD213PS  all3d2aa9c1<>+0(SB), Y2, Y4
+	VFMADD213PS  all3e2aaaaa<>+0(SB), Y2, Y4
+	VFMADD213PS  all3f000000<>+0(SB), Y2, Y4
 	VMULPS       Y2, Y2, Y5
 	VFMADD213PS  Y2, Y5, Y4
-	VADDPS       expOne<>+0(SB), Y4, Y4
+	VADDPS       all3f800000<>+0(SB), Y4, Y4
 	VCVTTPS2DQ   Y3, Y3
 	VPSLLD       $0x17, Y3, Y3
 	VPADDD       Y3, Y4, Y4
-	VMOVUPS      sigmoidOne<>+0(SB), Y2
+	VMOVUPS      all3f800000<>+0(SB), Y2
 	VADDPS       Y2, Y4, Y4
 	VDIVPS       Y4, Y2, Y4
 	VADDPS       Y4, Y1, Y1
@@ -2252,152 +7186,218 @@ finishMember:
 	VZEROUPPER
 	RET
 
-DATA sigmoidMax<>+0(SB)/4, $0x42a00000
-DATA sigmoidMax<>+4(SB)/4, $0x42a00000
-DATA sigmoidMax<>+8(SB)/4, $0x42a00000
-DATA sigmoidMax<>+12(SB)/4, $0x42a00000
-DATA sigmoidMax<>+16(SB)/4, $0x42a00000
-DATA sigmoidMax<>+20(SB)/4, $0x42a00000
-DATA sigmoidMax<>+24(SB)/4, $0x42a00000
-DATA sigmoidMax<>+28(SB)/4, $0x42a00000
-GLOBL sigmoidMax<>(SB), RODATA|NOPTR, $32
+DATA all42a00000<>+0(SB)/4, $0x42a00000
+DATA all42a00000<>+4(SB)/4, $0x42a00000
+DATA all42a00000<>+8(SB)/4, $0x42a00000
+DATA all42a00000<>+12(SB)/4, $0x42a00000
+DATA all42a00000<>+16(SB)/4, $0x42a00000
+DATA all42a00000<>+20(SB)/4, $0x42a00000
+DATA all42a00000<>+24(SB)/4, $0x42a00000
+DATA all42a00000<>+28(SB)/4, $0x42a00000
+DATA all42a00000<>+32(SB)/4, $0x42a00000
+DATA all42a00000<>+36(SB)/4, $0x42a00000
+DATA all42a00000<>+40(SB)/4, $0x42a00000
+DATA all42a00000<>+44(SB)/4, $0x42a00000
+DATA all42a00000<>+48(SB)/4, $0x42a00000
+DATA all42a00000<>+52(SB)/4, $0x42a00000
+DATA all42a00000<>+56(SB)/4, $0x42a00000
+DATA all42a00000<>+60(SB)/4, $0x42a00000
+GLOBL all42a00000<>(SB), RODATA|NOPTR, $64
 
-DATA sigmoidMin<>+0(SB)/4, $0xc2a00000
-DATA sigmoidMin<>+4(SB)/4, $0xc2a00000
-DATA sigmoidMin<>+8(SB)/4, $0xc2a00000
-DATA sigmoidMin<>+12(SB)/4, $0xc2a00000
-DATA sigmoidMin<>+16(SB)/4, $0xc2a00000
-DATA sigmoidMin<>+20(SB)/4, $0xc2a00000
-DATA sigmoidMin<>+24(SB)/4, $0xc2a00000
-DATA sigmoidMin<>+28(SB)/4, $0xc2a00000
-GLOBL sigmoidMin<>(SB), RODATA|NOPTR, $32
+DATA allc2a00000<>+0(SB)/4, $0xc2a00000
+DATA allc2a00000<>+4(SB)/4, $0xc2a00000
+DATA allc2a00000<>+8(SB)/4, $0xc2a00000
+DATA allc2a00000<>+12(SB)/4, $0xc2a00000
+DATA allc2a00000<>+16(SB)/4, $0xc2a00000
+DATA allc2a00000<>+20(SB)/4, $0xc2a00000
+DATA allc2a00000<>+24(SB)/4, $0xc2a00000
+DATA allc2a00000<>+28(SB)/4, $0xc2a00000
+DATA allc2a00000<>+32(SB)/4, $0xc2a00000
+DATA allc2a00000<>+36(SB)/4, $0xc2a00000
+DATA allc2a00000<>+40(SB)/4, $0xc2a00000
+DATA allc2a00000<>+44(SB)/4, $0xc2a00000
+DATA allc2a00000<>+48(SB)/4, $0xc2a00000
+DATA allc2a00000<>+52(SB)/4, $0xc2a00000
+DATA allc2a00000<>+56(SB)/4, $0xc2a00000
+DATA allc2a00000<>+60(SB)/4, $0xc2a00000
+GLOBL allc2a00000<>(SB), RODATA|NOPTR, $64
 
-DATA sigmoidSign<>+0(SB)/4, $0x80000000
-DATA sigmoidSign<>+4(SB)/4, $0x80000000
-DATA sigmoidSign<>+8(SB)/4, $0x80000000
-DATA sigmoidSign<>+12(SB)/4, $0x80000000
-DATA sigmoidSign<>+16(SB)/4, $0x80000000
-DATA sigmoidSign<>+20(SB)/4, $0x80000000
-DATA sigmoidSign<>+24(SB)/4, $0x80000000
-DATA sigmoidSign<>+28(SB)/4, $0x80000000
-GLOBL sigmoidSign<>(SB), RODATA|NOPTR, $32
+DATA all4b400000<>+0(SB)/4, $0x4b400000
+DATA all4b400000<>+4(SB)/4, $0x4b400000
+DATA all4b400000<>+8(SB)/4, $0x4b400000
+DATA all4b400000<>+12(SB)/4, $0x4b400000
+DATA all4b400000<>+16(SB)/4, $0x4b400000
+DATA all4b400000<>+20(SB)/4, $0x4b400000
+DATA all4b400000<>+24(SB)/4, $0x4b400000
+DATA all4b400000<>+28(SB)/4, $0x4b400000
+DATA all4b400000<>+32(SB)/4, $0x4b400000
+DATA all4b400000<>+36(SB)/4, $0x4b400000
+DATA all4b400000<>+40(SB)/4, $0x4b400000
+DATA all4b400000<>+44(SB)/4, $0x4b400000
+DATA all4b400000<>+48(SB)/4, $0x4b400000
+DATA all4b400000<>+52(SB)/4, $0x4b400000
+DATA all4b400000<>+56(SB)/4, $0x4b400000
+DATA all4b400000<>+60(SB)/4, $0x4b400000
+GLOBL all4b400000<>(SB), RODATA|NOPTR, $64
 
-DATA expMagic<>+0(SB)/4, $0x4b400000
-DATA expMagic<>+4(SB)/4, $0x4b400000
-DATA expMagic<>+8(SB)/4, $0x4b400000
-DATA expMagic<>+12(SB)/4, $0x4b400000
-DATA expMagic<>+16(SB)/4, $0x4b400000
-DATA expMagic<>+20(SB)/4, $0x4b400000
-DATA expMagic<>+24(SB)/4, $0x4b400000
-DATA expMagic<>+28(SB)/4, $0x4b400000
-GLOBL expMagic<>(SB), RODATA|NOPTR, $32
+DATA all3fb8aa3b<>+0(SB)/4, $0x3fb8aa3b
+DATA all3fb8aa3b<>+4(SB)/4, $0x3fb8aa3b
+DATA all3fb8aa3b<>+8(SB)/4, $0x3fb8aa3b
+DATA all3fb8aa3b<>+12(SB)/4, $0x3fb8aa3b
+DATA all3fb8aa3b<>+16(SB)/4, $0x3fb8aa3b
+DATA all3fb8aa3b<>+20(SB)/4, $0x3fb8aa3b
+DATA all3fb8aa3b<>+24(SB)/4, $0x3fb8aa3b
+DATA all3fb8aa3b<>+28(SB)/4, $0x3fb8aa3b
+DATA all3fb8aa3b<>+32(SB)/4, $0x3fb8aa3b
+DATA all3fb8aa3b<>+36(SB)/4, $0x3fb8aa3b
+DATA all3fb8aa3b<>+40(SB)/4, $0x3fb8aa3b
+DATA all3fb8aa3b<>+44(SB)/4, $0x3fb8aa3b
+DATA all3fb8aa3b<>+48(SB)/4, $0x3fb8aa3b
+DATA all3fb8aa3b<>+52(SB)/4, $0x3fb8aa3b
+DATA all3fb8aa3b<>+56(SB)/4, $0x3fb8aa3b
+DATA all3fb8aa3b<>+60(SB)/4, $0x3fb8aa3b
+GLOBL all3fb8aa3b<>(SB), RODATA|NOPTR, $64
 
-DATA expLog2e<>+0(SB)/4, $0x3fb8aa3b
-DATA expLog2e<>+4(SB)/4, $0x3fb8aa3b
-DATA expLog2e<>+8(SB)/4, $0x3fb8aa3b
-DATA expLog2e<>+12(SB)/4, $0x3fb8aa3b
-DATA expLog2e<>+16(SB)/4, $0x3fb8aa3b
-DATA expLog2e<>+20(SB)/4, $0x3fb8aa3b
-DATA expLog2e<>+24(SB)/4, $0x3fb8aa3b
-DATA expLog2e<>+28(SB)/4, $0x3fb8aa3b
-GLOBL expLog2e<>(SB), RODATA|NOPTR, $32
+DATA allbf318000<>+0(SB)/4, $0xbf318000
+DATA allbf318000<>+4(SB)/4, $0xbf318000
+DATA allbf318000<>+8(SB)/4, $0xbf318000
+DATA allbf318000<>+12(SB)/4, $0xbf318000
+DATA allbf318000<>+16(SB)/4, $0xbf318000
+DATA allbf318000<>+20(SB)/4, $0xbf318000
+DATA allbf318000<>+24(SB)/4, $0xbf318000
+DATA allbf318000<>+28(SB)/4, $0xbf318000
+DATA allbf318000<>+32(SB)/4, $0xbf318000
+DATA allbf318000<>+36(SB)/4, $0xbf318000
+DATA allbf318000<>+40(SB)/4, $0xbf318000
+DATA allbf318000<>+44(SB)/4, $0xbf318000
+DATA allbf318000<>+48(SB)/4, $0xbf318000
+DATA allbf318000<>+52(SB)/4, $0xbf318000
+DATA allbf318000<>+56(SB)/4, $0xbf318000
+DATA allbf318000<>+60(SB)/4, $0xbf318000
+GLOBL allbf318000<>(SB), RODATA|NOPTR, $64
 
-DATA expLn2High<>+0(SB)/4, $0xbf318000
-DATA expLn2High<>+4(SB)/4, $0xbf318000
-DATA expLn2High<>+8(SB)/4, $0xbf318000
-DATA expLn2High<>+12(SB)/4, $0xbf318000
-DATA expLn2High<>+16(SB)/4, $0xbf318000
-DATA expLn2High<>+20(SB)/4, $0xbf318000
-DATA expLn2High<>+24(SB)/4, $0xbf318000
-DATA expLn2High<>+28(SB)/4, $0xbf318000
-GLOBL expLn2High<>(SB), RODATA|NOPTR, $32
+DATA all395e8083<>+0(SB)/4, $0x395e8083
+DATA all395e8083<>+4(SB)/4, $0x395e8083
+DATA all395e8083<>+8(SB)/4, $0x395e8083
+DATA all395e8083<>+12(SB)/4, $0x395e8083
+DATA all395e8083<>+16(SB)/4, $0x395e8083
+DATA all395e8083<>+20(SB)/4, $0x395e8083
+DATA all395e8083<>+24(SB)/4, $0x395e8083
+DATA all395e8083<>+28(SB)/4, $0x395e8083
+DATA all395e8083<>+32(SB)/4, $0x395e8083
+DATA all395e8083<>+36(SB)/4, $0x395e8083
+DATA all395e8083<>+40(SB)/4, $0x395e8083
+DATA all395e8083<>+44(SB)/4, $0x395e8083
+DATA all395e8083<>+48(SB)/4, $0x395e8083
+DATA all395e8083<>+52(SB)/4, $0x395e8083
+DATA all395e8083<>+56(SB)/4, $0x395e8083
+DATA all395e8083<>+60(SB)/4, $0x395e8083
+GLOBL all395e8083<>(SB), RODATA|NOPTR, $64
 
-DATA expLn2Low<>+0(SB)/4, $0x395e8083
-DATA expLn2Low<>+4(SB)/4, $0x395e8083
-DATA expLn2Low<>+8(SB)/4, $0x395e8083
-DATA expLn2Low<>+12(SB)/4, $0x395e8083
-DATA expLn2Low<>+16(SB)/4, $0x395e8083
-DATA expLn2Low<>+20(SB)/4, $0x395e8083
-DATA expLn2Low<>+24(SB)/4, $0x395e8083
-DATA expLn2Low<>+28(SB)/4, $0x395e8083
-GLOBL expLn2Low<>(SB), RODATA|NOPTR, $32
+DATA all39506967<>+0(SB)/4, $0x39506967
+DATA all39506967<>+4(SB)/4, $0x39506967
+DATA all39506967<>+8(SB)/4, $0x39506967
+DATA all39506967<>+12(SB)/4, $0x39506967
+DATA all39506967<>+16(SB)/4, $0x39506967
+DATA all39506967<>+20(SB)/4, $0x39506967
+DATA all39506967<>+24(SB)/4, $0x39506967
+DATA all39506967<>+28(SB)/4, $0x39506967
+DATA all39506967<>+32(SB)/4, $0x39506967
+DATA all39506967<>+36(SB)/4, $0x39506967
+DATA all39506967<>+40(SB)/4, $0x39506967
+DATA all39506967<>+44(SB)/4, $0x39506967
+DATA all39506967<>+48(SB)/4, $0x39506967
+DATA all39506967<>+52(SB)/4, $0x39506967
+DATA all39506967<>+56(SB)/4, $0x39506967
+DATA all39506967<>+60(SB)/4, $0x39506967
+GLOBL all39506967<>(SB), RODATA|NOPTR, $64
 
-DATA exp0<>+0(SB)/4, $0x39506967
-DATA exp0<>+4(SB)/4, $0x39506967
-DATA exp0<>+8(SB)/4, $0x39506967
-DATA exp0<>+12(SB)/4, $0x39506967
-DATA exp0<>+16(SB)/4, $0x39506967
-DATA exp0<>+20(SB)/4, $0x39506967
-DATA exp0<>+24(SB)/4, $0x39506967
-DATA exp0<>+28(SB)/4, $0x39506967
-GLOBL exp0<>(SB), RODATA|NOPTR, $32
+DATA all3ab743ce<>+0(SB)/4, $0x3ab743ce
+DATA all3ab743ce<>+4(SB)/4, $0x3ab743ce
+DATA all3ab743ce<>+8(SB)/4, $0x3ab743ce
+DATA all3ab743ce<>+12(SB)/4, $0x3ab743ce
+DATA all3ab743ce<>+16(SB)/4, $0x3ab743ce
+DATA all3ab743ce<>+20(SB)/4, $0x3ab743ce
+DATA all3ab743ce<>+24(SB)/4, $0x3ab743ce
+DATA all3ab743ce<>+28(SB)/4, $0x3ab743ce
+DATA all3ab743ce<>+32(SB)/4, $0x3ab743ce
+DATA all3ab743ce<>+36(SB)/4, $0x3ab743ce
+DATA all3ab743ce<>+40(SB)/4, $0x3ab743ce
+DATA all3ab743ce<>+44(SB)/4, $0x3ab743ce
+DATA all3ab743ce<>+48(SB)/4, $0x3ab743ce
+DATA all3ab743ce<>+52(SB)/4, $0x3ab743ce
+DATA all3ab743ce<>+56(SB)/4, $0x3ab743ce
+DATA all3ab743ce<>+60(SB)/4, $0x3ab743ce
+GLOBL all3ab743ce<>(SB), RODATA|NOPTR, $64
 
-DATA exp1<>+0(SB)/4, $0x3ab743ce
-DATA exp1<>+4(SB)/4, $0x3ab743ce
-DATA exp1<>+8(SB)/4, $0x3ab743ce
-DATA exp1<>+12(SB)/4, $0x3ab743ce
-DATA exp1<>+16(SB)/4, $0x3ab743ce
-DATA exp1<>+20(SB)/4, $0x3ab743ce
-DATA exp1<>+24(SB)/4, $0x3ab743ce
-DATA exp1<>+28(SB)/4, $0x3ab743ce
-GLOBL exp1<>(SB), RODATA|NOPTR, $32
+DATA all3c088908<>+0(SB)/4, $0x3c088908
+DATA all3c088908<>+4(SB)/4, $0x3c088908
+DATA all3c088908<>+8(SB)/4, $0x3c088908
+DATA all3c088908<>+12(SB)/4, $0x3c088908
+DATA all3c088908<>+16(SB)/4, $0x3c088908
+DATA all3c088908<>+20(SB)/4, $0x3c088908
+DATA all3c088908<>+24(SB)/4, $0x3c088908
+DATA all3c088908<>+28(SB)/4, $0x3c088908
+DATA all3c088908<>+32(SB)/4, $0x3c088908
+DATA all3c088908<>+36(SB)/4, $0x3c088908
+DATA all3c088908<>+40(SB)/4, $0x3c088908
+DATA all3c088908<>+44(SB)/4, $0x3c088908
+DATA all3c088908<>+48(SB)/4, $0x3c088908
+DATA all3c088908<>+52(SB)/4, $0x3c088908
+DATA all3c088908<>+56(SB)/4, $0x3c088908
+DATA all3c088908<>+60(SB)/4, $0x3c088908
+GLOBL all3c088908<>(SB), RODATA|NOPTR, $64
 
-DATA exp2<>+0(SB)/4, $0x3c088908
-DATA exp2<>+4(SB)/4, $0x3c088908
-DATA exp2<>+8(SB)/4, $0x3c088908
-DATA exp2<>+12(SB)/4, $0x3c088908
-DATA exp2<>+16(SB)/4, $0x3c088908
-DATA exp2<>+20(SB)/4, $0x3c088908
-DATA exp2<>+24(SB)/4, $0x3c088908
-DATA exp2<>+28(SB)/4, $0x3c088908
-GLOBL exp2<>(SB), RODATA|NOPTR, $32
+DATA all3d2aa9c1<>+0(SB)/4, $0x3d2aa9c1
+DATA all3d2aa9c1<>+4(SB)/4, $0x3d2aa9c1
+DATA all3d2aa9c1<>+8(SB)/4, $0x3d2aa9c1
+DATA all3d2aa9c1<>+12(SB)/4, $0x3d2aa9c1
+DATA all3d2aa9c1<>+16(SB)/4, $0x3d2aa9c1
+DATA all3d2aa9c1<>+20(SB)/4, $0x3d2aa9c1
+DATA all3d2aa9c1<>+24(SB)/4, $0x3d2aa9c1
+DATA all3d2aa9c1<>+28(SB)/4, $0x3d2aa9c1
+DATA all3d2aa9c1<>+32(SB)/4, $0x3d2aa9c1
+DATA all3d2aa9c1<>+36(SB)/4, $0x3d2aa9c1
+DATA all3d2aa9c1<>+40(SB)/4, $0x3d2aa9c1
+DATA all3d2aa9c1<>+44(SB)/4, $0x3d2aa9c1
+DATA all3d2aa9c1<>+48(SB)/4, $0x3d2aa9c1
+DATA all3d2aa9c1<>+52(SB)/4, $0x3d2aa9c1
+DATA all3d2aa9c1<>+56(SB)/4, $0x3d2aa9c1
+DATA all3d2aa9c1<>+60(SB)/4, $0x3d2aa9c1
+GLOBL all3d2aa9c1<>(SB), RODATA|NOPTR, $64
 
-DATA exp3<>+0(SB)/4, $0x3d2aa9c1
-DATA exp3<>+4(SB)/4, $0x3d2aa9c1
-DATA exp3<>+8(SB)/4, $0x3d2aa9c1
-DATA exp3<>+12(SB)/4, $0x3d2aa9c1
-DATA exp3<>+16(SB)/4, $0x3d2aa9c1
-DATA exp3<>+20(SB)/4, $0x3d2aa9c1
-DATA exp3<>+24(SB)/4, $0x3d2aa9c1
-DATA exp3<>+28(SB)/4, $0x3d2aa9c1
-GLOBL exp3<>(SB), RODATA|NOPTR, $32
+DATA all3e2aaaaa<>+0(SB)/4, $0x3e2aaaaa
+DATA all3e2aaaaa<>+4(SB)/4, $0x3e2aaaaa
+DATA all3e2aaaaa<>+8(SB)/4, $0x3e2aaaaa
+DATA all3e2aaaaa<>+12(SB)/4, $0x3e2aaaaa
+DATA all3e2aaaaa<>+16(SB)/4, $0x3e2aaaaa
+DATA all3e2aaaaa<>+20(SB)/4, $0x3e2aaaaa
+DATA all3e2aaaaa<>+24(SB)/4, $0x3e2aaaaa
+DATA all3e2aaaaa<>+28(SB)/4, $0x3e2aaaaa
+DATA all3e2aaaaa<>+32(SB)/4, $0x3e2aaaaa
+DATA all3e2aaaaa<>+36(SB)/4, $0x3e2aaaaa
+DATA all3e2aaaaa<>+40(SB)/4, $0x3e2aaaaa
+DATA all3e2aaaaa<>+44(SB)/4, $0x3e2aaaaa
+DATA all3e2aaaaa<>+48(SB)/4, $0x3e2aaaaa
+DATA all3e2aaaaa<>+52(SB)/4, $0x3e2aaaaa
+DATA all3e2aaaaa<>+56(SB)/4, $0x3e2aaaaa
+DATA all3e2aaaaa<>+60(SB)/4, $0x3e2aaaaa
+GLOBL all3e2aaaaa<>(SB), RODATA|NOPTR, $64
 
-DATA exp4<>+0(SB)/4, $0x3e2aaaaa
-DATA exp4<>+4(SB)/4, $0x3e2aaaaa
-DATA exp4<>+8(SB)/4, $0x3e2aaaaa
-DATA exp4<>+12(SB)/4, $0x3e2aaaaa
-DATA exp4<>+16(SB)/4, $0x3e2aaaaa
-DATA exp4<>+20(SB)/4, $0x3e2aaaaa
-DATA exp4<>+24(SB)/4, $0x3e2aaaaa
-DATA exp4<>+28(SB)/4, $0x3e2aaaaa
-GLOBL exp4<>(SB), RODATA|NOPTR, $32
-
-DATA exp5<>+0(SB)/4, $0x3f000000
-DATA exp5<>+4(SB)/4, $0x3f000000
-DATA exp5<>+8(SB)/4, $0x3f000000
-DATA exp5<>+12(SB)/4, $0x3f000000
-DATA exp5<>+16(SB)/4, $0x3f000000
-DATA exp5<>+20(SB)/4, $0x3f000000
-DATA exp5<>+24(SB)/4, $0x3f000000
-DATA exp5<>+28(SB)/4, $0x3f000000
-GLOBL exp5<>(SB), RODATA|NOPTR, $32
-
-DATA expOne<>+0(SB)/4, $0x3f800000
-DATA expOne<>+4(SB)/4, $0x3f800000
-DATA expOne<>+8(SB)/4, $0x3f800000
-DATA expOne<>+12(SB)/4, $0x3f800000
-DATA expOne<>+16(SB)/4, $0x3f800000
-DATA expOne<>+20(SB)/4, $0x3f800000
-DATA expOne<>+24(SB)/4, $0x3f800000
-DATA expOne<>+28(SB)/4, $0x3f800000
-GLOBL expOne<>(SB), RODATA|NOPTR, $32
-
-DATA sigmoidOne<>+0(SB)/4, $0x3f800000
-DATA sigmoidOne<>+4(SB)/4, $0x3f800000
-DATA sigmoidOne<>+8(SB)/4, $0x3f800000
-DATA sigmoidOne<>+12(SB)/4, $0x3f800000
-DATA sigmoidOne<>+16(SB)/4, $0x3f800000
-DATA sigmoidOne<>+20(SB)/4, $0x3f800000
-DATA sigmoidOne<>+24(SB)/4, $0x3f800000
-DATA sigmoidOne<>+28(SB)/4, $0x3f800000
-GLOBL sigmoidOne<>(SB), RODATA|NOPTR, $32
+DATA all3f000000<>+0(SB)/4, $0x3f000000
+DATA all3f000000<>+4(SB)/4, $0x3f000000
+DATA all3f000000<>+8(SB)/4, $0x3f000000
+DATA all3f000000<>+12(SB)/4, $0x3f000000
+DATA all3f000000<>+16(SB)/4, $0x3f000000
+DATA all3f000000<>+20(SB)/4, $0x3f000000
+DATA all3f000000<>+24(SB)/4, $0x3f000000
+DATA all3f000000<>+28(SB)/4, $0x3f000000
+DATA all3f000000<>+32(SB)/4, $0x3f000000
+DATA all3f000000<>+36(SB)/4, $0x3f000000
+DATA all3f000000<>+40(SB)/4, $0x3f000000
+DATA all3f000000<>+44(SB)/4, $0x3f000000
+DATA all3f000000<>+48(SB)/4, $0x3f000000
+DATA all3f000000<>+52(SB)/4, $0x3f000000
+DATA all3f000000<>+56(SB)/4, $0x3f000000
+DATA all3f000000<>+60(SB)/4, $0x3f000000
+GLOBL all3f000000<>(SB), RODATA|NOPTR, $64

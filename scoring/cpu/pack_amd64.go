@@ -13,23 +13,31 @@ import (
 // newFast returns the assembly's scorer for m, or nothing where the processor
 // or the size of the model does not allow it.
 func newFast(m *scoring.Model) (string, func(scoring.Matrix, []float32)) {
+	for _, k := range kernelsHere() {
+		if f := newPacked(m, k); f != nil {
+			return k.name, f.score
+		}
+	}
+	return "", nil
+}
+
+// kernelsHere are the kernels that this processor can run, the fastest first.
+func kernelsHere() (list []*kernels) {
 	if !cpu.X86.HasAVX2 || !cpu.X86.HasFMA || !cpu.X86.HasBMI1 {
-		return "", nil
+		return nil
 	}
-	f := newPacked(m)
-	if f == nil {
-		return "", nil
+	if cpu.X86.HasAVX512F {
+		list = append(list, &wide)
 	}
-	return "avx2", f.score
+	return append(list, &narrow)
 }
 
 const (
-	lanes     = 8       // float32 of a register
+	lanes     = 8       // float32 of an AVX2 register
 	panel     = 16      // columns that a kernel multiplies at once
 	padding   = 32      // widths are padded to it: two panels, one turn of dot
 	stackRows = 96      // rows times members that a tile is made for: 16 times 6, h within L2
-	block     = 64      // columns that a sparse kernel takes at once
-	chunk     = 64      // inputs likewise: the bits of a mask
+	chunk     = 64      // inputs that a sparse kernel takes at once: the bits of a mask
 	tablesMax = 1 << 30 // bytes of tables that 32-bit offsets reach
 )
 
@@ -40,9 +48,10 @@ const (
 // matrix, one product serves all, and a panel of weights, once in L1, is used
 // for the whole stack.
 type packed struct {
+	*kernels
 	model  *scoring.Model
 	rows   int       // of a tile
-	groups int       // of 8 inputs
+	groups int       // of inputs that prepare takes at once
 	stream []float32 // what prepare reads, see the list at atHead
 	runs   []run
 	tables []float32
@@ -52,7 +61,8 @@ type packed struct {
 	columns []int32 // of the inputs
 	inOrder bool    // the inputs are the columns, each once
 
-	x, u   []float32 // rows of 8*groups inputs
+	inputs int       // with those that fill the last group
+	x, u   []float32 // rows of inputs
 	offset []int32   // likewise, of segments in tables, in bytes
 	code   []float32 // rows of the encoding
 	h, in  []float32 // stacked rows of outputs
@@ -75,13 +85,15 @@ type layer struct {
 	inputs, width int
 	weights       []float32 // in panels
 	blocks        []float32 // the same, for the sparse kernels
+	sparse, dense int       // what an input costs a row, relative
 	adapters      []float32
 }
 
 func pad(n, to int) int { return (n + to - 1) / to * to }
 
-func newPacked(m *scoring.Model) *packed {
-	f := &packed{model: m, groups: pad(len(m.Inputs), lanes) / lanes, count: float32(m.Members)}
+func newPacked(m *scoring.Model, k *kernels) *packed {
+	f := &packed{kernels: k, model: m, inputs: pad(len(m.Inputs), k.group), count: float32(m.Members)}
+	f.groups = f.inputs / k.group
 	f.rows = max(6, stackRows/m.Members/6*6)
 	f.inOrder = len(m.Inputs) == m.Columns
 	for i := range m.Inputs {
@@ -103,8 +115,7 @@ func newPacked(m *scoring.Model) *packed {
 			copy(f.out[k*width:], m.Out[k*last:(k+1)*last])
 		}
 	}
-	inputs := f.groups * lanes
-	f.x, f.u, f.offset = aligned(f.rows*inputs), aligned(f.rows*inputs), make([]int32, f.rows*inputs)
+	f.x, f.u, f.offset = aligned(f.rows*f.inputs), aligned(f.rows*f.inputs), make([]int32, f.rows*f.inputs)
 	f.code = aligned(f.rows * pad(m.Width, padding))
 	f.h, f.in = aligned(f.rows*m.Members*widest), aligned(f.rows*m.Members*widest)
 	f.member = make([]int, f.rows*m.Members)
@@ -150,7 +161,11 @@ func (f *packed) packLayer(l int) {
 			rows[i] = h.W[i*h.Width : (i+1)*h.Width]
 		}
 		p.weights = pack(rows, h.Width, panel)
-		p.blocks = pack(rows, h.Width, block)
+		p.blocks = pack(rows, h.Width, f.strip)
+		p.dense = 10 * p.width / padding
+		for j := 0; j < p.width; j += f.strip {
+			p.sparse += f.costs[min(f.strip, p.width-j)/padding-1]
+		}
 	}
 	p.adapters = aligned(m.Members * 3 * p.width)
 	for k := range m.Members {
@@ -217,7 +232,7 @@ func (f *packed) packInputs() bool {
 
 // The vectors of a group in the stream, as the generator's list has them.
 const (
-	atHead = iota * lanes
+	atHead = iota
 	atMean
 	atInv
 	atLo
@@ -231,14 +246,14 @@ const (
 	atEdges
 )
 
-// packStream writes what prepare reads: for each group of 8 inputs the list at
+// packStream writes what prepare reads: for each group of inputs the list at
 // atHead, then a vector for each edge but the first; inputs that have fewer
 // edges than others of their group get edges that nothing reaches. Step is the
 // bytes of a table's row.
 func (f *packed) packStream(first []int, step int) {
 	m := f.model
 	for g := range f.groups {
-		group := m.Inputs[g*lanes : min(len(m.Inputs), (g+1)*lanes)]
+		group := m.Inputs[g*f.group : min(len(m.Inputs), (g+1)*f.group)]
 		edges, logs := 0, uint32(0)
 		for i := range group {
 			edges = max(edges, len(group[i].Edges)-1)
@@ -246,26 +261,27 @@ func (f *packed) packStream(first []int, step int) {
 				logs = 1
 			}
 		}
-		s := make([]float32, atEdges+edges*lanes)
-		s[atHead], s[atHead+1] = math.Float32frombits(logs), math.Float32frombits(uint32(edges))
-		for e := range edges * lanes {
-			s[atEdges+e] = float32(math.Inf(1))
+		s := make([]float32, (atEdges+edges)*f.group)
+		at := func(vector, i int) *float32 { return &s[vector*f.group+i] }
+		*at(atHead, 0), *at(atHead, 1) = math.Float32frombits(logs), math.Float32frombits(uint32(edges))
+		for e := range edges * f.group {
+			*at(atEdges, e) = float32(math.Inf(1))
 		}
 		for i := range group {
 			in := &group[i]
-			s[atMean+i], s[atInv+i], s[atLo+i], s[atHi+i], s[atMissing+i] = in.Mean, in.Inv, in.Lo, in.Hi, in.Missing
+			*at(atMean, i), *at(atInv, i), *at(atLo, i), *at(atHi, i), *at(atMissing, i) = in.Mean, in.Inv, in.Lo, in.Hi, in.Missing
 			if in.Log {
-				s[atLog+i] = math.Float32frombits(math.MaxUint32)
+				*at(atLog, i) = math.Float32frombits(math.MaxUint32)
 			}
 			if in.Linear() {
 				continue
 			}
-			row := first[g*lanes+i]
-			s[atBase+i], s[atStep+i] = in.Edges[0], math.Float32frombits(uint32(step))
-			s[atOffset+i] = math.Float32frombits(uint32(row * step))
-			s[atMissingOffset+i] = math.Float32frombits(uint32((row + len(in.Edges)) * step))
+			row := first[g*f.group+i]
+			*at(atBase, i), *at(atStep, i) = in.Edges[0], math.Float32frombits(uint32(step))
+			*at(atOffset, i) = math.Float32frombits(uint32(row * step))
+			*at(atMissingOffset, i) = math.Float32frombits(uint32((row + len(in.Edges)) * step))
 			for e, v := range in.Edges[1:] {
-				s[atEdges+e*lanes+i] = v
+				*at(atEdges+e, i) = v
 			}
 		}
 		f.stream = append(f.stream, s...)

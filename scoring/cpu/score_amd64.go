@@ -24,7 +24,7 @@ func (f *packed) score(x scoring.Matrix, out []float32) {
 
 // gather puts the columns of each row in the order of the inputs.
 func (f *packed) gather(data []float32, cols int) {
-	for to := f.x; len(data) > 0; to, data = to[f.groups*lanes:], data[cols:] {
+	for to := f.x; len(data) > 0; to, data = to[f.inputs:], data[cols:] {
 		row := data[:cols]
 		if f.inOrder {
 			copy(to, row)
@@ -38,23 +38,19 @@ func (f *packed) gather(data []float32, cols int) {
 
 // encode is sections 2 and 3 for n rows.
 func (f *packed) encode(n int) {
-	inputs := f.groups * lanes
 	width := pad(f.model.Width, padding)
-	prepare(&f.x[0], &f.stream[0], &f.u[0], &f.offset[0], f.groups, n)
+	f.prepare(&f.x[0], &f.stream[0], &f.u[0], &f.offset[0], f.groups, n)
 	clear(f.code[:n*width])
 	for i := range f.runs {
 		r := &f.runs[i]
 		if r.weights != nil {
-			p := product{a: f.u[r.from:], aStride: inputs, inputs: r.inputs, w: r.weights, c: f.code, width: width}
+			p := product{kernels: f.kernels, a: f.u[r.from:], aStride: f.inputs, inputs: r.inputs, w: r.weights, c: f.code, width: width}
 			p.run(n)
 			continue
 		}
-		j := 0
-		for ; j+64 <= width; j += 64 {
-			encode64(&f.u[r.from], &f.offset[r.from], 4*inputs, r.inputs, &f.tables[j], 4*width, &f.code[j], 4*width, n)
-		}
-		if j < width {
-			encode32(&f.u[r.from], &f.offset[r.from], 4*inputs, r.inputs, &f.tables[j], 4*width, &f.code[j], 4*width, n)
+		for j := 0; j < width; j += f.strip {
+			encode := f.encoders[min(f.strip, width-j)/padding-1]
+			encode(&f.u[r.from], &f.offset[r.from], 4*f.inputs, r.inputs, &f.tables[j], 4*width, &f.code[j], 4*width, n)
 		}
 	}
 }
@@ -100,26 +96,22 @@ func (f *packed) hidden(l *layer, stride, n int) {
 	for _, word := range mask {
 		count += bits.OnesCount64(word)
 	}
-	if rows >= denseRows && count*sparseCost > rows*l.inputs*denseCost {
+	if rows >= denseRows && count*l.sparse > rows*l.inputs*l.dense {
 		f.dense(l, stride, n)
 		return
 	}
 	f.sparse(l, stride, n)
 }
 
-// What an input costs a row in the sparse and the dense product, relative, and
-// the number of rows below which the dense one is never faster (measured on
-// Zen 4, 256 inputs and outputs, 0 to 70 % zeros).
-const (
-	sparseCost, denseCost = 7, 5
-	denseRows             = 4
-)
+// denseRows is the number of rows below which the dense product is never faster.
+const denseRows = 4
 
 // sparse is hidden for inputs of which the bits in f.mask are not 0.
 func (f *packed) sparse(l *layer, stride, n int) {
 	rows, words := f.model.Members*n, pad(stride, chunk)/chunk
 	for column := 0; column < l.width; {
-		wide := min(block, l.width-column)
+		wide := min(f.strip, l.width-column)
+		sparse := f.sparsers[wide/padding-1]
 		for word := range words {
 			in, c, mask := &f.h[word*chunk], &f.in[column], &f.mask[word]
 			w := &l.blocks[column*l.inputs+word*chunk*wide]
@@ -127,11 +119,7 @@ func (f *packed) sparse(l *layer, stride, n int) {
 			if word == 0 {
 				fresh = 1
 			}
-			if wide == block {
-				sparse64(in, 4*stride, mask, 8*words, w, c, 4*l.width, rows, fresh)
-			} else {
-				sparse32(in, 4*stride, mask, 8*words, w, c, 4*l.width, rows, fresh)
-			}
+			sparse(in, 4*stride, mask, 8*words, w, c, 4*l.width, rows, fresh)
 		}
 		column += wide
 	}
@@ -150,7 +138,7 @@ func (f *packed) dense(l *layer, stride, n int) {
 		}
 	}
 	p := product{
-		a: f.h, aStride: stride, inputs: l.inputs, w: l.weights,
+		kernels: f.kernels, a: f.h, aStride: stride, inputs: l.inputs, w: l.weights,
 		c: f.in, width: l.width, adapters: l.adapters, member: f.member,
 	}
 	p.run(k * n)
@@ -160,6 +148,7 @@ func (f *packed) dense(l *layer, stride, n int) {
 // adapters the next layer's inputs are written to c, otherwise the sums are
 // added to it.
 type product struct {
+	*kernels
 	a               []float32
 	aStride, inputs int
 	w               []float32
@@ -169,24 +158,19 @@ type product struct {
 	member          []int
 }
 
-// run multiplies n rows. Many rows go through one panel after another, which
-// stays in L1; few rows take several panels at once, so that enough sums are
+// run multiplies n rows. Many rows go through a few panels after the others, which
+// stay in L1; few rows take several panels at once, so that enough sums are
 // under way to hide the latency of an addition.
 func (p *product) run(n int) {
 	left := p.width / panel
 	for at := 0; left > 0; {
-		panels := 1
-		switch {
-		case n == 1 && left >= 4:
-			panels = 4
-		case n <= 3 && left >= 2:
-			panels = 2
+		panels := 4
+		for panels > p.fewest && (left < panels || n >= len(p.products[panels])) {
+			panels /= 2
 		}
-		for row := 0; row < n; {
-			rows := min(6, n-row)
-			if n-row > 6 && n-row < 11 {
-				rows = (n - row + 1) / 2
-			}
+		tiles := (n + len(p.products[panels]) - 2) / (len(p.products[panels]) - 1)
+		for row := 0; row < n; tiles-- {
+			rows := (n - row + tiles - 1) / tiles
 			p.tile(row, rows, at, panels)
 			row += rows
 		}
@@ -198,31 +182,11 @@ func (p *product) run(n int) {
 // tile runs one kernel: rows from row, panels from at.
 func (p *product) tile(row, rows, at, panels int) {
 	column := at * panel
-	a, c, w := &p.a[row*p.aStride], &p.c[row*p.width+column], &p.w[column*p.inputs]
-	aStride, wStride, cStride := 4*p.aStride, 4*panel*p.inputs, 4*p.width
 	var adapters *float32
 	var member *int
 	if p.adapters != nil {
 		adapters, member = &p.adapters[column], &p.member[row]
 	}
-	switch {
-	case rows == 1 && panels == 4:
-		gemm1x64(a, aStride, p.inputs, w, wStride, c, cStride, adapters, cStride, member)
-	case rows == 1 && panels == 2:
-		gemm1x32(a, aStride, p.inputs, w, wStride, c, cStride, adapters, cStride, member)
-	case rows == 2 && panels == 2:
-		gemm2x32(a, aStride, p.inputs, w, wStride, c, cStride, adapters, cStride, member)
-	case rows == 3 && panels == 2:
-		gemm3x32(a, aStride, p.inputs, w, wStride, c, cStride, adapters, cStride, member)
-	case rows == 3:
-		gemm3x16(a, aStride, p.inputs, w, wStride, c, cStride, adapters, cStride, member)
-	case rows == 4:
-		gemm4x16(a, aStride, p.inputs, w, wStride, c, cStride, adapters, cStride, member)
-	case rows == 5:
-		gemm5x16(a, aStride, p.inputs, w, wStride, c, cStride, adapters, cStride, member)
-	case rows == 6:
-		gemm6x16(a, aStride, p.inputs, w, wStride, c, cStride, adapters, cStride, member)
-	default:
-		panic("BUG: no kernel for this tile")
-	}
+	p.products[panels][rows](&p.a[row*p.aStride], 4*p.aStride, p.inputs, &p.w[column*p.inputs], 4*panel*p.inputs,
+		&p.c[row*p.width+column], 4*p.width, adapters, 4*p.width, member)
 }

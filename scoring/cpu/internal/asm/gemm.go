@@ -10,23 +10,27 @@ import (
 
 // A kernel multiplies rows of inputs by panels of 16 columns, each sum in one
 // lane of one register from its first input to its last.
-type kernel struct{ rows, panels int }
+type kernel struct {
+	vector
+	rows, panels int
+}
 
 // unroll is how many inputs a turn of the main loop takes.
 const unroll = 4
 
-func (k kernel) name() string { return fmt.Sprintf("gemm%dx%d", k.rows, 16*k.panels) }
+func (k kernel) name() string { return fmt.Sprintf("gemm%s%dx%d", k.suffix, k.rows, 16*k.panels) }
+
+// vectors is how many registers a row's sums take.
+func (k kernel) vectors() int { return 64 * k.panels / k.bytes }
 
 // tile holds a kernel's registers.
 type tile struct {
 	kernel
-	a       []Mem // the rows at the current input
-	aBase   []Register
-	w       []Mem // the panels at the current input
-	wBase   []Register
-	acc     [][]VecVirtual // row, column vector
-	c       []Mem
-	cStride Register
+	a     []Mem // the rows at the current input
+	aBase []Register
+	w     []Mem // the panels at the current input
+	wBase []Register
+	acc   [][]VecVirtual // row, column vector
 }
 
 func (k kernel) gemm() {
@@ -77,32 +81,37 @@ func rowsOf(p, stride Register, n int) (rows []Mem, base []Register) {
 // begin sets the sums to 0, or to those in c.
 func (t *tile) begin() {
 	zero, start := t.name()+"Zero", t.name()+"Start"
-	c := Load(Param("c"), GP64())
-	t.cStride = Load(Param("cStride"), GP64())
-	t.c, _ = rowsOf(c, t.cStride, t.rows)
 	for range t.rows {
 		var row []VecVirtual
-		for range 2 * t.panels {
-			row = append(row, YMM())
+		for range t.vectors() {
+			row = append(row, t.register())
 		}
 		t.acc = append(t.acc, row)
 	}
 	adapters := Load(Param("adapters"), GP64())
 	TESTQ(adapters, adapters)
 	JNZ(LabelRef(zero))
+	c := t.sums()
 	for i, row := range t.acc {
 		for j, v := range row {
-			VMOVUPS(t.c[i].Offset(32*j), v)
+			VMOVUPS(c[i].Offset(t.bytes*j), v)
 		}
 	}
 	JMP(LabelRef(start))
 	Label(zero)
 	for _, row := range t.acc {
 		for _, v := range row {
-			VXORPS(v, v, v)
+			t.zero(v)
 		}
 	}
 	Label(start)
+}
+
+// sums are the rows of c. Their addresses are made where they are needed: the
+// loop has no register to spare for them.
+func (t *tile) sums() []Mem {
+	c, _ := rowsOf(Load(Param("c"), GP64()), Load(Param("cStride"), GP64()), t.rows)
+	return c
 }
 
 // multiply runs over the inputs in ascending order.
@@ -139,34 +148,37 @@ func (t *tile) advance(n uint32) {
 }
 
 // step adds the terms of input q from the current one. What is loaded into
-// registers is what is used more often: the panel where there are many rows,
-// the row's value where there are few.
+// registers is what is used more often: the panels where there are many rows,
+// the rows' values where there are few.
 func (t *tile) step(q int) {
-	if t.panels == 1 && t.rows > 1 {
-		w0, w1 := YMM(), YMM()
-		VMOVUPS(t.w[0].Offset(64*q), w0)
-		VMOVUPS(t.w[0].Offset(64*q+32), w1)
+	at := func(j int) Mem { return t.w[j*t.bytes/64].Offset(64*q + t.bytes*j%64) }
+	if t.rows > t.vectors() {
+		w := make([]VecVirtual, t.vectors())
+		for j := range w {
+			w[j] = t.register()
+			VMOVUPS(at(j), w[j])
+		}
 		for i, row := range t.acc {
-			v := YMM()
+			v := t.register()
 			VBROADCASTSS(t.a[i].Offset(4*q), v)
-			VFMADD231PS(w0, v, row[0])
-			VFMADD231PS(w1, v, row[1])
+			for j := range w {
+				VFMADD231PS(w[j], v, row[j])
+			}
 		}
 		return
 	}
 	v := make([]VecVirtual, t.rows)
 	for i := range v {
-		v[i] = YMM()
+		v[i] = t.register()
 		VBROADCASTSS(t.a[i].Offset(4*q), v[i])
 	}
-	for j := range 2 * t.panels {
-		at := t.w[j/2].Offset(64*q + 32*(j%2))
+	for j := range t.vectors() {
 		if t.rows == 1 {
-			VFMADD231PS(at, v[0], t.acc[0][j])
+			VFMADD231PS(at(j), v[0], t.acc[0][j])
 			continue
 		}
-		w := YMM()
-		VMOVUPS(at, w)
+		w := t.register()
+		VMOVUPS(at(j), w)
 		for i := range v {
 			VFMADD231PS(w, v[i], t.acc[i][j])
 		}
@@ -184,18 +196,18 @@ func (t *tile) end() {
 	RET()
 	Label(adapt)
 	width, member := Load(Param("width"), GP64()), Load(Param("member"), GP64())
-	zero := YMM()
-	VXORPS(zero, zero, zero)
+	zero := t.register()
+	t.zero(zero)
 	for i, row := range t.acc {
 		s := GP64()
 		MOVQ(Mem{Base: member, Disp: 8 * i}, s)
 		ADDQ(adapters, s)
 		for j, v := range row {
-			scale := YMM()
-			VMOVUPS(Mem{Base: s, Disp: 32 * j}, scale)
-			VFMADD213PS(Mem{Base: s, Index: width, Scale: 1, Disp: 32 * j}, scale, v)
+			scale := t.register()
+			VMOVUPS(Mem{Base: s, Disp: t.bytes * j}, scale)
+			VFMADD213PS(Mem{Base: s, Index: width, Scale: 1, Disp: t.bytes * j}, scale, v)
 			VMAXPS(zero, v, v)
-			VMULPS(Mem{Base: s, Index: width, Scale: 2, Disp: 32 * j}, v, v)
+			VMULPS(Mem{Base: s, Index: width, Scale: 2, Disp: t.bytes * j}, v, v)
 		}
 	}
 	t.store()
@@ -204,9 +216,10 @@ func (t *tile) end() {
 }
 
 func (t *tile) store() {
+	c := t.sums()
 	for i, row := range t.acc {
 		for j, v := range row {
-			VMOVUPS(v, t.c[i].Offset(32*j))
+			VMOVUPS(v, c[i].Offset(t.bytes*j))
 		}
 	}
 }

@@ -9,48 +9,90 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// encode is section 3 for tables: 8*n columns of rows.
-func encode(n int) {
-	name := fmt.Sprintf("encode%d", 8*n)
+// encode is section 3 for tables: so many columns of rows, of which it may take two at
+// once, so that sums of few columns do not wait for themselves.
+func (r vector) encode(columns, atOnce int) {
+	name := fmt.Sprintf("encode%s%d", r.suffix, columns)
 	TEXT(name, NOSPLIT, "func(u *float32, offset *int32, uStride int, inputs int, table *float32, slope int, c *float32, cStride int, rows int)")
-	Doc(fmt.Sprintf("encode%d adds the terms of table inputs to %d columns of rows; strides and slope in bytes.", 8*n, 8*n))
+	Doc(fmt.Sprintf("%s adds the terms of table inputs to %d columns of rows; strides and slope in bytes.", name, columns))
 	Pragma("noescape")
-	u, offset, uStride := Load(Param("u"), GP64()), Load(Param("offset"), GP64()), Load(Param("uStride"), GP64())
-	slope := Load(Param("slope"), GP64())
-	c, cStride := Load(Param("c"), GP64()), Load(Param("cStride"), GP64())
-	table, rows := Load(Param("table"), GP64()), Load(Param("rows"), GP64())
-	inputs := Load(Param("inputs"), GP64())
-	loop(name+"Row", rows, func() {
-		acc := make([]VecVirtual, n)
-		for j := range acc {
-			acc[j] = YMM()
-			VMOVUPS(Mem{Base: c, Disp: 32 * j}, acc[j])
-		}
-		i := GP64()
-		XORQ(i, i)
-		Label(name + "Input")
-		at, v := GP64(), YMM()
-		MOVLQZX(Mem{Base: offset, Index: i, Scale: 4}, at)
-		ADDQ(table, at)
-		VBROADCASTSS(Mem{Base: u, Index: i, Scale: 4}, v)
-		for j := range acc {
-			VADDPS(Mem{Base: at, Disp: 32 * j}, acc[j], acc[j])
-		}
-		for j := range acc {
-			VFMADD231PS(Mem{Base: at, Index: slope, Scale: 1, Disp: 32 * j}, v, acc[j])
-		}
-		INCQ(i)
-		CMPQ(i, inputs)
-		JNE(LabelRef(name + "Input"))
-		for j := range acc {
-			VMOVUPS(acc[j], Mem{Base: c, Disp: 32 * j})
-		}
-		ADDQ(uStride, u)
-		ADDQ(uStride, offset)
-		ADDQ(cStride, c)
-	})
+	e := encoding{r, columns, Load(Param("u"), GP64()), Load(Param("offset"), GP64()), Load(Param("table"), GP64()), Load(Param("inputs"), GP64()),
+		Load(Param("c"), GP64())}
+	rows := Load(Param("rows"), GP64())
+	if atOnce == 2 {
+		SUBQ(Imm(2), rows)
+		JLT(LabelRef(name + "Last"))
+		Label(name + "Pair")
+		e.rows(name+"PairInput", 2)
+		SUBQ(Imm(2), rows)
+		JGE(LabelRef(name + "Pair"))
+		Label(name + "Last")
+		ADDQ(Imm(2), rows)
+		JZ(LabelRef(name + "Done"))
+	}
+	loop(name+"Row", rows, func() { e.rows(name+"Input", 1) })
+	Label(name + "Done")
 	VZEROUPPER()
 	RET()
+}
+
+// encoding holds the registers of encode.
+type encoding struct {
+	vector
+	columns                     int
+	u, offset, table, inputs, c Register
+}
+
+// next is the row behind one.
+func (e *encoding) next(to, row Register, stride string) {
+	if to != row {
+		MOVQ(row, to)
+	}
+	ADDQ(Load(Param(stride), GP64()), to)
+}
+
+// rows encodes one row or two, and goes on to the next.
+func (e *encoding) rows(label string, n int) {
+	u, offset, c := []Register{e.u}, []Register{e.offset}, []Register{e.c}
+	for len(u) < n {
+		u, offset, c = append(u, GP64()), append(offset, GP64()), append(c, GP64())
+		e.next(u[1], e.u, "uStride")
+		e.next(offset[1], e.offset, "uStride")
+		e.next(c[1], e.c, "cStride")
+	}
+	var acc [2][]VecVirtual
+	for k := range n {
+		acc[k] = e.of(e.columns)
+		for j, v := range acc[k] {
+			VMOVUPS(Mem{Base: c[k], Disp: e.bytes * j}, v)
+		}
+	}
+	i, slope := GP64(), Load(Param("slope"), GP64())
+	XORQ(i, i)
+	Label(label)
+	for k := range n {
+		at, v := GP64(), e.register()
+		MOVLQZX(Mem{Base: offset[k], Index: i, Scale: 4}, at)
+		ADDQ(e.table, at)
+		VBROADCASTSS(Mem{Base: u[k], Index: i, Scale: 4}, v)
+		for j, sum := range acc[k] {
+			VADDPS(Mem{Base: at, Disp: e.bytes * j}, sum, sum)
+		}
+		for j, sum := range acc[k] {
+			VFMADD231PS(Mem{Base: at, Index: slope, Scale: 1, Disp: e.bytes * j}, v, sum)
+		}
+	}
+	INCQ(i)
+	CMPQ(i, e.inputs)
+	JNE(LabelRef(label))
+	for k := range n {
+		for j, v := range acc[k] {
+			VMOVUPS(v, Mem{Base: c[k], Disp: e.bytes * j})
+		}
+	}
+	e.next(e.u, u[n-1], "uStride")
+	e.next(e.offset, offset[n-1], "uStride")
+	e.next(e.c, c[n-1], "cStride")
 }
 
 // expand turns sums into the next layer's inputs for one member.
@@ -146,12 +188,12 @@ func finish() {
 			v := YMM()
 			VBROADCASTSS(Mem{Base: bias}, v)
 			VADDPS(Mem{Base: p}, v, v)
-			VMINPS(constant("sigmoidMax", math.Float32bits(80)), v, v)
-			VMAXPS(constant("sigmoidMin", math.Float32bits(-80)), v, v)
-			VXORPS(constant("sigmoidSign", 1<<31), v, v)
+			VMINPS(constant(math.Float32bits(80)), v, v)
+			VMAXPS(constant(math.Float32bits(-80)), v, v)
+			VXORPS(constant(1<<31), v, v)
 			e := exp(v)
 			one := YMM()
-			VMOVUPS(constant("sigmoidOne", math.Float32bits(1)), one)
+			VMOVUPS(constant(math.Float32bits(1)), one)
 			VADDPS(one, e, e)
 			VDIVPS(e, one, e)
 			VADDPS(e, sum, sum)

@@ -6,16 +6,15 @@ import (
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
-	. "github.com/mmcloughlin/avo/reg"
 )
 
 // sparse is a matrix product that leaves out inputs that are 0, as half of what
-// comes out of a layer is. It takes rows one at a time, 8*n columns and at most
+// comes out of a layer is. It takes rows one at a time, so many columns and at most
 // 64 inputs at once: so much of the weights stays in L1 while all rows pass.
-func sparse(n int) {
-	name := fmt.Sprintf("sparse%d", 8*n)
+func (r vector) sparse(columns int) {
+	name := fmt.Sprintf("sparse%s%d", r.suffix, columns)
 	TEXT(name, NOSPLIT, "func(in *float32, inStride int, mask *uint64, maskStride int, w *float32, c *float32, cStride int, rows int, fresh int)")
-	Doc(fmt.Sprintf("%s adds the products of the inputs whose bit is set in mask to %d columns of", name, 8*n),
+	Doc(fmt.Sprintf("%s adds the products of the inputs whose bit is set in mask to %d columns of", name, columns),
 		"rows, to 0 where fresh is not 0; strides in bytes.")
 	Pragma("noescape")
 	in, inStride := Load(Param("in"), GP64()), Load(Param("inStride"), GP64())
@@ -23,36 +22,37 @@ func sparse(n int) {
 	w, rows := Load(Param("w"), GP64()), Load(Param("rows"), GP64())
 	c, cStride := Load(Param("c"), GP64()), Load(Param("cStride"), GP64())
 	fresh := Load(Param("fresh"), GP64())
-	acc := make([]VecVirtual, n)
-	for j := range acc {
-		acc[j] = YMM()
-	}
+	acc := r.of(columns)
 	loop(name+"Row", rows, func() {
 		for _, v := range acc {
-			VXORPS(v, v, v)
+			r.zero(v)
 		}
 		TESTQ(fresh, fresh)
 		JNZ(LabelRef(name + "Start"))
 		for j, v := range acc {
-			VMOVUPS(Mem{Base: c, Disp: 32 * j}, v)
+			VMOVUPS(Mem{Base: c, Disp: r.bytes * j}, v)
 		}
 		Label(name + "Start")
-		left, k, v := GP64(), GP64(), YMM()
+		left, k, v := GP64(), GP64(), r.register()
 		MOVQ(Mem{Base: mask}, left)
 		TESTQ(left, left)
 		JZ(LabelRef(name + "Done"))
 		Label(name + "Input")
 		TZCNTQ(left, k)
 		VBROADCASTSS(Mem{Base: in, Index: k, Scale: 4}, v)
-		SHLQ(Imm(uint64(bits32(n))), k)
+		if shift := bits.TrailingZeros(uint(4 * columns)); 1<<shift == 4*columns {
+			SHLQ(Imm(uint64(shift)), k)
+		} else {
+			IMUL3Q(U32(4*columns), k, k)
+		}
 		for j := range acc {
-			VFMADD231PS(Mem{Base: w, Index: k, Scale: 1, Disp: 32 * j}, v, acc[j])
+			VFMADD231PS(Mem{Base: w, Index: k, Scale: 1, Disp: r.bytes * j}, v, acc[j])
 		}
 		BLSRQ(left, left)
 		JNZ(LabelRef(name + "Input"))
 		Label(name + "Done")
 		for j, v := range acc {
-			VMOVUPS(v, Mem{Base: c, Disp: 32 * j})
+			VMOVUPS(v, Mem{Base: c, Disp: r.bytes * j})
 		}
 		ADDQ(inStride, in)
 		ADDQ(maskStride, mask)
@@ -61,9 +61,6 @@ func sparse(n int) {
 	VZEROUPPER()
 	RET()
 }
-
-// bits32 returns the binary logarithm of 32*n.
-func bits32(n int) int { return bits.Len(uint(32*n)) - 1 }
 
 // nonzero finds the inputs that sparse takes.
 func nonzero() {
