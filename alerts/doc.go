@@ -13,7 +13,8 @@
 // that was escalated is closed by two people who say the same. A share of what is closed
 // is looked at by a second person, who is not shown the first verdict; what they say is
 // kept beside it and changes no label. A supervisor has the last word on a closed alert:
-// the label gets its next version, and what was said before stays in the log.
+// the label gets its next version, and what was said before stays in the log. Where
+// others label the transaction as analysts too, the label goes out above their versions.
 //
 // [View] is the fold itself, disposable, in a file: view.go opens it, view_fold.go and
 // view_labels.go write it, view_memory.go holds what queries walk, view_filter.go and

@@ -50,14 +50,14 @@ type Desk struct {
 	halted  map[string]string  // why it is not ready, by what is not
 	waiting map[string][]*wait // for dispositions, by their ids
 	readers map[*subscriber]struct{}
-	mine    map[labelName]bool // labels that actions made here, and that may be due
+	mine    map[string]bool // actions of here whose labels may be due
 }
 
 // New returns a desk from an open client into an open view; the caller closes both
 // after [Desk.Run] has returned.
 func New(log *kafka.Client, v *View, c Config) *Desk {
 	d := &Desk{Config: c, log: log, view: v, source: source{c, log, v}, due: make(chan struct{}, 1), others: othersAfter + rand.N(othersAfter), halted: map[string]string{"fold": "starting"},
-		waiting: make(map[string][]*wait), readers: make(map[*subscriber]struct{}), mine: make(map[labelName]bool)}
+		waiting: make(map[string][]*wait), readers: make(map[*subscriber]struct{}), mine: make(map[string]bool)}
 	d.due <- struct{}{} // what a desk before this one left
 	return d
 }

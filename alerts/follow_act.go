@@ -53,7 +53,7 @@ func (d *Desk) Act(ctx context.Context, x schemas.Disposition) (Settled, error) 
 		return Settled{}, fmt.Errorf("act on alert %s: %w", x.AlertID, err)
 	}
 	if s.Err == nil && (s.State.Status.Closed() || x.Kind == schemas.Undone) {
-		d.own(string(x.TxID), s.State.Labels) // it may have made one
+		d.own(s.ID) // it may have made one
 	}
 	return s, nil
 }

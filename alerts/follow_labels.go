@@ -25,7 +25,7 @@ const settling = time.Second
 // one that is not should not be waited for.
 const othersAfter = 2 * time.Second
 
-// labelName is what labels are told apart by.
+// labelName is what the scorer tells labels of analysts apart by.
 type labelName struct {
 	tx      string
 	version uint32
@@ -59,27 +59,27 @@ func (d *Desk) labels(ctx context.Context, on func()) error {
 }
 
 // own takes note that an action of this desk's analysts made a label.
-func (d *Desk) own(tx string, version uint32) {
+func (d *Desk) own(id string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.mine[labelName{tx, version}] = true
+	d.mine[id] = true
 	d.remind()
 }
 
-// takeOwn returns the labels that were noted since, and forgets them.
-func (d *Desk) takeOwn() map[labelName]bool {
+// takeOwn returns the actions that were noted since, and forgets them.
+func (d *Desk) takeOwn() map[string]bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	mine := d.mine
-	d.mine = make(map[labelName]bool)
+	d.mine = make(map[string]bool)
 	return mine
 }
 
 // ours are those of a list that this desk is to publish now: what its own analysts
 // made, and what other desks have left for long.
-func (d *Desk) ours(list []schemas.Label, mine map[labelName]bool) []schemas.Label {
+func (d *Desk) ours(list []schemas.Label, mine map[string]bool) []schemas.Label {
 	before := d.Now().Add(-d.others).UnixMilli()
-	return slices.DeleteFunc(list, func(l schemas.Label) bool { return l.KnownAt > before && !mine[labelName{string(l.TxID), l.Version}] })
+	return slices.DeleteFunc(list, func(l schemas.Label) bool { return l.KnownAt > before && !mine[string(l.DispositionID)] })
 }
 
 // remind says that labels may be due.
@@ -97,9 +97,9 @@ func (d *Desk) publish(ctx context.Context) (left bool, err error) {
 	defer d.publishing.Unlock()
 	mine := d.takeOwn()
 	defer func() {
-		for name := range mine {
+		for id := range mine {
 			if err != nil {
-				d.own(name.tx, name.version)
+				d.own(id)
 			}
 		}
 	}()
@@ -155,8 +155,9 @@ func (d *Desk) readBack(ctx context.Context, partitions int) error {
 	return nil
 }
 
-// produceLabels writes labels, each once although two alerts of one transaction may
-// have made it, to the partitions of their transactions.
+// produceLabels writes labels to the partitions of their transactions. Of two alerts of
+// one transaction that come to the same version the later one waits for the next round,
+// which gives it another.
 func (d *Desk) produceLabels(ctx context.Context, list []schemas.Label, partitions int) error {
 	seen := make(map[labelName]bool)
 	batches := make([]kafka.BatchWriter, partitions)

@@ -39,7 +39,7 @@ type View struct {
 }
 
 // viewVersion is the version of the tables, and of the rule that they were folded by. A file of another one is made anew.
-const viewVersion = 3
+const viewVersion = 4
 
 // viewMark marks a file as a view ("wrvw"), so that no other file is deleted for
 // being of another version.
@@ -91,10 +91,11 @@ func tables() []string {
 		`CREATE TABLE actions (place INTEGER PRIMARY KEY, key INTEGER NOT NULL, id TEXT NOT NULL, value BLOB NOT NULL, void TEXT NOT NULL)`,
 		`CREATE VIRTUAL TABLE notes USING fts5 (key UNINDEXED, note, tokenize = "unicode61 remove_diacritics 2")`, // rowid: place of the action
 		`CREATE UNIQUE INDEX actions_of ON actions (key, id)`,
-		`CREATE TABLE labels (key INTEGER, version INTEGER, place INTEGER NOT NULL, verdict INTEGER NOT NULL, known INTEGER NOT NULL,
+		`CREATE TABLE labels (key INTEGER, version INTEGER, place INTEGER NOT NULL, id TEXT NOT NULL, verdict INTEGER NOT NULL, known INTEGER NOT NULL,
 			sent INTEGER NOT NULL, PRIMARY KEY (key, version)) WITHOUT ROWID`,
 		`CREATE INDEX labels_due ON labels (place) WHERE sent = 0`,
-		`CREATE TABLE published (tx_id TEXT, version INTEGER, PRIMARY KEY (tx_id, version)) WITHOUT ROWID`,
+		`CREATE TABLE published (tx_id TEXT, version INTEGER, id TEXT, verdict INTEGER NOT NULL, known INTEGER NOT NULL,
+			PRIMARY KEY (tx_id, version, id)) WITHOUT ROWID`,
 		fmt.Sprintf(`PRAGMA application_id = %d`, viewMark),
 		fmt.Sprintf(`PRAGMA user_version = %d`, viewVersion),
 	}

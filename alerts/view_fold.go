@@ -390,7 +390,7 @@ func settle(ctx context.Context, tx *statements, key int64, d *schemas.Dispositi
 		_, err = tx.ExecContext(ctx, `INSERT OR REPLACE INTO states (key, state) VALUES (?, ?)`, key, string(text))
 	}
 	if err == nil && label {
-		err = addLabel(ctx, tx, labelRow{key: key, version: next.Labels, place: r.Offset, verdict: verdict, known: d.At}, f)
+		err = addLabel(ctx, tx, labelRow{key: key, version: next.Labels, place: r.Offset, id: string(d.ID), verdict: verdict, known: d.At}, f)
 	}
 	return []change{{key, next}}, err
 }

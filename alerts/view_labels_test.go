@@ -17,9 +17,9 @@ func TestLabelsSayWhatIsKnown(t *testing.T) {
 	explored.ReviewProb, explored.Score, explored.Threshold = 0.25, 0.2, 0.3
 	unscored.Score, unscored.Threshold = 0.2, 0.3
 	explored.Text[schemas.Counterparty], explored.Text[schemas.Device] = []byte("other"), nil
-	label := func(d *decided, version uint32, verdict schemas.LabelVerdict, at int64, selected string, prob float32) schemas.Label {
+	label := func(d *decided, id string, version uint32, verdict schemas.LabelVerdict, at int64, selected string, prob float32) schemas.Label {
 		l := schemas.Label{TxID: d.Text[schemas.ID], Verdict: verdict, Source: schemas.Analyst, KnownAt: at, Version: version,
-			Selected: []byte(selected), SelectedProb: prob, Time: d.Tx.Time}
+			Selected: []byte(selected), SelectedProb: prob, Time: d.Tx.Time, DispositionID: []byte(id)}
 		for i, f := range schemas.LabelEntities {
 			if len(d.Text[f]) > 0 {
 				l.Entity[i] = d.Text[f]
@@ -27,9 +27,9 @@ func TestLabelsSayWhatIsKnown(t *testing.T) {
 		}
 		return l
 	}
-	want := []schemas.Label{label(alerted, 1, schemas.LabelFraud, 1000, "alert", 1), label(explored, 1, schemas.LabelGenuine, 1500, "exploration", 0.25),
-		label(alerted, 2, schemas.LabelNone, 2000, "alert", 1), label(unscored, 1, schemas.LabelFraud, 3000, "alert", 1),
-		label(unscored, 2, schemas.LabelGenuine, 4000, "alert", 1)}
+	want := []schemas.Label{label(alerted, "a", 1, schemas.LabelFraud, 1000, "alert", 1), label(explored, "b", 1, schemas.LabelGenuine, 1500, "exploration", 0.25),
+		label(alerted, "c", 2, schemas.LabelNone, 2000, "alert", 1), label(unscored, "d", 1, schemas.LabelFraud, 3000, "alert", 1),
+		label(unscored, "h", 2, schemas.LabelGenuine, 4000, "alert", 1)}
 	actions := []schemas.Disposition{
 		{ID: []byte("a"), AlertID: []byte("0-5"), Kind: schemas.ClosedFraud, At: 1000},
 		{ID: []byte("b"), AlertID: []byte("0-6"), Kind: schemas.ClosedGenuine, At: 1500},

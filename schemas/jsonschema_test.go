@@ -61,7 +61,7 @@ func TestOwnRecordsAreAsPublished(t *testing.T) {
 		l := schemas.Label{TxID: []byte{'t', byte(r.Uint32())}, Verdict: schemas.LabelVerdict(r.IntN(3)), Source: schemas.LabelSource(r.IntN(5)),
 			KnownAt: r.Int64N(4e12), Version: 1 + r.Uint32N(schemas.LabelVersionMax), FraudType: []byte("stolen"), Selected: []byte("alert"), SelectedProb: r.Float32()}
 		if r.IntN(2) == 0 {
-			l.Selected, l.Time = []byte("none"), r.Int64N(4e12)
+			l.Selected, l.Time, l.DispositionID = []byte("none"), r.Int64N(4e12), []byte("a1")
 			for i := range l.Entity {
 				l.Entity[i] = []byte("e")
 			}

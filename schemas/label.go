@@ -55,6 +55,9 @@ type Label struct {
 	// secret field it is the token.
 	Time   int64
 	Entity [NumLabelEntities][]byte
+	// DispositionID is the action at a desk that made it; empty of other labels. It is of
+	// the topic alone: the ledger does without.
+	DispositionID []byte
 	// Place of the record in the labels topic.
 	Place
 }

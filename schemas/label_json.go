@@ -10,7 +10,7 @@ import (
 
 // labelKeys are the keys of a label; those of LabelEntities come last.
 var labelKeys = func() []string {
-	list := []string{"tx_id", "verdict", "source", "known_at", "version", "fraud_type", "selected", "selected_probability", "time"}
+	list := []string{"tx_id", "verdict", "source", "known_at", "version", "fraud_type", "selected", "selected_probability", "time", "disposition_id"}
 	for _, f := range LabelEntities {
 		list = append(list, f.String())
 	}
@@ -18,7 +18,7 @@ var labelKeys = func() []string {
 }()
 
 // labelEntity is the first of the keys of LabelEntities.
-const labelEntity = 9
+const labelEntity = 10
 
 // ParseLabel reads a label from its JSON form (label.schema.json) into l, whose
 // texts alias value. Place is left alone. Errors wrap [ErrJSON] and name the key.
@@ -82,6 +82,8 @@ func (l *Label) take(i int, v []byte, quoted bool) error {
 		return parseText(&l.FraudType, v, quoted)
 	case "time":
 		return parseTime(&l.Time, v, quoted)
+	case "disposition_id":
+		return parseText(&l.DispositionID, v, quoted)
 	case "selected":
 		if len(v) > 0 && !slices.Contains(selectedNames[:], string(v)) {
 			return fmt.Errorf("%w: %.40q is none of %v", ErrJSON, string(v), selectedNames)
@@ -128,6 +130,9 @@ func AppendLabelJSON(dst []byte, l *Label) []byte {
 	}
 	if l.Time != 0 {
 		dst = append(appendJSONTime(append(dst, `,"time":"`...), l.Time), '"')
+	}
+	if len(l.DispositionID) > 0 {
+		dst = appendJSONText(append(dst, `,"disposition_id":`...), l.DispositionID)
 	}
 	for i, text := range l.Entity {
 		if len(text) > 0 {
