@@ -11,6 +11,7 @@ func commands() []*command {
 		checkCommand,
 		specCommand,
 		modelCommand,
+		backtestCommand,
 		upCommand,
 		scoreCommand,
 		recordCommand,
