@@ -16,9 +16,12 @@ import (
 
 // Audit says what [VerifyLog] reads and with what it recomputes.
 type Audit struct {
-	Log      *kafka.Client
-	Topics   schemas.Topics
-	Spec     *spec.Spec
+	Log    *kafka.Client
+	Topics schemas.Topics
+	Spec   *spec.Spec
+	// Before are specs that the ledger was decided by before, where it does not hold
+	// their texts.
+	Before   []*spec.Spec
 	Features features.Options
 	// Tokens, if set, are the deployment's; without them the tokens of secret
 	// fields are taken as the ledger has them, and so are those from before a
@@ -26,8 +29,8 @@ type Audit struct {
 	Tokens *decode.Tokens
 	// Wire is as in [Config].
 	Wire *wireformat.Schemas
-	// Bundles finds a bundle and a scorer that holds its model.
-	Bundles func(hash [32]byte) (*scoring.Bundle, scoring.Scorer, error)
+	// Bundles finds a bundle of a spec and a scorer that holds its model.
+	Bundles func(hash, spec [32]byte) (*scoring.Bundle, scoring.Scorer, error)
 	// Progress, if set, is told how many records of how many are done.
 	Progress func(done, total int64)
 }
@@ -39,7 +42,8 @@ type Audit struct {
 // recorded bits. The source is read up to where it ended when the verification
 // began; what it no longer holds is taken as the ledger has it.
 func VerifyLog(ctx context.Context, a Audit) (*Verifier, error) {
-	w := audit{Audit: a, v: NewVerifier(a.Spec, a.Features, 0, a.Bundles)}
+	w := audit{Audit: a, v: NewVerifier(a.Spec, a.Features, 0, a.Bundles, a.Before...)}
+	w.v.refold = func(f *Folder, s *State, before int64) error { return w.refold(ctx, f, s, before) }
 	if err := w.open(ctx); err != nil {
 		return nil, err
 	}
@@ -79,6 +83,7 @@ type audit struct {
 	done, total int64
 	origins     [numClasses][]*origin // by partition
 	reader      rowReader
+	tokens      *decode.Tokens
 	key, given  uint64 // what tells the key of the ledger's tokens here, and that of Tokens; 0 is not known
 	rows        schemas.Batch
 	other       schemas.Decision // what the source says
@@ -103,17 +108,35 @@ func (w *audit) open(ctx context.Context) error {
 			w.total += end - start
 		}
 	}
-	tokens := w.Tokens
-	if tokens != nil {
-		w.given, _ = tokens.Checks()
-	}
-	if tokens == nil && decode.NeedsTokens(w.Spec) {
+	w.tokens = w.Tokens
+	if w.tokens != nil {
+		w.given, _ = w.tokens.Checks()
+	} else {
 		var err error // any will do: what they give is not compared
-		if tokens, err = decode.NewTokens(decode.Key{ID: "none", Secret: make([]byte, 32)}, nil); err != nil {
+		if w.tokens, err = decode.NewTokens(decode.Key{ID: "none", Secret: make([]byte, 32)}, nil); err != nil {
 			return err
 		}
 	}
-	w.reader = newRowReader(w.Spec, tokens, w.Wire)
+	w.reader = newRowReader(w.Spec, w.tokens, w.Wire)
+	return nil
+}
+
+// refold folds the ledger before an offset.
+func (w *audit) refold(ctx context.Context, f *Folder, s *State, before int64) error {
+	r := kafka.NewLedgerReader(w.Log, w.Topics.Decisions, 0, schemas.Anchor{})
+	defer r.Close()
+	for r.Position() < before {
+		b, err := r.Next(ctx, before)
+		if err != nil || b == nil {
+			return err
+		}
+		if !b.Taken {
+			continue
+		}
+		if err := f.Fold(s, &b.Facts, b.Base, b.Values); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -200,6 +223,13 @@ func (w *audit) batch(ctx context.Context, b *kafka.LedgerBatch) error {
 	}
 	if b.Facts.Key != 0 {
 		w.key = b.Facts.Key
+	}
+	if err := w.v.turn(&b.Facts, b.Base, b.Values); err != nil {
+		return err
+	}
+	if w.Spec != w.v.state.Spec {
+		w.Spec = w.v.state.Spec
+		w.reader = newRowReader(w.Spec, w.tokens, w.Wire)
 	}
 	for i, value := range b.Values {
 		if schemas.ParseEntry(value, &w.entry) != nil {

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/weir-risk/weir/ingest/history"
@@ -14,6 +15,9 @@ import (
 // compares with that. Progress, where not nil, is told the ledger offset.
 func VerifyHistory(ctx context.Context, r history.Reader, v *Verifier, progress func(offset int64)) error {
 	var chain kafka.Chain
+	v.refold = func(f *Folder, s *State, before int64) error {
+		return foldHistory(ctx, r, v.shard, before, f, s)
+	}
 	return r.Batches(ctx, v.shard, 0, func(b *history.Batch) error {
 		if !chain.Take(&b.Facts) {
 			v.find(Finding{Kind: "chain", Partition: v.shard, Offset: b.Base, Ledger: true,
@@ -25,4 +29,24 @@ func VerifyHistory(ctx context.Context, r history.Reader, v *Verifier, progress 
 		}
 		return v.Batch(&b.Facts, b.Base, b.Values)
 	})
+}
+
+// foldHistory folds the records of a history that lie before a ledger offset. A
+// history holds what was taken.
+func foldHistory(ctx context.Context, r history.Reader, shard int32, before int64, f *Folder, s *State) error {
+	enough := errors.New("enough")
+	err := r.Batches(ctx, shard, 0, func(b *history.Batch) error {
+		if b.Base >= before {
+			return enough
+		}
+		values := b.Values[:min(int64(len(b.Values)), before-b.Base)]
+		if err := f.Fold(s, &b.Facts, b.Base, values); err != nil {
+			return err
+		}
+		return ctx.Err()
+	})
+	if errors.Is(err, enough) {
+		return nil
+	}
+	return err
 }

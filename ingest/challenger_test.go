@@ -70,7 +70,7 @@ func (w *world) verifyModels(trust []ed25519.PublicKey) *Verifier {
 	w.must(m.Read(w.t.Context()))
 	known := make(map[[32]byte]serving)
 	v, err := VerifyLog(w.t.Context(), Audit{Log: w.log, Topics: w.topics, Spec: w.spec, Tokens: w.tokens(),
-		Bundles: func(hash [32]byte) (b *scoring.Bundle, s scoring.Scorer, err error) {
+		Bundles: func(hash, _ [32]byte) (b *scoring.Bundle, s scoring.Scorer, err error) {
 			if _, ok := known[hash]; !ok {
 				b, s, err = m.Open(w.t.Context(), hash, w.spec.Hash)
 				known[hash] = serving{bundle: b, scorer: s}

@@ -57,7 +57,7 @@
 //	ledger_partitions  decisions has another number of partitions
 //	ledger_corrupt     a record batch of decisions is damaged
 //	ledger_unreadable  a taken record is not of this version
-//	ledger_spec        the ledger was decided with another spec
+//	ledger_spec        the ledger was decided with another spec: --spec-before
 //	ledger_key         the ledger's tokens are of another token key
 //	source_recreated   transactions is another topic than the ledger began with
 //	source_partitions  transactions has another number of partitions than the ledger knows
@@ -72,6 +72,20 @@
 //	state_full         the state takes more memory than --state-max
 //	schema_registry    a partition waits for a schema that the registry does not give
 //	error              anything else, in words in the log and in /readyz
+//
+// # Another spec
+//
+// A ledger goes on by another spec where Config.Before names the one that decided it
+// until then: a record of the ledger says so, with the spec's text, before the first
+// decision that it concerns. The state of a spec is a function of the ledger whoever
+// decided: what another spec decided is decided once more, of the recorded transactions
+// in their order, as the spec would have done, had it decided from the beginning. So
+// nodes, standbys and [VerifyLog] need nothing but the ledger, which a node that starts
+// has to fold from its beginning, once: as a standby of the node that decides by the
+// spec before, it takes over when that one stops. What the spec before did not read of
+// a record is absent in the past, what it could not decode stays so, and a base
+// currency or what is secret cannot change. Models are of one spec: without one of the
+// new spec in the slot the fallback rules decide.
 //
 // # Models
 //
@@ -124,7 +138,8 @@
 //	own, source, phase,           ownership of a shard, and the topics beneath it
 //	unreadable
 //	fetch, format, merge, work    from partitions to the input of a step
-//	step, output, state, fold     the step; the state and what moves it
+//	step, output, state, fold,    the step; the state and what moves it; what another
+//	past                          spec decided
 //	publish, follow, deadletter   into the ledger, and what follows from it
 //	why                           the reasons in alerts
 //	models, models_publish,       bundles and slots; what is refused; the swap between

@@ -3,6 +3,7 @@ package ingest
 import (
 	"fmt"
 
+	"github.com/weir-risk/weir/features/spec"
 	"github.com/weir-risk/weir/schemas"
 )
 
@@ -11,8 +12,10 @@ import (
 type Folder struct {
 	entry schemas.Entry
 	rows  schemas.Batch
-	x     []float32 // the recorded vectors of rows
-	calls []int     // records of the last batch that call for an alert or a dead letter
+	x     []float32        // the recorded vectors of rows
+	by    *spec.Succession // of rows, which another spec decided; nil: the state's own did
+	calls []int            // records of the last batch that call for an alert or a dead letter
+	past  pastSpecs
 
 	lookout *lookout // takes a sample of what was decided; may be nil
 }
@@ -34,11 +37,14 @@ func (f *Folder) Fold(s *State, facts *schemas.Facts, base int64, values [][]byt
 			if err := f.add(s, &f.entry.Decision); err != nil {
 				return fmt.Errorf("fold ledger record %d: %w", base+int64(i), err)
 			}
-			f.lookout.fold(&f.entry.Decision, base+int64(i))
+			if f.by == nil {
+				f.lookout.fold(&f.entry.Decision, base+int64(i))
+			}
 			continue
 		}
 		// The order of the ledger is the order of the fold.
 		f.flush(s)
+		f.past.learn(&f.entry)
 		if err := s.apply(&f.entry); err != nil {
 			return fmt.Errorf("fold ledger record %d: %w", base+int64(i), err)
 		}
@@ -55,28 +61,46 @@ func (f *Folder) begin(s *State) {
 
 // add queues one decision for the engine.
 func (f *Folder) add(s *State, d *schemas.Decision) error {
+	by, err := f.past.by(s.Spec, d.Spec)
+	if err != nil {
+		return err
+	}
+	if by != f.by {
+		f.flush(s)
+		f.by = by
+	}
 	w := s.Engine.Width()
-	switch len(d.Features) {
-	case w:
+	switch {
+	case by == nil && len(d.Features) == w:
 		f.x = append(f.x, d.Features...)
-	case 0:
+	case by != nil || len(d.Features) == 0:
 		for range w {
 			f.x = append(f.x, 0)
 		}
 	default:
 		return fmt.Errorf("decision has %d features, the spec %s has %d: fold it with the spec it names", len(d.Features), s.Spec.Name, w)
 	}
-	f.rows.AddDecision(d)
+	if by != nil {
+		by.Add(&f.rows, d)
+	} else {
+		f.rows.AddDecision(d)
+	}
 	s.take(d.Place, d.Verdict, d.Tx.Time)
 	s.Counts.count(d.Verdict, d.Action)
 	return nil
 }
 
 func (f *Folder) flush(s *State) {
-	if f.rows.Len() > 0 {
+	switch {
+	case f.rows.Len() == 0:
+		return
+	case f.by != nil: // what the engine makes of it is this spec's affair
+		s.convert(&f.rows)
+		s.Engine.Step(&f.rows, f.x, nil)
+	default:
 		s.Engine.Fold(&f.rows, f.x)
-		f.begin(s)
 	}
+	f.begin(s)
 }
 
 // apply folds a ledger record that is not a decision.
@@ -92,6 +116,7 @@ func (s *State) apply(e *schemas.Entry) error {
 		s.applyGap(&e.Gap)
 	case schemas.EntryGenesis:
 		return s.applyGenesis(&e.Genesis)
+	case schemas.EntrySpec: // the facts say by which spec a batch was decided
 	default:
 		return fmt.Errorf("ledger record of unknown kind %d", e.Kind)
 	}

@@ -87,7 +87,7 @@ func (w *world) encoded(t *testing.T, e wiretest.Encoding) *world {
 func (w *world) proved(s *wireformat.Schemas) *Verifier {
 	w.t.Helper()
 	v, err := VerifyLog(w.t.Context(), Audit{Log: w.log, Topics: w.topics, Spec: w.spec, Tokens: w.tokens(), Wire: s,
-		Bundles: func([32]byte) (*scoring.Bundle, scoring.Scorer, error) {
+		Bundles: func(_, _ [32]byte) (*scoring.Bundle, scoring.Scorer, error) {
 			return w.bundle, w32(w.t, w.bundle.Model), nil
 		}})
 	w.must(err)

@@ -19,7 +19,10 @@ import (
 
 // Config says what a node works on. [Config.withDefaults] fills what is zero.
 type Config struct {
-	Spec     *spec.Spec
+	Spec *spec.Spec
+	// Before are the specs from which a ledger may go on by Spec. What they decided is
+	// decided once more by Spec, in memory, for the state that it would have left.
+	Before   []*spec.Spec
 	Features features.Options
 	// StateMax is the bytes of memory that the rolling state must stay below; 0 is no
 	// bound. Beyond it the node halts before the machine has no memory left; it never

@@ -63,3 +63,8 @@ func (o *output) gap(g *schemas.Gap) {
 	o.buf = schemas.AppendGapEntry(o.buf, g)
 	o.end(nil)
 }
+
+func (o *output) spec(t *schemas.SpecTaken) {
+	o.buf = schemas.AppendSpecEntry(o.buf, t)
+	o.end(nil)
+}

@@ -316,6 +316,7 @@ func (o *owner) fillFacts(f *schemas.Facts, records uint32) {
 	if f.Key != 0 {
 		s.TokenKey = f.Key
 	}
+	s.Before = [32]byte{}
 	s.Chain, s.AlertsMark, s.DeadMark = o.decided, max(s.AlertsMark, f.AlertsMark), max(s.DeadMark, f.DeadMark)
 }
 
@@ -327,16 +328,21 @@ func positions(dst []schemas.Position, list []Progress) []schemas.Position {
 }
 
 // begin encodes what has to be in the ledger before the first step: the genesis
-// record, which names the source topic and where it was begun, and the gaps that
-// an operator gave up.
+// record, which names the source topic and where it was begun, the spec where it is
+// another than before, and the gaps that an operator gave up.
 func (o *owner) begin(gaps []schemas.Gap) error {
 	s := o.state
-	if s.Genesis && len(gaps) == 0 {
+	if s.Genesis && s.Before == [32]byte{} && len(gaps) == 0 {
 		return nil
 	}
 	f := <-o.publish.free
+	taken := schemas.SpecTaken{Name: []byte(s.Spec.Name), Text: s.Spec.Format(), Before: s.Before}
+	if s.Before != [32]byte{} {
+		f.out.spec(&taken)
+		o.node.Log.Warn("the ledger goes on by another spec", "ledger_offset", s.Chain.Offset, "spec", hex32(s.Spec.Hash), "name", s.Spec.Name, "before", hex32(s.Before))
+	}
 	if !s.Genesis {
-		g := schemas.Genesis{Topic: []byte(o.node.Topics.Transactions), TopicID: o.view.topics[Transactions].ID}
+		g := schemas.Genesis{Topic: []byte(o.node.Topics.Transactions), TopicID: o.view.topics[Transactions].ID, Spec: taken}
 		for _, p := range s.Progress[Transactions] {
 			g.Start = append(g.Start, schemas.Position{Partition: p.Partition, Offset: p.Offset + 1})
 		}

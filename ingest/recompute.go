@@ -245,10 +245,15 @@ func (t *retrial) replay(ctx context.Context, what string) error {
 		}
 		if why = fmt.Sprintf("over %d decisions have to do with it", q.Limit); err == nil {
 			s := NewState(t.spec, t.Features)
-			if err := foldSome(s, list); err != nil {
+			// What another spec decided has to be decided once more, which takes the past
+			// of each.
+			err := foldSome(s, list)
+			if why = "another spec decided some that have to do with it"; err == nil {
+				why = t.differs(s)
+			} else if !errors.Is(err, ErrOtherSpec) {
 				return err
 			}
-			if why = t.differs(s); why == "" {
+			if why == "" {
 				t.note(what, Equal, "%d features and the decision have the recorded bits, from the %d records of the ledger before it that concern the same %s%s",
 					len(t.entry.Decision.Features), len(list), strings.Join(names, ", "), t.without())
 				return nil
@@ -263,8 +268,9 @@ func (t *retrial) replay(ctx context.Context, what string) error {
 		t.note(what, NotCompared, "%s, and the %d records of the ledger before it are too many to fold here: weir verify does", why, t.record.Offset)
 		return nil
 	}
-	s := NewState(t.spec, t.Features)
-	if err := t.foldAll(ctx, s); err != nil {
+	s, f := NewState(t.spec, t.Features), Folder{}
+	f.past.add(t.Spec)
+	if err := foldHistory(ctx, t.Past, t.shard, t.record.Offset, &f, s); err != nil {
 		return t.late(what, err)
 	}
 	if diff := t.differs(s); diff != "" {
@@ -275,8 +281,13 @@ func (t *retrial) replay(ctx context.Context, what string) error {
 	return nil
 }
 
-// late turns the end of the time into a check; other errors are returned.
+// late turns the end of the time, and the want of a spec, into a check; other errors
+// are returned.
 func (t *retrial) late(what string, err error) error {
+	if errors.Is(err, ErrOtherSpec) {
+		t.note(what, NotCompared, "%v", err)
+		return nil
+	}
 	if !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
@@ -363,26 +374,6 @@ func foldSome(s *State, records []history.Record) error {
 	}
 	f.flush(s)
 	return nil
-}
-
-// foldAll folds the ledger before the decision.
-func (t *retrial) foldAll(ctx context.Context, s *State) error {
-	var f Folder
-	enough := errors.New("enough")
-	err := t.Past.Batches(ctx, t.shard, 0, func(b *history.Batch) error {
-		values := b.Values[:max(0, min(int64(len(b.Values)), t.record.Offset-b.Base))]
-		if err := f.Fold(s, &b.Facts, b.Base, values); err != nil {
-			return err
-		}
-		if len(values) < len(b.Values) {
-			return enough
-		}
-		return ctx.Err()
-	})
-	if errors.Is(err, enough) {
-		return nil
-	}
-	return err
 }
 
 // differs decides the transaction anew, in a state, and says in what the record

@@ -40,7 +40,7 @@ func (w *world) past(batches []ledgerBatch) history.Store {
 // recomputer recomputes what the world decided.
 func (w *world) recomputer(s Past) *Recomputer {
 	return &Recomputer{Past: s, Spec: w.spec, Bundle: func(_ context.Context, prefix uint64, spec [32]byte) (*scoring.Bundle, scoring.Scorer, error) {
-		for _, b := range []*scoring.Bundle{w.bundle, w.shadow} {
+		for _, b := range append(w.older, w.bundle, w.shadow) {
 			if b != nil && b.Prefix() == prefix && b.Spec.Hash == spec {
 				return b, w32(w.t, b.Model), nil
 			}

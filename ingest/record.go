@@ -290,11 +290,11 @@ func (t *tape) onChain(ctx context.Context, at schemas.Anchor, start int64) erro
 	if at.Offset == 0 || at.Offset-1 < start {
 		return nil
 	}
-	id, err := kafka.BatchAt(ctx, t.recorder.log, t.topic, t.partition, at.Offset-1)
+	facts, err := kafka.FactsAt(ctx, t.recorder.log, t.topic, t.partition, at.Offset-1)
 	if err != nil {
 		return err
 	}
-	if id != at.Head {
+	if id := facts.ID; id != at.Head {
 		return fmt.Errorf("%s offset %d is of batch %x, the history's is %x: %w", t.topic, at.Offset-1, id, at.Head, ErrHistoryForeign)
 	}
 	return nil

@@ -201,7 +201,7 @@ func TestHistoryAloneIsVerified(t *testing.T) {
 	eachHistory(t, func(t *testing.T, s history.Store) {
 		r := w.record(t, s, noFault)
 		w.recorded(t, s, n)
-		v := NewVerifier(w.spec, features.Options{}, 0, func([32]byte) (*scoring.Bundle, scoring.Scorer, error) {
+		v := NewVerifier(w.spec, features.Options{}, 0, func(_, _ [32]byte) (*scoring.Bundle, scoring.Scorer, error) {
 			return w.bundle, w32(t, w.bundle.Model), nil
 		})
 		err := s.Batches(t.Context(), 0, 0, func(b *history.Batch) error { return v.Batch(&b.Facts, b.Base, b.Values) })

@@ -46,6 +46,7 @@ func (n *Node) restore(ctx context.Context) (*fold, error) {
 		return nil, err
 	}
 	f := &fold{node: n, folder: Folder{lookout: &n.lookout}}
+	f.folder.past.add(n.Before...)
 	if f.state, err = n.newestSnapshot(ctx); err != nil {
 		return nil, err
 	}
@@ -56,10 +57,13 @@ func (n *Node) restore(ctx context.Context) (*fold, error) {
 		err = n.checkAlerts(ctx, end)
 	}
 	if err == nil {
+		err = n.checkLast(ctx, end)
+	}
+	if err == nil {
 		err = f.until(ctx, end)
 	}
 	if err == nil {
-		err = n.checkKey(f.state)
+		err = n.checkState(f.state)
 	}
 	if err != nil {
 		f.close()
@@ -143,12 +147,12 @@ func (n *Node) onChain(ctx context.Context, at schemas.Anchor) error {
 	if at.Offset-1 < start {
 		return fmt.Errorf("ledger begins at %d, after the snapshot's position %d: %w", start, at.Offset, ErrSnapshotOffPath)
 	}
-	id, err := kafka.BatchAt(ctx, n.log, n.Topics.Decisions, 0, at.Offset-1)
+	facts, err := kafka.FactsAt(ctx, n.log, n.Topics.Decisions, 0, at.Offset-1)
 	if err != nil {
 		return err
 	}
-	if id != at.Head {
-		return fmt.Errorf("ledger offset %d is of batch %x, the snapshot's is %x: %w", at.Offset-1, id, at.Head, ErrSnapshotOffPath)
+	if facts.ID != at.Head {
+		return fmt.Errorf("ledger offset %d is of batch %x, the snapshot's is %x: %w", at.Offset-1, facts.ID, at.Head, ErrSnapshotOffPath)
 	}
 	return nil
 }
@@ -175,10 +179,10 @@ func (f *fold) take(b *kafka.LedgerBatch) error {
 	if !b.Taken {
 		return nil
 	}
-	if b.Facts.Spec != f.state.Spec.Hash {
-		return fmt.Errorf("ledger offset %d was decided with spec %.8x, this is %.8x (%s): %w", b.Base, b.Facts.Spec, f.state.Spec.Hash, f.state.Spec.Name, ErrOtherSpec)
-	}
-	if err := f.folder.Fold(f.state, &b.Facts, b.Base, b.Values); err != nil {
+	switch err := f.folder.Fold(f.state, &b.Facts, b.Base, b.Values); {
+	case errors.Is(err, ErrOtherSpec):
+		return err
+	case err != nil:
 		return fmt.Errorf("%w: %w", ErrUnreadable, err)
 	}
 	mark := min(f.state.AlertsMark, f.state.DeadMark)
@@ -265,7 +269,7 @@ func (n *Node) standBy(ctx context.Context, f *fold, m *kafka.Member) (context.C
 		err = f.until(held, end)
 	}
 	if err == nil {
-		err = n.checkKey(f.state)
+		err = n.checkState(f.state)
 	}
 	if err == nil {
 		err = f.tell()
@@ -297,7 +301,7 @@ func (f *fold) follow(ctx context.Context) error {
 		if err := f.take(b); err != nil {
 			return err
 		}
-		if err := f.node.checkKey(f.state); err != nil {
+		if err := f.node.checkState(f.state); err != nil {
 			return err
 		}
 		f.noteProgress()

@@ -47,7 +47,8 @@ type snapshotHeader struct {
 	Chain        schemas.Anchor
 	Genesis      bool
 	TopicID      [16]byte
-	TokenKey     uint64 `json:",omitempty"` // of the ledger's tokens: during a change the one before
+	TokenKey     uint64   `json:",omitempty"` // of the ledger's tokens: during a change the one before
+	Before       [32]byte `json:",omitzero"`
 	Champion     [32]byte
 	Challenger   [32]byte `json:",omitzero"`
 	Share        float32  `json:",omitzero"`
@@ -133,7 +134,7 @@ func syncFolder(dir string) error {
 func headerOf(s *State, keyCheck uint64) ([]byte, error) {
 	return json.Marshal(snapshotHeader{
 		Spec: hex32(s.Spec.Hash), Engine: hex32(EngineHash), KeyCheck: keyCheck,
-		Chain: s.Chain, Genesis: s.Genesis, TopicID: s.TopicID, TokenKey: s.TokenKey, Champion: s.Champion, Challenger: s.Challenger, Share: s.Share,
+		Chain: s.Chain, Genesis: s.Genesis, TopicID: s.TopicID, TokenKey: s.TokenKey, Before: s.Before, Champion: s.Champion, Challenger: s.Challenger, Share: s.Share,
 		AlertsMark: s.AlertsMark, DeadMark: s.DeadMark, Progress: s.Progress, Counts: s.Counts,
 		Rates: s.Rates.AppendTo(nil),
 	})
@@ -286,7 +287,7 @@ func readState(r io.Reader, size int64, sp *spec.Spec, o features.Options, keyCh
 	}
 	s := NewState(sp, o)
 	s.Chain, s.Genesis, s.TopicID, s.TokenKey, s.Champion, s.Challenger = h.Chain, h.Genesis, h.TopicID, h.TokenKey, h.Champion, h.Challenger
-	s.Share = h.Share
+	s.Share, s.Before = h.Share, h.Before
 	s.AlertsMark, s.DeadMark, s.Progress, s.Counts = h.AlertsMark, h.DeadMark, h.Progress, h.Counts
 	if err := s.Rates.Load(h.Rates); err != nil {
 		return nil, fmt.Errorf("%w: rates: %w", ErrSnapshotDamaged, err)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/weir-risk/weir/features/spec"
 	"github.com/weir-risk/weir/ingest/kafka"
 	"github.com/weir-risk/weir/schemas"
 )
@@ -27,7 +28,6 @@ var (
 	ErrGapRefused       = errors.New("the gap given up by hand is not what is missing")
 	ErrLedgerRecreated  = errors.New("the ledger was deleted and made again")
 	ErrUnreadable       = errors.New("the ledger holds what this version cannot read")
-	ErrOtherSpec        = errors.New("the ledger was decided with another spec: start with that one, or begin another ledger with --topic-prefix and --transactions")
 	ErrOtherKey         = errors.New("the ledger's tokens are of another key, and with this one every card would begin anew: --token-key-file names the ledger's key; a change of keys needs --token-key-previous-file too")
 	ErrLedgerPartitions = errors.New("the ledger has another number of partitions than it began with")
 
@@ -338,13 +338,66 @@ func (n *Node) warnOfLoss(ctx context.Context) error {
 	return nil
 }
 
-// checkKey sees that the ledger's tokens are of this node's key, or of the one
-// that it changes from. A ledger of an earlier version does not say.
-func (n *Node) checkKey(s *State) error {
+// checkState sees that the ledger's tokens are of this node's key, or of the one
+// that it changes from, and its decisions of this node's spec, or of one that it goes
+// on from. A ledger of an earlier version does not say the key.
+func (n *Node) checkState(s *State) error {
 	if k := s.TokenKey; k != 0 && n.tokenKey != 0 && k != n.tokenKey && k != n.previousKey {
 		return fmt.Errorf("%s at offset %d: %w", n.Topics.Decisions, s.Chain.Offset, ErrOtherKey)
 	}
+	return n.checkSpec(s.Before, s.Chain.Offset)
+}
+
+// checkSpec sees that this node may go on where another spec decided the last batch,
+// which ends at an offset; zero is none, or this node's.
+func (n *Node) checkSpec(before [32]byte, at int64) error {
+	if before == [32]byte{} || before == n.Spec.Hash {
+		return nil
+	}
+	i := slices.IndexFunc(n.Before, func(s *spec.Spec) bool { return s.Hash == before })
+	if i < 0 {
+		return fmt.Errorf("%s was decided with spec %.8x up to offset %d, this is %.8x (%s): %w", n.Topics.Decisions, before, at, n.Spec.Hash, n.Spec.Name, ErrOtherSpec)
+	}
+	if err := n.Spec.Follow(n.Before[i]); err != nil {
+		return fmt.Errorf("spec %s (%.8x) cannot go on where %s (%.8x) decided: %w: %w", n.Spec.Name, n.Spec.Hash, n.Before[i].Name, before, err, ErrOtherSpec)
+	}
 	return nil
+}
+
+// checkLast does as checkSpec before a ledger is folded that ends at an offset, which
+// may take hours: a spec that was changed by mistake is to be known at once.
+func (n *Node) checkLast(ctx context.Context, end int64) error {
+	topic := n.Topics.Decisions
+	start, _, err := n.log.Offsets(ctx, topic, 0)
+	if err != nil || start == end {
+		return err
+	}
+	// The last batch may be a loser's. Its anchor is on the chain all the same.
+	facts, err := kafka.FactsAt(ctx, n.log, topic, 0, end-1)
+	switch {
+	case unreadable(err) != nil:
+		return nil // whoever folds it finds out
+	case err != nil:
+		return err
+	case facts.ID == (schemas.BatchID{}) || facts.Anchor.Offset < start:
+		return nil
+	}
+	r := kafka.NewLedgerReader(n.log, topic, 0, facts.Anchor)
+	defer r.Close()
+	last, at := [32]byte{}, int64(0)
+	for r.Position() < end {
+		b, err := r.Next(ctx, end)
+		if err != nil {
+			return err
+		}
+		if b == nil {
+			break
+		}
+		if b.Taken {
+			last, at = b.Facts.Spec, r.Position()
+		}
+	}
+	return n.checkSpec(last, at)
 }
 
 // watchEvery is the default of Config.WatchEvery.

@@ -41,6 +41,7 @@ type State struct {
 	Genesis    bool           // whether the ledger has begun
 	TopicID    [16]byte       // of the source topic, from the genesis batch
 	TokenKey   uint64         // tells the key of its tokens, see [schemas.Facts]; 0 is not known
+	Before     [32]byte       // the spec that decided the last batch, where it was another; zero is Spec
 	Champion   [32]byte       // the bundle that decides; zero is none
 	Challenger [32]byte       // the bundle that scores beside it; zero is none
 	Share      float32        // of the cards that the challenger decides for
@@ -180,6 +181,9 @@ func (s *State) applyFacts(f *schemas.Facts, base int64) {
 	}
 	if f.Key != 0 {
 		s.TokenKey = f.Key
+	}
+	if s.Before = f.Spec; f.Spec == s.Spec.Hash {
+		s.Before = [32]byte{}
 	}
 	for _, p := range f.Labels {
 		at := s.At(Labels, p.Partition)

@@ -83,7 +83,9 @@ func TestAnotherTokenKeyIsNamed(t *testing.T) {
 		}
 	}
 	_, err := VerifyLog(t.Context(), Audit{Log: w.log, Topics: w.topics, Spec: w.spec, Tokens: tokensOf(t, first, nil),
-		Bundles: func([32]byte) (*scoring.Bundle, scoring.Scorer, error) { return w.bundle, w32(t, w.bundle.Model), nil }})
+		Bundles: func(_, _ [32]byte) (*scoring.Bundle, scoring.Scorer, error) {
+			return w.bundle, w32(t, w.bundle.Model), nil
+		}})
 	if !errors.Is(err, ErrOtherKey) {
 		t.Errorf("verified with the key before: %v", err)
 	}

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"math"
 	"slices"
@@ -48,6 +49,7 @@ type Report struct {
 	Different     int64 `json:"different"`
 	Gaps          int64 `json:"gaps"`
 	Labels        int64 `json:"labels"`
+	Specs         int   `json:"specs"` // that the ledger was decided by, one after the other
 	Batches       int64 `json:"batches"`
 	Dropped       int64 `json:"dropped"` // batches that the reader drops: resent, or of a loser
 	// First are the first findings, at most maxFindings; empty, and no null, for none.
@@ -68,8 +70,12 @@ func (r *Report) OK() bool {
 type Verifier struct {
 	Report  Report
 	state   *State
+	options features.Options
+	past    pastSpecs
 	decider Decider
-	bundles func(hash [32]byte) (*scoring.Bundle, scoring.Scorer, error)
+	bundles func(hash, spec [32]byte) (*scoring.Bundle, scoring.Scorer, error)
+	// refold folds the ledger before an offset into a state of another spec.
+	refold  func(f *Folder, s *State, before int64) error
 	entry   schemas.Entry
 	work    work
 	out     output
@@ -79,11 +85,14 @@ type Verifier struct {
 	anchors []schemas.Anchor // after the last batches taken
 }
 
-// NewVerifier returns a verifier of one shard. Bundles finds a bundle and a
-// scorer that holds its model by the bundle's hash.
+// NewVerifier returns a verifier of one shard. Bundles finds a bundle of a spec and a
+// scorer that holds its model by the bundle's hash. Where the ledger was decided by
+// other specs than s, it is to hold their texts, or before does.
 func NewVerifier(s *spec.Spec, o features.Options, shard int32,
-	bundles func(hash [32]byte) (*scoring.Bundle, scoring.Scorer, error)) *Verifier {
-	v := &Verifier{Report: Report{First: []Finding{}}, state: NewState(s, o), bundles: bundles, shard: shard}
+	bundles func(hash, spec [32]byte) (*scoring.Bundle, scoring.Scorer, error), before ...*spec.Spec) *Verifier {
+	v := &Verifier{Report: Report{First: []Finding{}}, state: NewState(s, o), options: o, bundles: bundles, shard: shard}
+	v.past.add(s)
+	v.past.add(before...)
 	v.decider.engine = schemas.HashPrefix(EngineHash)
 	v.reset()
 	return v
@@ -105,10 +114,10 @@ func (v *Verifier) Dropped() { v.Report.Dropped++ }
 // Batch verifies one taken batch of the ledger. An error means that the ledger
 // cannot be read at all; what is wrong with it is in the report.
 func (v *Verifier) Batch(facts *schemas.Facts, base int64, values [][]byte) error {
-	v.Report.Batches++
-	if facts.Spec != v.state.Spec.Hash {
-		return fmt.Errorf("ledger offset %d was decided with spec %.8x, this is %.8x (%s): give the spec that the ledger names", base, facts.Spec, v.state.Spec.Hash, v.state.Spec.Name)
+	if err := v.turn(facts, base, values); err != nil {
+		return err
 	}
+	v.Report.Batches++
 	for i, value := range values {
 		if err := v.record(base+int64(i), value); err != nil {
 			return err
@@ -118,6 +127,37 @@ func (v *Verifier) Batch(facts *schemas.Facts, base int64, values [][]byte) erro
 	v.checkFacts(facts, base, len(values))
 	v.checkAnchor(facts, base)
 	v.state.applyFacts(facts, base)
+	return nil
+}
+
+// turn goes on by the spec of a batch, where it is another than of the one before: with
+// the state that it would have left, had it decided all that was decided so far.
+func (v *Verifier) turn(facts *schemas.Facts, base int64, values [][]byte) error {
+	if v.Report.Specs == 0 {
+		v.Report.Specs = 1
+	}
+	if facts.Spec == v.state.Spec.Hash {
+		return nil
+	}
+	for _, value := range values[:min(len(values), 2)] {
+		if schemas.ParseEntry(value, &v.entry) == nil {
+			v.past.learn(&v.entry)
+		}
+	}
+	s := v.past.specs[schemas.HashPrefix(facts.Spec)]
+	if s == nil {
+		return fmt.Errorf("ledger offset %d was decided with spec %.8x, which is not at hand: give the spec that the ledger names", base, facts.Spec)
+	}
+	state := NewState(s, v.options)
+	if v.state.Chain.Offset > 0 {
+		v.Report.Specs++
+		f := Folder{past: v.past}
+		if err := v.refold(&f, state, base); err != nil {
+			return fmt.Errorf("fold the ledger up to offset %d by spec %.8x (%s): %w", base, s.Hash, s.Name, err)
+		}
+	}
+	v.state = state
+	v.reset()
 	return nil
 }
 
@@ -143,6 +183,10 @@ func (v *Verifier) record(offset int64, value []byte) error {
 		return v.use(offset, &e.Bundle)
 	default:
 		v.flush()
+		v.past.learn(e)
+		if hash := sha256.Sum256(e.Spec.Text); e.Kind == schemas.EntrySpec && hash != v.state.Spec.Hash {
+			v.different(v.shard, offset, true, fmt.Sprintf("says that the ledger goes on by spec %.8x, its batch was decided by %.8x", hash, v.state.Spec.Hash))
+		}
 		if err := v.state.apply(e); err != nil {
 			return fmt.Errorf("ledger offset %d: %w", offset, err)
 		}
@@ -157,7 +201,7 @@ func (v *Verifier) use(offset int64, b *schemas.BundleTaken) error {
 	s := serving{share: b.Share}
 	if b.Hash != [32]byte{} {
 		var err error
-		if s.bundle, s.scorer, err = v.bundles(b.Hash); err != nil {
+		if s.bundle, s.scorer, err = v.bundles(b.Hash, v.state.Spec.Hash); err != nil {
 			return fmt.Errorf("bundle %.8x taken at ledger offset %d: %w", b.Hash, offset, err)
 		}
 	}

@@ -133,7 +133,7 @@ func TestASwapIsInTheLedger(t *testing.T) {
 		t.Fatal(err)
 	}
 	v, err := VerifyLog(t.Context(), Audit{Log: w.log, Topics: w.topics, Spec: w.spec,
-		Bundles: func(hash [32]byte) (*scoring.Bundle, scoring.Scorer, error) {
+		Bundles: func(hash, _ [32]byte) (*scoring.Bundle, scoring.Scorer, error) {
 			return m.Open(t.Context(), hash, w.spec.Hash)
 		}})
 	if err != nil {

@@ -40,8 +40,9 @@ type world struct {
 	spec   *spec.Spec
 	bundle *scoring.Bundle
 	shadow *scoring.Bundle // the challenger; nil: there is none
-	dir    string          // snapshots
-	data   string          // of the broker; empty keeps it in memory
+	older  []*scoring.Bundle
+	dir    string // snapshots
+	data   string // of the broker; empty keeps it in memory
 	logTo  io.Writer
 	limit  time.Duration // of every wait; zero is patience
 	saved  *feed         // what payments sent to partition 0 of the source
@@ -321,8 +322,8 @@ func (w *world) audit() *Verifier {
 func (w *world) auditWith(tokens *decode.Tokens) *Verifier {
 	w.t.Helper()
 	v, err := VerifyLog(w.t.Context(), Audit{Log: w.log, Topics: w.topics, Spec: w.spec, Tokens: tokens,
-		Bundles: func(hash [32]byte) (*scoring.Bundle, scoring.Scorer, error) {
-			for _, b := range []*scoring.Bundle{w.bundle, w.shadow} {
+		Bundles: func(hash, _ [32]byte) (*scoring.Bundle, scoring.Scorer, error) {
+			for _, b := range append(w.older, w.bundle, w.shadow) {
 				if b != nil && b.Hash == hash {
 					return b, w32(w.t, b.Model), nil
 				}

@@ -89,6 +89,7 @@ const (
 	EntryBundle             // a slot took another bundle
 	EntryGap                // source records were given up by hand
 	EntryGenesis            // the ledger begins
+	EntrySpec               // it goes on by another spec
 )
 
 // Entry is one record of the ledger; the field that Kind names is set.
@@ -100,6 +101,7 @@ type Entry struct {
 	Bundle   BundleTaken
 	Gap      Gap
 	Genesis  Genesis
+	Spec     SpecTaken
 }
 
 // Rate is a dated exchange rate: one minor unit of Currency is Num/Den minor
@@ -137,6 +139,15 @@ type Genesis struct {
 	TopicID [16]byte // of the source topic; zero where the broker gives none
 	Topic   []byte
 	Start   []Position // the first offset of each source partition
+	Spec    SpecTaken  // by which it is decided; ledgers of earlier versions do not say
+}
+
+// SpecTaken says that the ledger is decided by another spec from here on.
+type SpecTaken struct {
+	Name []byte
+	Text []byte // canonical: its SHA-256 is the spec's hash
+	// Before is the hash of the spec before it; zero where the ledger begins.
+	Before [32]byte
 }
 
 // Position is a place in a partition.

@@ -149,6 +149,22 @@ func AppendGenesisEntry(dst []byte, g *Genesis) []byte {
 		dst = appendUint(dst, 2, uint64(p.Offset))
 		dst = shut(dst, at)
 	}
+	if len(g.Spec.Text) > 0 {
+		dst = appendSpec(dst, 4, &g.Spec)
+	}
+	return shut(dst, from)
+}
+
+// AppendSpecEntry appends a ledger record that says that the ledger goes on by s.
+func AppendSpecEntry(dst []byte, s *SpecTaken) []byte { return appendSpec(dst, int(EntrySpec), s) }
+
+func appendSpec(dst []byte, number int, s *SpecTaken) []byte {
+	dst, from := open(dst, number)
+	dst = appendBytes(dst, 1, s.Name)
+	dst = appendBytes(dst, 2, s.Text)
+	if s.Before != [32]byte{} {
+		dst = appendBytes(dst, 3, s.Before[:])
+	}
 	return shut(dst, from)
 }
 
@@ -163,7 +179,7 @@ func ParseEntry(src []byte, e *Entry) error {
 			return err
 		}
 		src = rest
-		if f.number > int(EntryGenesis) {
+		if f.number > int(EntrySpec) {
 			continue
 		}
 		if f.wire != wireBytes || e.Kind != 0 {
@@ -196,9 +212,12 @@ func (e *Entry) parse(src []byte) error {
 	case EntryGap:
 		e.Gap = Gap{}
 		return fields(src, &e.Gap)
-	default:
+	case EntryGenesis:
 		e.Genesis = Genesis{Start: e.Genesis.Start[:0]}
 		return fields(src, &e.Genesis)
+	default:
+		e.Spec = SpecTaken{}
+		return fields(src, &e.Spec)
 	}
 }
 

@@ -93,9 +93,14 @@ func appendRandom(dst []byte, r *rand.Rand, kind EntryKind) []byte {
 		return AppendBundleEntry(dst, &BundleTaken{Slot: []byte("champion"), Hash: [32]byte{byte(r.IntN(2))}, Offset: r.Int64N(3) - 1})
 	case EntryGap:
 		return AppendGapEntry(dst, &Gap{Partition: 3, From: r.Int64(), To: r.Int64(), By: randomText(r), Topic: randomText(r)})
+	case EntrySpec:
+		return AppendSpecEntry(dst, &SpecTaken{Name: randomText(r), Text: randomText(r), Before: [32]byte{byte(r.IntN(2) ^ 1)}})
 	}
-	return AppendGenesisEntry(dst, &Genesis{TopicID: [16]byte{byte(r.IntN(2))}, Topic: randomText(r),
-		Start: []Position{{1, 2}, {3, r.Int64()}, {}}})
+	g := Genesis{TopicID: [16]byte{byte(r.IntN(2))}, Topic: randomText(r), Start: []Position{{1, 2}, {3, r.Int64()}, {}}}
+	if r.IntN(4) > 0 { // earlier versions did not say
+		g.Spec = SpecTaken{Name: randomText(r), Text: append(randomText(r), 'x')}
+	}
+	return AppendGenesisEntry(dst, &g)
 }
 
 // appendEntry writes a parsed entry again.
@@ -111,6 +116,8 @@ func appendEntry(dst []byte, e *Entry) []byte {
 		return AppendBundleEntry(dst, &e.Bundle)
 	case EntryGap:
 		return AppendGapEntry(dst, &e.Gap)
+	case EntrySpec:
+		return AppendSpecEntry(dst, &e.Spec)
 	}
 	return AppendGenesisEntry(dst, &e.Genesis)
 }
@@ -124,7 +131,7 @@ func TestEntryIsWhatTheSchemaSays(t *testing.T) {
 	var buf []byte
 	for seed := range uint64(3000) {
 		r := rand.New(rand.NewPCG(seed, 7))
-		kind := EntryKind(1 + seed%6)
+		kind := EntryKind(1 + seed%7)
 		buf = appendRandom(buf[:0], r, kind)
 		if kind == EntryBundle && seed%4 == 3 { // appendRandom also makes entries of before there were shares
 			buf = AppendBundleEntry(buf[:0], &BundleTaken{Slot: []byte("challenger"), Hash: [32]byte{1}, Share: r.Float32()})
@@ -190,7 +197,7 @@ func TestOldEntriesStayReadable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for kind := EntryDecision; kind <= EntryGenesis; kind++ {
+	for kind := EntryDecision; kind <= EntrySpec; kind++ {
 		now := appendRandom(nil, rand.New(rand.NewPCG(1, uint64(kind))), kind)
 		if bytes.Contains(src, now) {
 			continue
@@ -298,7 +305,7 @@ func TestNumbersWithoutANameAreRefused(t *testing.T) {
 }
 
 func FuzzParseEntry(f *testing.F) {
-	for kind := EntryDecision; kind <= EntryGenesis; kind++ {
+	for kind := EntryDecision; kind <= EntrySpec; kind++ {
 		f.Add(appendRandom(nil, rand.New(rand.NewPCG(2, uint64(kind))), kind))
 	}
 	f.Fuzz(func(t *testing.T, src []byte) {

@@ -238,6 +238,23 @@ func (g *Genesis) field(f wireField) error {
 			return err
 		}
 		g.Start = append(g.Start, p)
+	case 4:
+		return fields(f.b, &g.Spec)
+	}
+	return nil
+}
+
+func (s *SpecTaken) field(f wireField) error {
+	switch f.number {
+	case 1:
+		s.Name = f.b
+	case 2:
+		s.Text = f.b
+	case 3:
+		if len(f.b) != len(s.Before) {
+			return fmt.Errorf("%w: a spec's hash of %d bytes", ErrWire, len(f.b))
+		}
+		copy(s.Before[:], f.b)
 	}
 	return nil
 }

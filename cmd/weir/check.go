@@ -62,6 +62,9 @@ func (c *checking) run(ctx context.Context, e *env, _ []string) error {
 	}
 	f := newFindings(e)
 	s := f.spec(*c.score.spec)
+	for _, before := range c.score.before {
+		f.follows(s, before)
+	}
 	c.tokens(f, s)
 	trust := c.keys(f)
 	if c.bundle != "" {
@@ -139,6 +142,18 @@ func (f *findings) spec(name string) *spec.Spec {
 	f.right("spec", "%s: %s, %s over %s, %s, hash %x", s.Name, several(len(s.Features), "feature"), several(len(s.Aggregates), "aggregate"),
 		several(len(s.Entities), "kind of entity", "kinds of entities"), several(len(s.Fallback), "fallback rule"), s.Hash[:8])
 	return s
+}
+
+// follows checks whether a ledger that before decided can go on by s.
+func (f *findings) follows(s, before *spec.Spec) {
+	if s == nil {
+		return
+	}
+	if err := s.Follow(before); err != nil {
+		f.wrong("spec-before", "%s (%x) cannot go on where %s (%x) decided: %v", s.Name, s.Hash[:8], before.Name, before.Hash[:8], err)
+		return
+	}
+	f.right("spec-before", "%s: a ledger that it decided can go on by %s", before.Name, s.Name)
 }
 
 // tokens checks the key of tokens, where there are secrets.

@@ -62,6 +62,18 @@ func addSpec(fs *flag.FlagSet, value string) *string {
 	return fs.String("spec", value, "feature spec: a `FILE`, or the name of a built-in one\n("+strings.Join(spec.BuiltinNames(), ", ")+")")
 }
 
+// specList is the value of --spec-before.
+type specList []*spec.Spec
+
+func (l *specList) String() string { return "" }
+
+// Set takes one.
+func (l *specList) Set(name string) error {
+	s, err := loadSpec(name)
+	*l = append(*l, s)
+	return err
+}
+
 // loadSpec reads a spec by its file's name, or takes a built-in one.
 func loadSpec(name string) (*spec.Spec, error) {
 	if s, ok := spec.Builtin(name); ok {

@@ -104,6 +104,9 @@
 // rejected, for good: a decision is durable. A ledger with such a record cannot be
 // proved once the schema is there, since what was unknown then is not in the ledger.
 //
+// A state is a function of the ledger and one spec, also where others decided: a ledger
+// goes on by another spec as if that one had decided from the beginning ([ingest]).
+//
 // A label is merged by when it was known, and one of the future comes behind all that
 // happens until then, with the labels behind it. What an analyst says of a stream that
 // lives at another time, as the demo's does, is known at the stream's time:

@@ -23,7 +23,14 @@ gives no answer nothing is rejected: the partition waits, the scorer is not read
 says weir_halted{reason="schema_registry"}, and weir_retries_total counts. A record
 with an id that the registry does not know, or that is not what its schema says, is
 rejected by name (bad_schema, wire_magic, wire_truncated, wire_value, ...) and is a dead
-letter: a schema is to be there, in one registry of the list, before its records.`,
+letter: a schema is to be there, in one registry of the list, before its records.
+
+A ledger is decided by one spec until --spec-before names that one, and --spec another:
+what was decided is then folded once more, from the ledger's beginning, into the state
+that the new spec would have left. Train a model for it first, weir model promote it
+(scorers of the old spec refuse it), and start the new scorer as a standby, which takes
+over when the old one is stopped; without a model the fallback rules decide. Scorers of
+the old spec then halt as ledger_spec: take --spec-before out again once it has decided.`,
 	examples: []string{
 		"weir score --kafka 127.0.0.1:9092                              # one scorer",
 		"weir score --kafka 127.0.0.1:9092 --data standby --listen 127.0.0.1:9465 \\\n      --token-key-file weir-data/token.key --trust weir-data/signing.key.pub   # its warm standby",
@@ -32,6 +39,7 @@ letter: a schema is to be there, in one registry of the list, before its records
 		"weir score --kafka k1:9092 --source-format protobuf --schema-registry https://sr1:8081,https://sr2:8081 \\\n      --schema-registry-ca ca.pem --schema-registry-user weir --schema-registry-password-file pw",
 		"weir score --kafka 127.0.0.1:9092 --rollback-key weir-data/signing.key   # a bad champion is rolled back",
 		"weir score --kafka 127.0.0.1:9092 --accept-gap 3:1200-1350      # these records are gone for good",
+		"weir score --kafka 127.0.0.1:9092 --spec new.spec --spec-before bank.spec   # the ledger goes on by another spec",
 	},
 	flags: func(fs *flag.FlagSet) func(context.Context, *env, []string) error {
 		service, score := addService(fs), addScore(fs)

@@ -56,6 +56,7 @@ type scoreFlags struct {
 	session              time.Duration
 	stateMax             size
 	gaps                 gapList
+	before               specList
 	watch                time.Duration
 	rollbackKey          string
 }
@@ -75,6 +76,7 @@ func addScore(fs *flag.FlagSet) *scoreFlags {
 	fs.Int64Var(&s.snapshotEvery, "snapshot-every", 0, "ledger `RECORDS` between two snapshots\n(400,000, or two for five entities where that is more, if not given)")
 	fs.DurationVar(&s.session, "session", 6*time.Second, "silence after which a dead scorer's standby takes over")
 	fs.Var(&s.stateMax, "state-max", "`SIZE` of memory that the rolling state must stay below, such as 8GiB; 0 is no bound.\nThe log warns at nine tenths. Beyond it the scorer halts as state_full and decides nothing\nuntil it gets more: nothing is dropped (half of the memory if not given)")
+	fs.Var(&s.before, "spec-before", "spec `FILE` that the ledger was decided by until now: it goes on by --spec from here\n(may be repeated)")
 	fs.Var(&s.gaps, "accept-gap", "source records `P:FROM-TO` that are gone for good, or cannot be read: written into the\nledger as given up (may be repeated; labels/P:FROM-TO and rates/P:FROM-TO for those topics)")
 	return s
 }
@@ -198,7 +200,7 @@ func (s *service) scorer(ctx context.Context, f *scoreFlags) (*ingest.Node, *ing
 	}
 	boundMemory()
 	n := ingest.NewNode(s.client, ingest.Config{
-		Spec: sp, Features: keys.engine, StateMax: int64(f.stateMax), Tokens: keys.tokens, KeyCheck: keys.check, Wire: wire, Topics: s.topics,
+		Spec: sp, Before: f.before, Features: keys.engine, StateMax: int64(f.stateMax), Tokens: keys.tokens, KeyCheck: keys.check, Wire: wire, Topics: s.topics,
 		Group: f.group, Tenant: f.tenant, SnapshotDir: snapshots, SnapshotEvery: f.snapshotEvery, RowsMax: f.rowsMax, Codec: codec,
 		Membership: kafka.GroupOptions{Session: f.session}, AcceptGaps: f.gaps,
 		WatchFor: f.watch, RollbackKey: rollback,

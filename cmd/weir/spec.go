@@ -13,7 +13,8 @@ var specCommand = &command{
 	name: "spec", args: "list | show NAME", summary: "list the built-in feature specs, or print one to begin from",
 	about: `A spec says what a bank's records look like, what behaviour is kept, and what the
 model sees, one line each. show prints a built-in one with its comments; --canonical
-prints the one form of it, or of a FILE, that its hash is of.`,
+prints the one form of it, or of a FILE, that its hash is of. weir score --help says how
+a ledger goes on by another spec; comments and spacing make no other one.`,
 	examples: []string{
 		"weir spec list",
 		"weir spec show payments > bank.spec",

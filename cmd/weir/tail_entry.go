@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"time"
 
@@ -34,7 +35,21 @@ func entryFields(line map[string]any, e *schemas.Entry) {
 			start[i] = map[string]any{"partition": at.Partition, "offset": at.Offset}
 		}
 		line["genesis"] = map[string]any{"topic": string(e.Genesis.Topic), "topic_id": fmt.Sprintf("%x", e.Genesis.TopicID), "start": start}
+		if len(e.Genesis.Spec.Text) > 0 {
+			line["genesis"].(map[string]any)["spec"] = specFields(&e.Genesis.Spec)
+		}
+	case schemas.EntrySpec:
+		line["spec"] = specFields(&e.Spec)
 	}
+}
+
+// specFields is a spec by which the ledger goes on.
+func specFields(s *schemas.SpecTaken) map[string]any {
+	m := map[string]any{"name": string(s.Name), "hash": fmt.Sprintf("%x", sha256.Sum256(s.Text)), "text": string(s.Text)}
+	if s.Before != [32]byte{} {
+		m["before"] = fmt.Sprintf("%x", s.Before)
+	}
+	return m
 }
 
 // labelFields is a label as people read it: what is absent is left out.

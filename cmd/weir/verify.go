@@ -23,6 +23,11 @@ counts and the first things that are wrong, with partition and offset. The exit
 code is 0 if nothing is wrong, 1 if anything is or it could not be proved, and 2
 where the command line is wrong.
 
+Where the ledger went on by another spec, what follows is proved by that one, from
+the state that it would have left of all that was decided before. The ledger holds
+the texts of its specs; that of the first one may be missing in one begun by an older
+version of weir.
+
 With --kafka it reads the topics; without, the history, where it cannot look at
 the source records themselves. Those of Avro and Protobuf are read by the registry's
 schemas, with the flags of weir score: a record that was rejected because its schema
@@ -35,6 +40,7 @@ was unknown is different from what is known now, where the schema came later.`,
 	},
 	flags: func(fs *flag.FlagSet) func(context.Context, *env, []string) error {
 		v := &verify{kafka: addKafka(fs), spec: addSpec(fs, "payments"), format: addFormat(fs), tokens: addTokens(fs), history: addHistory(fs), files: make(map[[32]byte][]byte)}
+		fs.Var(&v.before, "spec-before", "spec `FILE` that older decisions were made by, where the ledger does not hold its text\n(may be repeated)")
 		fs.StringVar(&v.trust, "trust", "", "PEM `FILE` of the public keys that bundles are signed with\n(that of the data folder if not given)")
 		fs.StringVar(&v.data, "data", "weir-data", "the scorer's data `FOLDER`")
 		fs.Func("bundle", "bundle `FILE` that decisions were made with, if not in the topic of models\n(may be repeated)", func(name string) error {
@@ -49,6 +55,7 @@ was unknown is different from what is known now, where the schema came later.`,
 type verify struct {
 	kafka       *kafkaFlags
 	spec        *string
+	before      specList
 	format      *formatFlags
 	tokens      *tokenFlags
 	history     *historyFlags
@@ -82,19 +89,19 @@ func (v *verify) run(ctx context.Context, e *env, _ []string) error {
 		}
 		v.files[b.Hash] = data
 	}
-	open := func(hash [32]byte) (*scoring.Bundle, scoring.Scorer, error) {
+	open := func(hash, spec [32]byte) (*scoring.Bundle, scoring.Scorer, error) {
 		if data, ok := v.files[hash]; ok {
-			return ingest.OpenBundle(data, sp.Hash, trust)
+			return ingest.OpenBundle(data, spec, trust)
 		}
 		if v.models == nil {
 			return nil, nil, fmt.Errorf("bundle %x: %w; --bundle FILE gives it", hash, ingest.ErrNoBundle)
 		}
-		return v.models.Open(ctx, hash, sp.Hash)
+		return v.models.Open(ctx, hash, spec)
 	}
 	b := newBar(e, "verify")
 	defer b.end()
 	if v.kafka.brokers == "" {
-		return v.fromHistory(ctx, e, b, ingest.NewVerifier(sp, features.Options{}, 0, open))
+		return v.fromHistory(ctx, e, b, ingest.NewVerifier(sp, features.Options{}, 0, open, v.before...))
 	}
 	log, err := v.kafka.client(e)
 	if err != nil {
@@ -114,7 +121,7 @@ func (v *verify) run(ctx context.Context, e *env, _ []string) error {
 	if err != nil {
 		return err
 	}
-	done, err := ingest.VerifyLog(ctx, ingest.Audit{Log: log, Topics: topics, Spec: sp, Features: keys.engine, Tokens: keys.tokens, Wire: wire, Progress: b.set, Bundles: open})
+	done, err := ingest.VerifyLog(ctx, ingest.Audit{Log: log, Topics: topics, Spec: sp, Before: v.before, Features: keys.engine, Tokens: keys.tokens, Wire: wire, Progress: b.set, Bundles: open})
 	if err != nil {
 		return fmt.Errorf("%w%s", err, registryRemedy(err))
 	}
@@ -164,8 +171,12 @@ func printVerified(e *env, r *ingest.Report) error {
 		e.printf("%s, %s decisions: %s scored, %s degraded, %s unscored, %s duplicate, %s rejected, %s approximate\n",
 			source, thousands(r.Decisions), thousands(r.Scored), thousands(r.Degraded), thousands(r.Unscored),
 			thousands(r.Duplicate), thousands(r.Rejected), thousands(r.Approximate))
-		e.printf("%s batches in one chain, %s dropped by it; %s labels; %s records given up by hand\n",
-			thousands(r.Batches), thousands(r.Dropped), thousands(r.Labels), thousands(r.Gaps))
+		by := ""
+		if r.Specs > 1 {
+			by = fmt.Sprintf("; %d specs, one after the other", r.Specs)
+		}
+		e.printf("%s batches in one chain, %s dropped by it; %s labels; %s records given up by hand%s\n",
+			thousands(r.Batches), thousands(r.Dropped), thousands(r.Labels), thousands(r.Gaps), by)
 		e.printf("lost %s, doubled %s, different %s\n", thousands(r.Lost), thousands(r.Doubled), thousands(r.Different))
 	}
 	for _, f := range r.First {

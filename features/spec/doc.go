@@ -88,6 +88,7 @@
 //	check, fields, check_expr,  the rules of the language: settings, fields,
 //	aggregates, names, circles  expressions, aggregates, names and groups, order
 //	format                      canonical text
+//	follow                      one spec after another
 //	zones                       local time
 //	problem, parse, builtin     mistakes; the way in; specs that come with weir
 package spec

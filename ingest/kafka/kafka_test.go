@@ -198,8 +198,8 @@ func TestReaderOfTheChainTakesWhatExtendsIt(t *testing.T) {
 	if got, want := fmt.Sprint(f.ledger(schemas.Anchor{Offset: at + 1, Head: id(3, 1)})), "[d e]"; got != want {
 		t.Errorf("from an anchor took %s, want %s", got, want)
 	}
-	got, err := kafka.BatchAt(t.Context(), f.c, f.topic, 0, 2)
-	if err != nil || got != id(1, 2) {
-		t.Errorf("offset 2 is of %v, %v", got, err)
+	got, err := kafka.FactsAt(t.Context(), f.c, f.topic, 0, 2)
+	if err != nil || got.ID != id(1, 2) {
+		t.Errorf("offset 2 is of %v, %v", got.ID, err)
 	}
 }

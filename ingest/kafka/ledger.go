@@ -144,24 +144,25 @@ func (r *LedgerReader) gather() (*LedgerBatch, error) {
 	return b, nil
 }
 
-// BatchAt returns which batch the record at an offset of the ledger is of.
-func BatchAt(ctx context.Context, c *Client, topic string, shard int32, offset int64) (schemas.BatchID, error) {
+// FactsAt returns the facts of the batch that the record at an offset of the ledger
+// is of; zero ones where it is of none.
+func FactsAt(ctx context.Context, c *Client, topic string, shard int32, offset int64) (schemas.Facts, error) {
+	var facts schemas.Facts
 	r := NewReader(c, topic, shard, offset)
 	if err := r.fetch(ctx, 0); err != nil {
-		return schemas.BatchID{}, fmt.Errorf("read the ledger at %d: %w", offset, err)
+		return facts, fmt.Errorf("read the ledger at %d: %w", offset, err)
 	}
 	// The facts are on the batch's first record, which lies before the offset:
 	// the set is walked from its beginning.
 	r.records.Reset(&r.answer, 0)
-	var facts schemas.Facts
 	for r.records.Next() {
 		if in := r.records.Batch(); in.Next <= offset {
 			continue
 		}
 		if err := schemas.ParseFacts(r.records.Record().Headers, &facts); err != nil {
-			return schemas.BatchID{}, nil // not a batch of the ledger: on no chain
+			return schemas.Facts{}, nil // not a batch of the ledger: on no chain
 		}
-		return facts.ID, nil
+		return facts, nil
 	}
-	return schemas.BatchID{}, r.records.Err()
+	return facts, r.records.Err()
 }
