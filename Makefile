@@ -1,5 +1,5 @@
 # The commands of the project; `make` lists them.
-.PHONY: help test race integration arm64 browser screenshots prove fuzz bench vulncheck
+.PHONY: help test race integration arm64 browser gpu kernels kernels-verify screenshots prove fuzz bench vulncheck
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -24,6 +24,18 @@ arm64:
 ## make browser      a day at the desk in Chromium: work, races, keys alone, no script, accessibility
 browser:
 	deploy/browser/run
+
+## make gpu          what shows without a GPU that the GPU scores right: its kernels, simulated
+gpu: kernels-verify
+	WEIR_GPU=1 go test -count=1 ./scoring/cuda/...
+
+## make kernels      compile the GPU kernels; needs Python and PyPI, and nothing of CUDA
+kernels:
+	python3 scoring/cuda/kernels/compile.py
+
+## make kernels-verify  the embedded kernels are what their source compiles to
+kernels-verify:
+	python3 scoring/cuda/kernels/compile.py verify
 
 ## make screenshots  every page of the desk, light and dark, wide and narrow, as pictures in .cache/screenshots
 SCREENSHOTS ?= .cache/screenshots
