@@ -54,7 +54,7 @@ var chartTemplate = template.Must(template.New("chart").Parse(`<svg class="chart
 	`<title id="{{.ID}}-title">{{.Title}}</title><desc id="{{.ID}}-desc">{{.Desc}}</desc>` +
 	`{{range .Paths}}<path class="{{.Class}}" d="{{.D}}"/>{{end}}` +
 	`{{range .Bars}}<rect{{with .Class}} class="{{.}}"{{end}} x="{{.X}}" y="{{.Y}}" width="{{.Width}}" height="{{.Height}}">{{with .Tip}}<title>{{.}}</title>{{end}}</rect>{{end}}` +
-	`{{range .Points}}{{with .Range}}<path class="range" d="{{.}}"/>{{end}}<circle{{with .Class}} class="{{.}}"{{end}} cx="{{.X}}" cy="{{.Y}}" r="2.5"><title>{{.Tip}}</title></circle>{{end}}` +
+	`{{range $p := .Points}}{{with .Range}}<path class="range {{$p.Class}}" d="{{.}}"/>{{end}}<circle{{with .Class}} class="{{.}}"{{end}} cx="{{.X}}" cy="{{.Y}}" r="2.5"><title>{{.Tip}}</title></circle>{{end}}` +
 	`{{range .Texts}}<text{{with .Class}} class="{{.}}"{{end}} x="{{.X}}" y="{{.Y}}">{{.Text}}</text>{{end}}</svg>`))
 
 // SVG is the chart as a page holds it.

@@ -1,6 +1,7 @@
 package desk
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -119,7 +120,7 @@ func (f *figure) chart(models []shownModel, from, to int64) *chart {
 		}
 		p.line(m.class, lines[k], false)
 		last := lines[k][len(lines[k])-1]
-		names = append(names, word{p.x(last.day) + 8, p.y(last.v) + 4, "strong " + m.class, m.title})
+		names = append(names, word{p.right + 4, p.y(last.v) + 4, "strong " + m.class, m.title})
 		said = append(said, m.title+": "+f.text(last.v)+" on "+dayName(last.day))
 	}
 	p.Texts = append(p.Texts, apart(names)...)
@@ -127,15 +128,12 @@ func (f *figure) chart(models []shownModel, from, to int64) *chart {
 	return p.chart
 }
 
-// apart moves names of lines that end at one height away from each other.
+// apart moves names of lines that end at about one height away from each other.
 func apart(names []word) []word {
 	const high = 13
-	for i := range names {
-		for j := range i {
-			if a, b := &names[j], &names[i]; math.Abs(a.Y-b.Y) < high && math.Abs(a.X-b.X) < chartWidth/4 {
-				b.Y = a.Y + high
-			}
-		}
+	slices.SortFunc(names, func(a, b word) int { return cmp.Compare(a.Y, b.Y) })
+	for i := 1; i < len(names); i++ {
+		names[i].Y = max(names[i].Y, names[i-1].Y+high)
 	}
 	return names
 }
