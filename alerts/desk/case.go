@@ -26,7 +26,7 @@ type casePage struct {
 	ID, Amount, Who, Merchant, Channel   string
 	Time, Clock, Ago                     string
 	Likely, Prob, State, Class, Label    string
-	Age, Within                          string
+	Age, Within, Left, Until             string
 	Late, Quick, Open, Mine, MayEscalate bool
 	Works, May                           bool   // who looks at it acts on alerts, and may on this one
 	Owner                                string // who works on it
@@ -150,10 +150,11 @@ func (s *Server) casePage(r *http.Request, i *alerts.Item) (casePage, error) {
 		Who: value, Merchant: otherSide(i), Channel: string(i.Text[schemas.Channel]),
 		Time: fullTime(i.Tx.Time), Clock: clock(i.Tx.Time, now), Ago: agoOf(i, now), Label: labelWords(i),
 		Likely: likely(i.Prob), Prob: percent(i.Prob), State: statusWords(i.State, now), Class: status.String(),
-		Age: span(max(waits, 0)), Within: span(s.options.Within), Late: waits > s.options.Within && !status.Closed(),
+		Age: span(max(waits, 0)), Within: span(s.options.Within), Until: fullTime(i.Raised + s.options.Within.Milliseconds()),
 		Quick: i.Quick, Open: !status.Closed(), Mine: i.Owner == who, MayEscalate: !i.Escalated,
 		Works: u.Roles.Any(workers), May: mayDecide(u, i, now), Owner: i.Owner, Reasons: reasonRows(i.Reasons), NoReasons: withoutReasons(i),
 		Codes: reasonCodes, Snoozes: snoozes, Previous: i.Last}
+	p.Left, p.Late = left(waits, s.options.Within)
 	if i.Before != nil && i.LastBy == who {
 		p.UndoMs = max(0, i.LastAt+alerts.UndoMs-now)
 	}

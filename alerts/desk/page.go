@@ -119,6 +119,7 @@ func loadPages(a *assets) (map[string]*template.Template, error) {
 type shown struct {
 	User *User // nil where nobody is logged in
 	Nav  []link
+	Now  int64 // by the desk's clock, from which the page's goes on
 	Data any
 }
 
@@ -129,7 +130,7 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request, status int, name s
 	if !ok {
 		return fmt.Errorf("there is no page %s", name)
 	}
-	given := shown{User: s.user(r), Data: data}
+	given := shown{User: s.user(r), Now: s.options.Now().UnixMilli(), Data: data}
 	if given.User != nil {
 		given.Nav = s.nav(given.User, r.URL.Path)
 	}

@@ -72,7 +72,7 @@ func TestPagesAreWhole(t *testing.T) {
 	w.add("ann", Analyst)
 	b := w.browser()
 	for name, a := range map[string]answer{"login": b.get("/login"), "problem": b.get("/nothing"), "start": b.enters("ann").get("/")} {
-		for _, want := range []string{"<!doctype html>", `<html lang="en">`, `name="viewport"`, `<main id="main">`, "</html>"} {
+		for _, want := range []string{"<!doctype html>", `<html lang="en">`, `name="viewport"`, `<main id="main" data-now="17`, "</html>"} {
 			if !strings.Contains(a.body, want) {
 				t.Errorf("%s has no %s", name, want)
 			}

@@ -436,8 +436,21 @@ func TestALogThatDoesNotAnswer(t *testing.T) {
 func TestAQueueThatIsNotAllSaysSo(t *testing.T) {
 	w := newWorld(t) // whose desk does not run
 	w.add("ann", Analyst)
-	w.browser().enters("ann").get("/queue").is(t, http.StatusOK, "This is not all yet", "starting", "No open alerts")
+	w.browser().enters("ann").get("/queue").is(t, http.StatusOK, "This is not all yet", "starting", "No open alerts. Nothing to do; none was raised yet.")
 	if body := newFloor(t).analyst("ann", Analyst).get("/queue").body; strings.Contains(body, "This is not all yet") {
 		t.Error("one that has caught up says so too")
 	}
+}
+
+// TestAnEmptyQueueSaysWhenTheLastAlertCame, and a filter that lets nothing through that it
+// is the filter.
+func TestAnEmptyQueueSaysWhenTheLastAlertCame(t *testing.T) {
+	f := newFloor(t)
+	ann := f.analyst("ann", Analyst)
+	ann.act(f.raise("card-a", "shop", 1000, .9), "closed_fraud")
+	f.pass(4 * time.Minute)
+	ann.get("/queue").is(t, http.StatusOK, "No open alerts. Nothing to do; the last one came", `title="2026-05-04T09:00:00Z">09:00, <span data-ago>4 min ago</span>`)
+	ann.get("/queue?status=claimed").is(t, http.StatusOK, "No alert gets through this filter.").lacks(t, "Nothing to do")
+	f.raise("card-a", "shop", 1000, .9)
+	ann.get("/queue").is(t, http.StatusOK, `data-since>0 s<`, `title="2026-05-04T10:04:00Z" data-until>1 h left<`).lacks(t, "Nothing to do")
 }

@@ -19,7 +19,8 @@ const queueRows = 50
 // queuePage is what queue.html shows.
 type queuePage struct {
 	Figures         alerts.Figures
-	Open, Oldest    string // how many are open, and how long the oldest waits
+	Open            string // how many are open
+	Oldest, Newest  moment // how long the oldest waits; when the last one came, where none does
 	States, Reasons []choice
 	Query           struct{ Min, Amount, Channel, Text string }
 	Filtered        bool
@@ -41,7 +42,7 @@ type queueRow struct {
 	Alerts                            int
 	Likely, Prob, Why, State, Class   string
 	Percent                           int
-	Age, Left, Raised                 string // how long it has waited, and how long it may
+	Age, Left, Raised, Until          string // how long it has waited, and how long it may
 	Late                              bool
 }
 
@@ -153,9 +154,7 @@ func (s *Server) queue(w http.ResponseWriter, r *http.Request) error {
 	}
 	p.Behind = s.options.Desk.Behind()
 	p.Open = grouped(strconv.FormatInt(p.Figures.Open, 10))
-	if p.Figures.OldestOpen > 0 {
-		p.Oldest = span(time.Duration(now-p.Figures.OldestOpen) * time.Millisecond)
-	}
+	p.Oldest, p.Newest = momentOf(p.Figures.OldestOpen, now), momentOf(p.Figures.Newest, now)
 	p.Here = "/queue?" + q.Encode()
 	if after != "" {
 		q.Set("after", string(after))
@@ -190,11 +189,8 @@ func (s *Server) queueRow(c *alerts.Case, who string, now int64) queueRow {
 		row.Why = withoutReasons(best)
 	}
 	waits := time.Duration(now-c.Oldest) * time.Millisecond
-	row.Age, row.Late = span(max(waits, 0)), waits > s.options.Within
-	row.Left = span(s.options.Within-waits) + " left"
-	if row.Late {
-		row.Left = span(waits-s.options.Within) + " late"
-	}
+	row.Age, row.Until = span(max(waits, 0)), fullTime(c.Oldest+s.options.Within.Milliseconds())
+	row.Left, row.Late = left(waits, s.options.Within)
 	if best.At(now) == alerts.Claimed && best.Owner == who {
 		row.State = "yours"
 	}

@@ -42,7 +42,8 @@ type supervisorPage struct {
 	Note                             string
 	Acts                             bool // the reader may act, and not only look
 	Open, Claimed, Late, LateSnoozed string
-	Within, Oldest                   string
+	Within                           string
+	Oldest                           moment
 	Proposed, Disputed               []verdictRow
 	MoreProposed, MoreDisputed       int
 	Backlog, Precision, Caught, Lost *chart
@@ -106,9 +107,7 @@ func (s *Server) supervisor(w http.ResponseWriter, r *http.Request) error {
 	if o.LateSnoozed > 0 {
 		p.LateSnoozed = count(o.LateSnoozed)
 	}
-	if o.OldestOpen > 0 {
-		p.Oldest = span(time.Duration(now-o.OldestOpen) * time.Millisecond)
-	}
+	p.Oldest = momentOf(o.OldestOpen, now)
 	for i := range o.Proposed {
 		p.Proposed = append(p.Proposed, proposedRow(&o.Proposed[i], u.Name, now))
 	}

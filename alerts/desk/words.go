@@ -64,6 +64,24 @@ func span(d time.Duration) string {
 	return fmt.Sprintf("%d years", d/(365*24*time.Hour))
 }
 
+// A moment is a time as a page tells it; the zero value is none.
+type moment struct{ Full, Clock, Age, Ago string }
+
+func momentOf(ms, now int64) moment {
+	if ms == 0 {
+		return moment{}
+	}
+	return moment{fullTime(ms), clock(ms, now), span(max(0, time.Duration(now-ms)*time.Millisecond)), ago(ms, now)}
+}
+
+// left writes how long something may wait yet, or by how much it is late.
+func left(waits, within time.Duration) (words string, late bool) {
+	if waits > within {
+		return span(waits-within) + " late", true
+	}
+	return span(within-waits) + " left", false
+}
+
 // clock writes a time of day, with its date where that is another than now's, and the
 // year where that is.
 func clock(ms, now int64) string {

@@ -57,7 +57,8 @@ func TestTheNextCaseIsThere(t *testing.T) {
 }
 
 // TestWhatDoesNotCountIsTold decides on a case that a supervisor has closed meanwhile,
-// and goes on before the answer is there: it is told all the same.
+// and goes on before the answer is there: it is told all the same. The verdict is not: it
+// is a second look now, which is given once the first can be undone no more.
 func TestWhatDoesNotCountIsTold(t *testing.T) {
 	tim, joe := analyst(t, "tim", "analyst"), analyst(t, "joe", "supervisor")
 	tim.visit("/queue")
@@ -68,11 +69,19 @@ func TestWhatDoesNotCountIsTold(t *testing.T) {
 	tim.until("performance.getEntriesByType('resource').some(e => e.name.endsWith(document.querySelector('[data-next]').dataset.next) && e.responseEnd)")
 	tim.far(300 * time.Millisecond)
 	tim.keys("fn")
-	tim.until("document.querySelector('.told')?.innerText.startsWith('joe ')")
-	if tim.alert() != id {
+	tim.until("document.querySelector('.told')?.innerText.startsWith('joe ') && document.readyState == 'complete'")
+	if want := "/second-looks/" + id; !strings.HasPrefix(tim.path(), want+"?") {
 		t.Errorf("tim is told of another alert, at %s", tim.path())
 	}
-	tim.until("document.querySelector('.verdict .state.genuine')")
+	if strings.Contains(tim.text("main"), "said genuine") || len(tim.texts(".state")) > 0 {
+		t.Errorf("the page tells the first verdict: %s", tim.text("main"))
+	}
+	tim.turns("f")
+	tim.shows("It was closed a moment ago")
+	tim.visit("/queue?status=genuine")
+	if js[bool](tim, "!!document.querySelector('.list a[href=\"/alerts/"+id+"\"]')") {
+		t.Error("the list of what is genuine tells the first verdict")
+	}
 }
 
 // TestWhatGoesWrongIsSaid sends what the desk refuses, and then acts without a session:

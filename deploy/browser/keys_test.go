@@ -43,8 +43,17 @@ func TestKeysAlone(t *testing.T) {
 	for kim.focus("closest('tr').querySelector('.state').className") != "state open" {
 		kim.keys("j") // others are at work too
 	}
+	kim.keys("y")
+	kim.until("document.querySelector('#said').innerText.startsWith('Copied ')")
+	line := kim.pasted("input[name=text]")
+	kim.keys(kb.Escape)
+	kim.keys("kj") // which line the focus was on is known by the page
 	kim.leave(func() { kim.keys(kb.Enter) })
 	id := kim.alert()
+	if line != id {
+		t.Errorf("%q was copied of the line that leads to %s", line, id)
+	}
+	copies(kim, id)
 
 	// Help, over the page, in which no key does anything.
 	kim.keys("?")
@@ -82,6 +91,21 @@ func TestKeysAlone(t *testing.T) {
 	kim.shows("snoozed until")
 	kim.turns("q")
 	kim.until("location.pathname == '/queue'")
+}
+
+// copies copies the id of a case, once where the page may use the clipboard and once where
+// it may not, as without TLS.
+func copies(b *tab, id string) {
+	b.t.Helper()
+	for _, by := range []string{"0", "Object.defineProperty(navigator, 'clipboard', {value: undefined})"} {
+		js[any](b, by+", document.querySelector('#note').value = 'not copied', document.querySelector('main').focus(), document.querySelector('#said').textContent = '', null")
+		b.keys("y")
+		b.until("document.querySelector('#said').innerText == 'Copied " + id + "'")
+		if got := b.pasted("#note"); got != id {
+			b.t.Errorf("%s has copied %q, want %s", b.name, got, id)
+		}
+		js[any](b, "document.querySelector('#note').value = '', document.activeElement.blur(), null")
+	}
 }
 
 // turns presses keys of which the last brings a page.

@@ -44,6 +44,40 @@ func TestWhatArrivesWaits(t *testing.T) {
 	}
 }
 
+// TestTimesGoOn leaves the queue and a case open: ages and what is left go on, with no new
+// page, and nothing stands elsewhere for it.
+func TestTimesGoOn(t *testing.T) {
+	ida := analyst(t, "ida", "analyst")
+	ida.visit("/queue")
+	const times = "[...document.querySelectorAll('[data-since], [data-ago], [data-until]')]"
+	const places = "JSON.stringify([...document.querySelectorAll('main *')].filter(e => !e.matches('time, [data-ago], :has(time, [data-ago])')).map(e => { const r = e.getBoundingClientRect(); return [r.x, r.y, r.width, r.height] }))"
+	at := js[string](ida, places)
+	later := func(hours int, wait string, until string) {
+		t.Helper()
+		js[any](ida, fmt.Sprintf(`(real => { Date.now = () => real() + %d * 3600e3 })(document.realNow ??= Date.now), null`, hours))
+		js[any](ida, `(real => { window.setTimeout = (f, ms) => { document.waits = ms; return real(f, ms) } })(document.realTimeout ??= setTimeout), null`)
+		ida.until("document.waits == " + wait + " && " + times + ".every(e => /" + until + "/.test(e.innerText))")
+	}
+	later(0, "1000", "^(\\d+ (s|min)|\\d+ min left)$")
+	later(3, "1000", "^(3 h|2 h late)$")
+	if now := js[string](ida, places); now != at {
+		t.Errorf("it has moved:\n%s\n%s", at, now)
+	}
+	if !js[bool](ida, times+".filter(e => 'until' in e.dataset).every(e => e.classList.contains('late') && getComputedStyle(e).color != getComputedStyle(document.body).color)") {
+		t.Error("what is late is not said to be")
+	}
+	later(24*10, "1000", "^(10 days|9 days late)$")
+	ida.visit("/queue?status=open")
+	ida.press(".list .row")
+	at = js[string](ida, places)
+	later(3, "1000", "^(\\d+ (h|days) ago|2 h late)$")
+	if now := js[string](ida, places); now != at {
+		t.Errorf("it has moved:\n%s\n%s", at, now)
+	}
+	ida.still()
+	later(24*10, "60000", "^(\\d+ days ago|9 days late)$")
+}
+
 // openAlerts is how many the queue says are open.
 func openAlerts(t *testing.T, b *tab) (n int) {
 	t.Helper()

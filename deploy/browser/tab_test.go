@@ -224,6 +224,16 @@ func (b *tab) keys(keys string) {
 	}
 }
 
+// pasted is what a field holds once the clipboard was pasted into it, in place of what it
+// held.
+func (b *tab) pasted(selector string) string {
+	b.t.Helper()
+	js[bool](b, "(e => { e.focus(); e.select(); return true })(document.querySelector("+strconv.Quote(selector)+"))")
+	call(b, input.DispatchKeyEvent, input.DispatchKeyEventParams{Type: input.DispatchKeyEventTypeKeyDown, Key: "v", Code: "KeyV", Commands: []string{"paste"}})
+	call(b, input.DispatchKeyEvent, input.DispatchKeyEventParams{Type: input.DispatchKeyEventTypeKeyUp, Key: "v", Code: "KeyV"})
+	return js[string](b, "document.querySelector("+strconv.Quote(selector)+").value")
+}
+
 // fill writes into an input what was not there.
 func (b *tab) fill(selector, text string) {
 	b.t.Helper()
@@ -249,6 +259,12 @@ func (b *tab) without() {
 func (b *tab) theme(name string) {
 	b.t.Helper()
 	call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: name}}})
+}
+
+// still has pages know that whoever reads them wants nothing to move.
+func (b *tab) still() {
+	b.t.Helper()
+	call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-reduced-motion", Value: "reduce"}}})
 }
 
 func call[P, R any](b *tab, command cdp.Command[P, R], p P) R {

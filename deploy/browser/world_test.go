@@ -75,7 +75,7 @@ func (w *world) begin() (err error) {
 	if err := w.learn(); err != nil {
 		return err
 	}
-	up, err := w.start("up", "--data", w.file("up"), "--broker", "127.0.0.1:0", "--bundle", w.file("model.weir"), "--partitions", "1", "--web", "127.0.0.1:0")
+	up, err := w.start("up", "--data", w.file("up"), "--broker", "127.0.0.1:0", "--bundle", w.file("model.weir"), "--partitions", "1", "--second-looks", "1", "--web", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}

@@ -23,11 +23,64 @@
     if (dialog) return e.key === "?" && dialog.close();
     if (e.key === "j") return go(1);
     if (e.key === "k") return go(-1);
+    if (e.key === "y") return copy();
     const to = $(`[data-key="${CSS.escape(e.key)}"]`);
     if (!to || e.repeat) return;
     e.preventDefault();
     if (typing({ target: to })) to.focus(); else to.click();
   });
+
+  // copy puts the id of the alert into the clipboard: that of the page, or of the line.
+  const copy = async () => {
+    const id = $("[data-copy]")?.dataset.copy ?? $(".list tr.here .row")?.pathname.split("/").pop();
+    if (!id) return;
+    try {
+      await navigator.clipboard.writeText(id);
+    } catch { // there is none without TLS
+      const focus = document.activeElement;
+      const field = Object.assign(document.createElement("textarea"), { value: id, className: "unseen" });
+      document.body.append(field);
+      field.select();
+      document.execCommand("copy");
+      field.remove();
+      focus.focus({ preventScroll: true });
+    }
+    say(`Copied ${id}`);
+  };
+  document.addEventListener("click", (e) => e.target.closest?.("[data-copy]") && copy());
+  let said;
+  const say = (text) => {
+    const at = $("#said");
+    at.textContent = ""; // so that the same is said again
+    setTimeout(() => (at.textContent = text));
+    clearTimeout(said);
+    said = setTimeout(() => (at.textContent = ""), 5000);
+  };
+
+  // Times go on while a page stands open, as words.go writes them: each second, or each
+  // minute for whoever wants nothing to move. They have their room and move nothing else.
+  const ahead = Number($("main").dataset.now) - Date.now(); // the desk's clock
+  const units = [["s", 1], ["min", 60], ["h", 3600], ["days", 86400], ["years", 365 * 86400]];
+  const span = (s) => {
+    const [name, of] = units[[60, 3600, 172800, 730 * 86400, Infinity].findIndex((end) => s < end)];
+    return `${Math.floor(s / of)} ${name}`;
+  };
+  const words = {
+    since: (s) => span(Math.max(0, s)),
+    ago: (s) => (s < 0 ? `in ${span(-s)}` : s < 60 ? "just now" : `${span(s)} ago`),
+    until: (s) => (s > 0 ? `${span(s)} late` : `${span(-s)} left`),
+  };
+  const tick = () => {
+    for (const at of document.querySelectorAll("[data-since], [data-ago], [data-until]")) {
+      const kind = Object.keys(words).find((k) => k in at.dataset);
+      const s = (Date.now() + ahead - Date.parse(at.closest("[title]").title)) / 1000;
+      const text = words[kind](s);
+      if (at.textContent !== text) at.textContent = text;
+      if (kind === "until") at.classList.toggle("late", s > 0);
+    }
+    setTimeout(tick, matchMedia("(prefers-reduced-motion: reduce)").matches ? 60_000 : 1000);
+  };
+  setTimeout(tick, 1000);
 
   // What the keys are is shown over the page, which stays as it is.
   document.addEventListener("click", async (e) => {
