@@ -52,7 +52,7 @@ func TestPagesWithoutScript(t *testing.T) {
 	list := pages(t, b)
 	b.without()
 	for _, p := range list {
-		if p.public {
+		if p.by != nil {
 			continue
 		}
 		b.look(p, 1440, "light")
