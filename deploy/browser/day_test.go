@@ -1,7 +1,6 @@
 package browser
 
 import (
-	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,22 +34,25 @@ func actions(t *testing.T, alert string, kinds ...string) {
 }
 
 // labels fails unless just these verdicts of an alert's transaction were made known by
-// analysts, each once.
+// the desk, each once. The bank that is simulated has labelled some of them before.
 func labels(t *testing.T, alert string, verdicts ...string) {
 	t.Helper()
 	tx := did(t, "dispositions", "alert_id", alert, "tx_id", 1)[0]
-	did(t, "labels", "tx_id", tx, "verdict", len(verdicts))
-	// Labels of one transaction are in order, but each may be there twice.
 	var got []string
-	seen := make(map[any]bool)
-	for _, r := range w.records(t, "labels", "tx_id", tx) {
-		if version := r["version"]; r["source"] == "analyst" && !seen[version] {
-			seen[version] = true
-			got = append(got, cmp.Or(r["verdict"].(string)))
+	err := wait(func() (bool, error) {
+		got = got[:0]
+		// Labels of one transaction are in order, but each may be there twice.
+		seen := make(map[any]bool)
+		for _, r := range w.records(t, "labels", "tx_id", tx) {
+			if version := r["version"]; r["disposition_id"] != nil && !seen[version] {
+				seen[version] = true
+				got = append(got, r["verdict"].(string))
+			}
 		}
-	}
-	if !slices.Equal(got, verdicts) {
-		t.Errorf("labels of alert %s: %q, want %q", alert, got, verdicts)
+		return len(got) >= len(verdicts), nil
+	}, "%d labels of alert %s", len(verdicts), alert)
+	if err != nil || !slices.Equal(got, verdicts) {
+		t.Errorf("labels of alert %s: %q, want %q, %v", alert, got, verdicts, err)
 	}
 }
 
