@@ -29,7 +29,8 @@
 // with PKCE. What is sent there and has to come back follows from a secret in a cookie of
 // the browser that began, so that nothing is kept here while somebody logs in. Issuer and
 // subject say whose account it is, groups there what it may. Pages do tell why somebody
-// whom the provider has vouched for is not let in.
+// whom the provider has vouched for is not let in. What the provider ends, by a token that
+// it sends here itself, is ended here too.
 //
 //	user              names, roles
 //	accounts, store,  the database: accounts, its file, passwords
@@ -39,7 +40,8 @@
 //	server, routes,   the frame: options, the table, what every request passes,
 //	guard, page       templates and files
 //	login             logging in and out
-//	oidc, oidc_login, an identity provider, logging in there, accounts from there
+//	oidc, oidc_login, an identity provider, logging in and out there, accounts from there
+//	oidc_logout,
 //	oidc_accounts
 //	audit, outbox     the topic audit, and what waits in the database to be written there
 //	trail             the page of the audit log, and its exports

@@ -105,7 +105,7 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) error {
 	if err := s.audit(r.Context(), schemas.AuditEntry{Who: []byte(u.Name), What: schemas.AuditLoggedIn, Detail: []byte("password")}); err != nil {
 		return err
 	}
-	id, err := s.options.Accounts.begin(r.Context(), u, requesterOf(r.Context()).address, s.cookie(r))
+	id, err := s.options.Accounts.begin(r.Context(), u, voucher{}, requesterOf(r.Context()).address, s.cookie(r))
 	if errors.Is(err, ErrRefused) {
 		return s.refuse(w, r, u, err, form)
 	}

@@ -28,8 +28,9 @@ type OIDC struct {
 	// path /login/oidc/callback, which it has to know.
 	PublicURL string
 	Scopes    []string // that are asked for beside openid: profile and email if nil
-	// Claim names what holds a person's groups, a text or a list of texts, and Roles
-	// what each of them may here. Whoever is in none of them is not let in.
+	// Claim names what holds a person's groups, a text or a list of texts, or is the path
+	// to it, such as realm_access.roles; Roles are what each of them may here. Whoever is
+	// in none of them is not let in.
 	Claim string
 	Roles map[string]RoleSet
 }
@@ -76,6 +77,28 @@ func secureURL(text string) error {
 		return fmt.Errorf("%s would be reached in clear; it has to begin with https", text)
 	}
 	return nil
+}
+
+// groups returns what holds a person's groups. A claim may have dots in its name, as one
+// that is an address has, so that a name goes before a path.
+func (c *OIDC) groups(claims map[string]json.RawMessage) (json.RawMessage, bool) {
+	return claimAt(claims, c.Claim)
+}
+
+func claimAt(claims map[string]json.RawMessage, path string) (json.RawMessage, bool) {
+	if value, ok := claims[path]; ok {
+		return value, true
+	}
+	for i, c := range path {
+		var inner map[string]json.RawMessage
+		if c != '.' || json.Unmarshal(claims[path[:i]], &inner) != nil {
+			continue
+		}
+		if value, ok := claimAt(inner, path[i+1:]); ok {
+			return value, true
+		}
+	}
+	return nil, false
 }
 
 // roles are what the groups of a person may.
@@ -250,6 +273,7 @@ type person struct {
 	name            string // that the person goes by there
 	display         string
 	groups          []string
+	voucher         voucher
 }
 
 // redeem trades a code for who it is that has logged in.
@@ -277,7 +301,8 @@ func (p *provider) redeem(ctx context.Context, d *discovered, f flow, code strin
 	if err := p.check(id, claims, f, token.AccessToken); err != nil {
 		return person{}, err
 	}
-	if _, ok := claims[p.config.Claim]; !ok && d.UserInfoEndpoint() != "" {
+	groups, told := p.config.groups(claims)
+	if !told && d.UserInfoEndpoint() != "" {
 		// Some tell groups there only.
 		more, err := d.UserInfo(ctx, oauth2.StaticTokenSource(token))
 		if err != nil {
@@ -290,13 +315,14 @@ func (p *provider) redeem(ctx context.Context, d *discovered, f flow, code strin
 		if err := more.Claims(&info); err != nil {
 			return person{}, unchecked("user info: %v", err)
 		}
+		groups, _ = p.config.groups(info)
 		for k, v := range info {
 			if _, ok := claims[k]; !ok {
 				claims[k] = v
 			}
 		}
 	}
-	return p.person(id.Subject, claims), nil
+	return p.person(id, claims, groups), nil
 }
 
 // exchangeFailed tells a provider that refuses a code from one that is away.
@@ -320,6 +346,8 @@ func (p *provider) check(id *oidc.IDToken, claims map[string]json.RawMessage, f 
 		return unchecked("the subject is empty, too long or not printable")
 	case azp != nil && (json.Unmarshal(azp, &party) != nil || party != p.config.ClientID), azp == nil && len(id.Audience) > 1:
 		return unchecked("the token was issued to another client")
+	case len(textOf(claims["sid"])) > subjectMax:
+		return unchecked("the id of the session there is too long")
 	case id.IssuedAt.After(p.now().Add(skew)):
 		return unchecked("the token was issued at %s, which is to come: are the clocks right?", id.IssuedAt.UTC().Format(time.RFC3339))
 	}
@@ -331,24 +359,26 @@ func (p *provider) check(id *oidc.IDToken, claims map[string]json.RawMessage, f 
 	return nil
 }
 
-// person takes from the claims what is needed.
-func (p *provider) person(subject string, claims map[string]json.RawMessage) person {
-	who := person{issuer: p.config.Issuer, subject: subject}
-	text := func(claim string) (s string) {
-		if json.Unmarshal(claims[claim], &s) != nil {
-			return ""
-		}
-		return s
+// textOf is the text that a claim holds, empty where it holds none.
+func textOf(claim json.RawMessage) (s string) {
+	if json.Unmarshal(claim, &s) != nil {
+		return ""
 	}
+	return s
+}
+
+// person takes from a token and its claims what is needed.
+func (p *provider) person(id *oidc.IDToken, claims map[string]json.RawMessage, groups json.RawMessage) person {
+	who := person{issuer: p.config.Issuer, subject: id.Subject, voucher: voucher{textOf(claims["sid"]), id.IssuedAt.Unix()}}
 	for _, claim := range []string{"preferred_username", "email", "name"} {
-		if who.name = text(claim); who.name != "" {
+		if who.name = textOf(claims[claim]); who.name != "" {
 			break
 		}
 	}
-	who.display = text("name")
-	if json.Unmarshal(claims[p.config.Claim], &who.groups) != nil {
+	who.display = textOf(claims["name"])
+	if json.Unmarshal(groups, &who.groups) != nil {
 		who.groups = nil
-		if one := text(p.config.Claim); one != "" {
+		if one := textOf(groups); one != "" {
 			who.groups = []string{one}
 		}
 	}

@@ -26,6 +26,7 @@ func (s *Server) oidcRoutes() []route {
 	return []route{
 		{pattern: "GET /login/oidc", roles: public, handle: s.oidcBegin},
 		{pattern: "GET " + callbackPath, roles: public, handle: s.oidcCallback},
+		{pattern: "POST " + logoutPath, roles: public, handle: s.oidcLogout},
 	}
 }
 
@@ -133,10 +134,10 @@ func (s *Server) oidcCallback(w http.ResponseWriter, r *http.Request) error {
 	}
 	var id sessionID
 	if u, err = s.options.Accounts.admit(r.Context(), u); err == nil {
-		id, err = s.options.Accounts.begin(r.Context(), u, requesterOf(r.Context()).address, s.cookie(r))
+		id, err = s.options.Accounts.begin(r.Context(), u, who.voucher, requesterOf(r.Context()).address, s.cookie(r))
 	}
 	if errors.Is(err, ErrRefused) {
-		return s.oidcFailed(w, r, u.Name, next, &denial{"Your account was changed meanwhile. Try once more.", err.Error()})
+		return s.oidcFailed(w, r, u.Name, next, &denial{"Your account was changed, or you were logged out, meanwhile. Try once more.", err.Error()})
 	}
 	if err != nil {
 		return err

@@ -179,7 +179,12 @@ func (p *idp) token(w http.ResponseWriter, r *http.Request) {
 // signed is a token in its compact form.
 func signed(t testing.TB, alg jose.SignatureAlgorithm, key any, kid string, claims map[string]any) string {
 	t.Helper()
-	s, err := jose.NewSigner(jose.SigningKey{Algorithm: alg, Key: jose.JSONWebKey{Key: key, KeyID: kid}}, nil)
+	return signedBy(t, jose.SigningKey{Algorithm: alg, Key: jose.JSONWebKey{Key: key, KeyID: kid}}, nil, claims)
+}
+
+func signedBy(t testing.TB, key jose.SigningKey, o *jose.SignerOptions, claims map[string]any) string {
+	t.Helper()
+	s, err := jose.NewSigner(key, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,11 +192,11 @@ func signed(t testing.TB, alg jose.SignatureAlgorithm, key any, kid string, clai
 	if err != nil {
 		t.Fatal(err)
 	}
-	o, err := s.Sign(payload)
+	token, err := s.Sign(payload)
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := o.CompactSerialize()
+	text, err := token.CompactSerialize()
 	if err != nil {
 		t.Fatal(err)
 	}

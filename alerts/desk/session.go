@@ -66,9 +66,17 @@ type Session struct {
 // ErrNoSession says that nobody is logged in by this id.
 var ErrNoSession = errors.New("there is no such session")
 
+// voucher is the session at an identity provider that lets somebody in, and when it was
+// vouched for; zero where a password does.
+type voucher struct {
+	sid string
+	at  int64 // seconds since the Unix epoch
+}
+
 // begin makes a session for somebody who was let in, and ends the one of the id that
 // the browser had before: an id that somebody planted there must not become a session.
-func (a *Accounts) begin(ctx context.Context, u User, address string, before *sessionID) (id sessionID, err error) {
+// Nor must what the provider has ended while its answer was on its way.
+func (a *Accounts) begin(ctx context.Context, u User, v voucher, address string, before *sessionID) (id sessionID, err error) {
 	id = newSessionID()
 	now := a.now()
 	err = transaction(ctx, a.db, func(tx *sql.Tx) error {
@@ -81,9 +89,10 @@ func (a *Accounts) begin(ctx context.Context, u User, address string, before *se
 		if _, err := tx.ExecContext(ctx, `DELETE FROM sessions WHERE seen_ms <= ? OR began_ms <= ?`, now-a.config.Idle.Milliseconds(), now-a.config.Absolute.Milliseconds()); err != nil {
 			return err
 		}
-		done, err := tx.ExecContext(ctx, `INSERT INTO sessions (id, user, address, began_ms, seen_ms, drawn_ms, next_ms, old_ms)
-			SELECT ?, name, ?, ?, ?, ?, 0, 0 FROM users WHERE name = ? AND generation = ? AND NOT disabled`,
-			id.hash(), address, now, now, now, u.Name, u.generation)
+		done, err := tx.ExecContext(ctx, `INSERT INTO sessions (id, user, address, began_ms, seen_ms, drawn_ms, next_ms, old_ms, sid)
+			SELECT ?, name, ?, ?, ?, ?, 0, 0, ? FROM users WHERE name = ? AND generation = ? AND NOT disabled AND NOT EXISTS (
+				SELECT 1 FROM logouts l WHERE l.issuer = users.issuer AND l.at_s >= ? AND iif(l.sid = '', l.subject = users.subject, l.sid = ?))`,
+			id.hash(), address, now, now, now, v.sid, u.Name, u.generation, v.at, v.sid)
 		if err == nil {
 			err = one(done, fmt.Errorf("%w: the account was changed meanwhile", ErrRefused))
 		}

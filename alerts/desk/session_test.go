@@ -245,7 +245,7 @@ func TestLogInThatIsOvertaken(t *testing.T) {
 		if err := change(w.accounts); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := w.accounts.begin(t.Context(), u, "", nil); !errors.Is(err, ErrRefused) {
+		if _, err := w.accounts.begin(t.Context(), u, voucher{}, "", nil); !errors.Is(err, ErrRefused) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

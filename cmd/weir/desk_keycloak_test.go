@@ -73,6 +73,71 @@ func TestDeskAtKeycloak(t *testing.T) {
 	newKeycloakUser(t, at).logIn("/", "ann", secret).shows("none of your groups there may work at this desk")
 }
 
+// TestKeycloakEndsSessions has roles where Keycloak has them by itself, in a claim within
+// a claim, and ends sessions there: one of two by its administrator, one by the person
+// who logs out there, and the rest at once. The desk hears of each from Keycloak alone.
+func TestKeycloakEndsSessions(t *testing.T) {
+	issuer, secretFile := os.Getenv("WEIR_KEYCLOAK"), os.Getenv("WEIR_KEYCLOAK_SECRET")
+	if issuer == "" {
+		t.Skip("WEIR_KEYCLOAK names no Keycloak; deploy/integration starts one")
+	}
+	text, err := os.ReadFile(secretFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret := strings.TrimSpace(string(text))
+	at := startDesk(t, "--data", t.TempDir(), "--public-url", "http://localhost:8464", "--oidc-issuer", issuer, "--oidc-client-id", "weir",
+		"--oidc-client-secret-file", secretFile, "--oidc-roles-claim", "realm_access.roles", "--oidc-role", "fraud-lead=supervisor", "--local-login=false")
+	admin := &keycloakAdmin{t: t, base: strings.TrimSuffix(issuer, "/realms/bank"), password: secret}
+	dora := admin.id("/admin/realms/bank/users?exact=true&username=dora")
+	admin.do("POST", "/admin/realms/bank/users/"+dora+"/logout", nil) // of what a run before left
+	admin.logoutURL("http://" + at + "/login/oidc/logout")
+	t.Cleanup(func() { admin.logoutURL("") })
+
+	newKeycloakUser(t, at).logIn("/", "ann", secret).shows("none of your groups there may work at this desk")
+	people := make([]*keycloakUser, 5)
+	for i := range people {
+		people[i] = newKeycloakUser(t, at)
+		people[i].logIn("/", "dora", secret).shows("Dora Em", "supervisor")
+	}
+	in := func(want int) {
+		t.Helper()
+		n := 0
+		for _, p := range people {
+			if strings.Contains(p.get("http://localhost:8464/").body, "Dora Em") {
+				n++
+			}
+		}
+		if n != want {
+			t.Errorf("%d are in, want %d", n, want)
+		}
+	}
+	in(5)
+	var sessions []struct{ ID string }
+	if err := json.Unmarshal(admin.do("GET", "/admin/realms/bank/users/"+dora+"/sessions", nil), &sessions); err != nil || len(sessions) != 5 {
+		t.Fatalf("%d sessions, %v", len(sessions), err)
+	}
+	admin.do("DELETE", "/admin/realms/bank/sessions/"+sessions[0].ID, nil)
+	in(4)
+	for _, p := range people {
+		if !strings.Contains(p.get("http://localhost:8464/").body, "Dora Em") {
+			continue
+		}
+		page := p.get(issuer + "/protocol/openid-connect/logout?client_id=weir").shows("Do you want to log out?")
+		form := regexp.MustCompile(`(?s)<form[^>]* action="([^"]+)".*name="session_code" value="([^"]+)"`).FindStringSubmatch(page.body)
+		if form == nil {
+			t.Fatalf("this is no form of Keycloak's: %s", page.body)
+		}
+		p.post(admin.base+html.UnescapeString(form[1]), url.Values{"session_code": {form[2]}, "confirmLogout": {"Logout"}}).shows("You are logged out")
+		break
+	}
+	in(3)
+	admin.do("POST", "/admin/realms/bank/users/"+dora+"/logout", nil)
+	in(0)
+	people[0].logIn("/", "dora", secret).shows("Dora Em")
+	in(1)
+}
+
 // startDesk starts weir desk beside a broker, and returns where it listens.
 func startDesk(t *testing.T, args ...string) string {
 	t.Helper()
@@ -240,13 +305,29 @@ func (a *keycloakAdmin) do(method, path string, body any) []byte {
 // group takes somebody into a group, or out of it.
 func (a *keycloakAdmin) group(method, name, group string) {
 	a.t.Helper()
-	id := func(path string) string {
-		var found []struct{ ID string }
-		if err := json.Unmarshal(a.do("GET", path, nil), &found); err != nil || len(found) != 1 {
-			a.t.Fatalf("%s: %+v, %v", path, found, err)
-		}
-		return found[0].ID
-	}
-	user, of := id("/admin/realms/bank/users?exact=true&username="+name), id("/admin/realms/bank/groups?exact=true&search="+group)
+	user, of := a.id("/admin/realms/bank/users?exact=true&username="+name), a.id("/admin/realms/bank/groups?exact=true&search="+group)
 	a.do(method, "/admin/realms/bank/users/"+user+"/groups/"+of, nil)
+}
+
+// id is that of the one thing that a search finds.
+func (a *keycloakAdmin) id(search string) string {
+	a.t.Helper()
+	var found []struct{ ID string }
+	if err := json.Unmarshal(a.do("GET", search, nil), &found); err != nil || len(found) != 1 {
+		a.t.Fatalf("%s: %+v, %v", search, found, err)
+	}
+	return found[0].ID
+}
+
+// logoutURL says where the desk is told that sessions are over.
+func (a *keycloakAdmin) logoutURL(to string) {
+	a.t.Helper()
+	path := "/admin/realms/bank/clients/" + a.id("/admin/realms/bank/clients?clientId=weir")
+	var client map[string]any
+	if err := json.Unmarshal(a.do("GET", path, nil), &client); err != nil {
+		a.t.Fatal(err)
+	}
+	attributes, _ := client["attributes"].(map[string]any)
+	attributes["backchannel.logout.url"], attributes["backchannel.logout.session.required"] = to, "true"
+	a.do("PUT", path, client)
 }

@@ -25,11 +25,11 @@ const secretVariable = "WEIR_OIDC_CLIENT_SECRET"
 func addOIDC(fs *flag.FlagSet) *oidcFlags {
 	o := &oidcFlags{}
 	fs.StringVar(&o.publicURL, "public-url", "", "`URL` at which browsers reach the desk, such as https://desk.bank.example")
-	fs.StringVar(&o.issuer, "oidc-issuer", "", "`URL` of the identity provider where people log in (OpenID Connect), exactly as it calls\nitself. The desk is registered there as a confidential client with the redirect URL\nPUBLIC-URL/login/oidc/callback")
+	fs.StringVar(&o.issuer, "oidc-issuer", "", "`URL` of the identity provider where people log in (OpenID Connect), exactly as it calls\nitself. The desk is registered there as a confidential client with the redirect URL\nPUBLIC-URL/login/oidc/callback, and to end sessions here with those there the\nback-channel log-out URL PUBLIC-URL/login/oidc/logout")
 	fs.StringVar(&o.clientID, "oidc-client-id", "", "`ID` that the provider has given to the desk")
 	fs.StringVar(&o.secretFile, "oidc-client-secret-file", "", "`FILE` of the secret that it has given; or the environment variable\n"+secretVariable)
 	fs.StringVar(&o.scopes, "oidc-scopes", "profile email", "`SCOPES` that are asked for beside openid; some providers\ntell groups only where the scope groups is among them")
-	fs.StringVar(&o.claim, "oidc-roles-claim", "groups", "`CLAIM` that holds a person's groups, in the ID token or the user info")
+	fs.StringVar(&o.claim, "oidc-roles-claim", "groups", "`CLAIM` that holds a person's groups, in the ID token or the user info, or the path to it,\nsuch as realm_access.roles")
 	fs.Var(&o.roles, "oidc-role", "what the people of a group may: `GROUP=ROLE,...`, such as fraud-analysts=analyst (may be\nrepeated). Roles are those of the last log-in; whoever is in none of the groups is not let in")
 	fs.StringVar(&o.localLogin, "local-login", "true", "`WHO` may log in by password: true, all accounts that have one; false,\nnobody; or NAME,..., a few for when the provider is away")
 	return o
