@@ -75,13 +75,25 @@ func (s *clickhouseStore) readBatchAt(ctx context.Context, w *window, offset int
 func (s *clickhouseStore) readPayments(ctx context.Context, q *PaymentQuery, fn func(*Payment)) error {
 	var p Payment
 	into := []any{&p.Shard, &p.Offset, &p.Tx.Time, &p.Tx.Amount, &p.Tx.AmountBase, (*uint8)(&p.Tx.Type), (*uint8)(&p.Tx.Status),
-		(*uint8)(&p.Verdict.Outcome), (*uint16)(&p.Verdict.Reason), (*uint8)(&p.Verdict.Flags), (*uint8)(&p.Action), &p.Prob}
+		(*uint8)(&p.Verdict.Outcome), (*uint16)(&p.Verdict.Reason), (*uint8)(&p.Verdict.Flags), &p.Prob}
 	for _, f := range PaymentTexts {
 		into = append(into, &p.Text[f])
 	}
-	return s.each(ctx, func() { fn(&p) }, into, "SELECT "+paymentColumns+" FROM {db}.decisions WHERE "+q.Field.String()+` = ?
-		AND event_ms >= ? AND event_ms < ? ORDER BY event_ms DESC, shard, ledger_offset DESC LIMIT 1 BY shard, ledger_offset LIMIT ?`,
-		q.Value, q.From, q.To, q.Limit)
+	return s.each(ctx, func() { fn(&p) }, into, paymentsQuery(q.Field), q.Value, q.From, q.To, q.Limit)
+}
+
+// paymentsQuery asks for no column that the field's projection lacks, or the server
+// would not take it.
+func paymentsQuery(f schemas.TextField) string {
+	return "SELECT " + paymentNames + " FROM {db}.decisions WHERE " + f.String() +
+		" = ? AND event_ms >= ? AND event_ms < ? ORDER BY event_ms DESC, shard DESC, ledger_offset DESC LIMIT ?"
+}
+
+// daysQuery does as paymentsQuery.
+func daysQuery(f schemas.TextField) string {
+	return "SELECT intDiv(event_ms, 86400000) AS day, uniqExact(shard, ledger_offset), " +
+		"groupUniqArrayIf(id, id IN (SELECT tx_id FROM {db}.labels WHERE verdict = 2 AND known_ms >= ?)) FROM {db}.decisions WHERE " + f.String() +
+		" = ? AND event_ms >= ? AND event_ms < ? AND outcome IN (0, 1) GROUP BY day"
 }
 
 // readDays takes a label for one of a transaction in these days where it was known
@@ -95,9 +107,7 @@ func (s *clickhouseStore) readDays(ctx context.Context, q *DayQuery, day func(Da
 		for _, id := range ids {
 			suspect(d*dayMs, id)
 		}
-	}, []any{&d, &n, &ids}, "SELECT intDiv(event_ms, 86400000) AS day, uniqExact(shard, ledger_offset), "+
-		"groupUniqArrayIf(id, id IN (SELECT tx_id FROM {db}.labels WHERE verdict = 2 AND known_ms >= ?)) FROM {db}.decisions WHERE "+q.Field.String()+
-		" = ? AND event_ms >= ? AND event_ms < ? AND outcome IN (0, 1) GROUP BY day", q.From, q.Value, q.From, q.To)
+	}, []any{&d, &n, &ids}, daysQuery(q.Field), q.From, q.Value, q.From, q.To)
 }
 
 func (s *clickhouseStore) readLegs(ctx context.Context, q *AroundQuery, fn func(int64, []byte, *schemas.Decision)) error {

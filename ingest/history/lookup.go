@@ -14,7 +14,7 @@ import (
 var (
 	// ErrNoRecord is of a place of the ledger of which the history holds no record.
 	ErrNoRecord = errors.New("the history holds no record of the ledger there")
-	// ErrField is of a field that nothing is looked up by.
+	// ErrField is of a field that what was asked for is not looked up by.
 	ErrField = errors.New("the history looks nothing up by this field")
 	// ErrMany is of more than whoever asks would take.
 	ErrMany = errors.New("the history holds more than was asked for")
@@ -26,8 +26,8 @@ type Lookup interface {
 	// Record returns the record at a place of the ledger with the facts of its batch.
 	// ErrNoRecord is wrapped where there is none.
 	Record(ctx context.Context, shard int32, offset int64) (Record, error)
-	// Payments returns the transactions of an entity, the newest first, with what is
-	// known of each.
+	// Payments returns the transactions of an entity, the newest first and of equal
+	// times the later in the ledger, with what is known of each.
 	Payments(ctx context.Context, q PaymentQuery) ([]Payment, error)
 	// Days counts an entity's transactions by day of event time, ascending, days
 	// without one left out.
@@ -54,7 +54,7 @@ type Record struct {
 
 // A PaymentQuery says whose transactions to look up.
 type PaymentQuery struct {
-	Field schemas.TextField // one of EntityFields
+	Field schemas.TextField // one of PaymentFields
 	Value string
 	// From and To bound the event time, ms: From <= time < To.
 	From, To int64
@@ -67,7 +67,6 @@ type Payment struct {
 	Offset  int64 // in the ledger
 	Tx      schemas.Transaction
 	Verdict schemas.Verdict
-	Action  schemas.Action
 	Prob    float32
 	Text    [schemas.NumText]string // those of PaymentTexts
 	Labels  []schemas.Label         // all versions, by source and version; texts and places aside
@@ -75,7 +74,7 @@ type Payment struct {
 
 // A DayQuery says whose days to count.
 type DayQuery struct {
-	Field    schemas.TextField // one of EntityFields
+	Field    schemas.TextField // one of PaymentFields
 	Value    string
 	From, To int64 // whole days, ms: From <= day < To
 	// Sources are the sources of labels that count, the strongest first.
@@ -106,13 +105,16 @@ type Leg struct {
 	From   int64
 }
 
-// EntityFields are the fields that transactions are looked up by.
+// EntityFields are the fields that decisions are looked up by in a [Leg].
 var EntityFields = []schemas.TextField{schemas.Card, schemas.Customer, schemas.Account, schemas.Counterparty, schemas.Merchant,
 	schemas.Terminal, schemas.Device, schemas.IP}
 
+// PaymentFields say who pays and who is paid: the fields that payments and days are
+// looked up by.
+var PaymentFields = []schemas.TextField{schemas.Card, schemas.Customer, schemas.Account, schemas.Counterparty, schemas.Merchant}
+
 // PaymentTexts are the texts that a [Payment] has.
-var PaymentTexts = []schemas.TextField{schemas.ID, schemas.Currency, schemas.Card, schemas.Merchant, schemas.Counterparty, schemas.Country,
-	schemas.Channel, schemas.Device}
+var PaymentTexts = []schemas.TextField{schemas.ID, schemas.Currency, schemas.Counterparty, schemas.Merchant}
 
 // Winner returns what is known of a transaction by all versions of its labels: the
 // verdict of the strongest source whose latest version has one, and that label. Of two
@@ -188,10 +190,16 @@ func lookUpPayments(ctx context.Context, t lookupTable, q *PaymentQuery) (list [
 	if err := t.check(ctx); err != nil {
 		return nil, err
 	}
-	if !slices.Contains(EntityFields, q.Field) {
+	if !slices.Contains(PaymentFields, q.Field) {
 		return nil, fmt.Errorf("payments by %v: %w", q.Field, ErrField)
 	}
-	if err := t.readPayments(ctx, q, func(p *Payment) { list = append(list, *p) }); err != nil {
+	err = t.readPayments(ctx, q, func(p *Payment) {
+		if n := len(list); n > 0 && list[n-1].Shard == p.Shard && list[n-1].Offset == p.Offset {
+			return // a second copy
+		}
+		list = append(list, *p)
+	})
+	if err != nil {
 		return nil, fmt.Errorf("read the payments of one %v: %w", q.Field, err)
 	}
 	ids := make([]string, len(list))
@@ -212,7 +220,7 @@ func lookUpDays(ctx context.Context, t lookupTable, q *DayQuery) (list []Day, er
 	if err := t.check(ctx); err != nil {
 		return nil, err
 	}
-	if !slices.Contains(EntityFields, q.Field) {
+	if !slices.Contains(PaymentFields, q.Field) {
 		return nil, fmt.Errorf("days by %v: %w", q.Field, ErrField)
 	}
 	suspects := make(map[string]int64)

@@ -100,9 +100,9 @@ func newTown(t *testing.T, seed uint64) *town {
 	return w
 }
 
-// field draws a field of entities and a value of it.
+// field draws a field that payments are looked up by and a value of it.
 func (w *town) field() (schemas.TextField, string) {
-	f := history.EntityFields[w.r.IntN(len(history.EntityFields))]
+	f := history.PaymentFields[w.r.IntN(len(history.PaymentFields))]
 	return f, string(w.decisions[w.r.IntN(len(w.decisions))].Text[f])
 }
 
@@ -154,7 +154,7 @@ func TestPaymentsOfAnEntity(t *testing.T) {
 			}
 			for k, i := range want {
 				d, p := &w.decisions[i], &got[k]
-				if p.Offset != w.offsets[i] || p.Shard != 0 || p.Tx != d.Tx || p.Verdict != d.Verdict || p.Action != d.Action || p.Prob != d.Prob {
+				if p.Offset != w.offsets[i] || p.Shard != 0 || p.Tx != d.Tx || p.Verdict != d.Verdict || p.Prob != d.Prob {
 					t.Fatalf("%+v: payment %d is %+v, want that at %d: %+v", q, k, p, w.offsets[i], d)
 				}
 				for _, f := range history.PaymentTexts {
@@ -172,8 +172,8 @@ func TestPaymentsOfAnEntity(t *testing.T) {
 		if labelled == 0 {
 			t.Error("no payment had a label")
 		}
-		if _, err := s.Payments(t.Context(), history.PaymentQuery{Field: schemas.Currency, Value: "EUR", To: 1 << 60, Limit: 1}); !errors.Is(err, history.ErrField) {
-			t.Errorf("payments of a currency give %v", err)
+		if _, err := s.Payments(t.Context(), history.PaymentQuery{Field: schemas.Terminal, Value: "EUR", To: 1 << 60, Limit: 1}); !errors.Is(err, history.ErrField) {
+			t.Errorf("payments of a terminal give %v", err)
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -47,6 +48,7 @@ func oneDecision() *Block {
 	var b Block
 	b.Reset(Ledger, 0, "transactions", Position{})
 	d := schemas.Decision{Place: schemas.Place{Prev: -1}, Tx: schemas.Transaction{Time: 1_750_000_000_000}, Action: schemas.Block, Score: 0.5}
+	d.Text[schemas.Card], d.Text[schemas.Merchant] = []byte("c1"), []byte("m1")
 	f := schemas.Facts{ID: schemas.BatchID{Writer: 1, Sequence: 1}, Records: 1}
 	b.AddBatch(0, 1, &f, [][]byte{schemas.AppendDecision(nil, &d)})
 	return &b
@@ -79,6 +81,11 @@ func TestEveryOlderSchemaIsMigrated(t *testing.T) {
 			n := 0
 			if err := s.Batches(t.Context(), 0, 0, func(*Batch) error { n++; return nil }); err != nil || n != 1 {
 				t.Fatalf("%d batches after migrating from version %d, %v", n, known, err)
+			}
+			paid, err := s.Payments(t.Context(), PaymentQuery{Field: schemas.Card, Value: "c1", To: 1 << 60, Limit: 9})
+			days, daysErr := s.Days(t.Context(), DayQuery{Field: schemas.Merchant, Value: "m1", To: 1 << 60})
+			if err = errors.Join(err, daysErr); err != nil || len(paid) != 1 || len(days) != 1 || days[0].Payments != 1 {
+				t.Fatalf("payments %+v and days %+v after migrating from version %d, %v", paid, days, known, err)
 			}
 		}
 	})
@@ -301,7 +308,7 @@ func TestDoubledRowsAreReadOnce(t *testing.T) {
 		var values [][]byte
 		for i := range int64(100) {
 			d := schemas.Decision{Place: schemas.Place{Offset: 1 + i, Prev: i}, Features: []float32{1}, Tx: schemas.Transaction{Time: 1_750_000_000_000 + i/3}}
-			d.Text[schemas.ID] = []byte{byte(i)}
+			d.Text[schemas.ID], d.Text[schemas.Card] = []byte{byte(i)}, []byte("c2")
 			values = append(values, schemas.AppendDecision(nil, &d),
 				schemas.AppendLabelEntry(nil, &schemas.Label{TxID: []byte{byte(i)}, Source: schemas.Analyst, Verdict: schemas.LabelFraud, Version: 1}))
 		}
@@ -335,6 +342,51 @@ func TestDoubledRowsAreReadOnce(t *testing.T) {
 		})
 		if err != nil || rows != 100 || frauds != 100 {
 			t.Fatalf("%d rows, %d of them frauds, %v", rows, frauds, err)
+		}
+		paid, err := s.Payments(t.Context(), PaymentQuery{Field: schemas.Card, Value: "c2", To: 1 << 60, Limit: 1000})
+		days, daysErr := s.Days(t.Context(), DayQuery{Field: schemas.Card, Value: "c2", To: 1 << 60, Sources: []schemas.LabelSource{schemas.Analyst}})
+		if err = errors.Join(err, daysErr); err != nil || len(paid) != 100 || len(days) != 1 || days[0].Payments != 100 || days[0].Frauds != 100 {
+			t.Fatalf("%d payments, days %+v, %v", len(paid), days, err)
+		}
+	})
+}
+
+// TestPaymentsLieTogether asks the server how it would find what one of each kind paid
+// or took among many: by the projection of the kind, in a granule or two.
+func TestPaymentsLieTogether(t *testing.T) {
+	eachURL(t, func(t *testing.T, url func() string, store string) {
+		if store != "clickhouse" {
+			return // SQLite walks an index
+		}
+		s := openAt(t, url(), len(migrations(store))).(*clickhouseStore)
+		if _, err := s.Migrate(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var values [][]byte
+		for i := range int64(50_000) {
+			d := schemas.Decision{Place: schemas.Place{Offset: i, Prev: i - 1}, Tx: schemas.Transaction{Time: 1_750_000_000_000 + i}}
+			for _, f := range PaymentFields {
+				d.Text[f] = fmt.Appendf(nil, "%v %d", f, i%1000)
+			}
+			values = append(values, schemas.AppendDecision(nil, &d))
+		}
+		var b Block
+		b.Reset(Ledger, 0, "transactions", Position{})
+		b.AddBatch(0, 1, &schemas.Facts{ID: schemas.BatchID{Writer: 1, Sequence: 1}, Records: uint32(len(values))}, values)
+		if err := s.Write(t.Context(), &b); err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range PaymentFields {
+			value := fmt.Sprintf("%v 77", f)
+			for what, ask := range map[string][]any{paymentsQuery(f): {value, 0, int64(1) << 60, 500}, daysQuery(f): {0, value, 0, int64(1) << 60}} {
+				var line, plan string
+				err := s.each(t.Context(), func() { plan += line + "\n" }, []any{&line}, "EXPLAIN indexes = 1 "+what, ask...)
+				_, read, _ := strings.Cut(plan, "ReadFromMergeTree (of_"+f.String()+")")
+				granules := regexp.MustCompile(`Granules: (\d)/(\d)\n`).FindStringSubmatch(read)
+				if err != nil || granules == nil || granules[1] > "2" || granules[2] < "6" {
+					t.Errorf("%v, %v:\n%s", granules, err, plan)
+				}
+			}
 		}
 	})
 }

@@ -46,10 +46,10 @@ func sqliteHas(f schemas.TextField) string { return fmt.Sprintf("%v = ? AND %v !
 func (s *sqliteStore) readPayments(ctx context.Context, q *PaymentQuery, fn func(*Payment)) error {
 	return s.query(ctx, func(scan func(...any) error) error {
 		var p Payment
-		var kind, status, outcome, action uint8
+		var kind, status, outcome uint8
 		var prob sql.NullFloat64
 		into := []any{&p.Shard, &p.Offset, &p.Tx.Time, &p.Tx.Amount, &p.Tx.AmountBase, &kind, &status, &outcome, (*uint16)(&p.Verdict.Reason),
-			(*uint8)(&p.Verdict.Flags), &action, &prob}
+			(*uint8)(&p.Verdict.Flags), &prob}
 		for _, f := range PaymentTexts {
 			into = append(into, &p.Text[f])
 		}
@@ -57,16 +57,16 @@ func (s *sqliteStore) readPayments(ctx context.Context, q *PaymentQuery, fn func
 			return err
 		}
 		p.Tx.Type, p.Tx.Status, p.Verdict.Outcome = schemas.TxType(kind), schemas.Status(status), schemas.Outcome(outcome)
-		p.Action, p.Prob = schemas.Action(action), float32(prob.Float64)
+		p.Prob = float32(prob.Float64)
 		fn(&p)
 		return nil
-	}, "SELECT "+paymentColumns+" FROM decisions WHERE "+sqliteHas(q.Field)+` AND event_ms >= ? AND event_ms < ?
-		ORDER BY event_ms DESC, shard, ledger_offset DESC LIMIT ?`, q.Value, q.From, q.To, q.Limit)
+	}, "SELECT "+paymentNames+" FROM decisions WHERE "+sqliteHas(q.Field)+` AND event_ms >= ? AND event_ms < ?
+		ORDER BY event_ms DESC, shard DESC, ledger_offset DESC LIMIT ?`, q.Value, q.From, q.To, q.Limit)
 }
 
-// paymentColumns are the columns of a [Payment].
-var paymentColumns = func() string {
-	names := "shard, ledger_offset, time_ms, amount, amount_base, type, status, outcome, reason, flags, action, probability"
+// paymentNames are the columns of a [Payment].
+var paymentNames = func() string {
+	names := "shard, ledger_offset, time_ms, amount, amount_base, type, status, outcome, reason, flags, probability"
 	for _, f := range PaymentTexts {
 		names += ", " + f.String()
 	}
@@ -98,7 +98,7 @@ func (s *sqliteStore) readDays(ctx context.Context, q *DayQuery, day func(Day), 
 
 // sqliteIndexed are the fields that have an index. What is asked for by others goes
 // through all decisions, once.
-var sqliteIndexed = []schemas.TextField{schemas.Card, schemas.Customer, schemas.Account, schemas.Merchant}
+var sqliteIndexed = PaymentFields
 
 func (s *sqliteStore) readLegs(ctx context.Context, q *AroundQuery, fn func(int64, []byte, *schemas.Decision)) error {
 	var slow []string
