@@ -44,7 +44,7 @@ type (
 // letters are as large as those around it; and the room around days and values.
 const (
 	chartWidth, chartHeight = 360.0, 170.0
-	chartLeft, chartRight   = 52.0, 38.0 // the last value is named to its right
+	chartLeft, chartRight   = 52.0, 46.0 // the last value is named to its right
 	chartTop, chartBottom   = 22.0, 20.0
 	letter                  = 6.6 // about how wide one is
 )
