@@ -244,7 +244,7 @@ func (n *Node) standBy(ctx context.Context, f *fold, m *kafka.Member) (context.C
 	f.noteProgress()
 	silent := make(chan error, 1)
 	go func() { // ends with the standby
-		err := n.noticeSilence(follow, f)
+		err := n.noticeSilence(follow, f, m.Joined)
 		stop()
 		silent <- err
 	}()

@@ -20,7 +20,10 @@ const silencesMax = 3
 // the coordinator ask every member whether it is there. A coordinator times the
 // dead out itself, but the embedded one forgets to where a member dies between
 // its join and the answer.
-func (n *Node) noticeSilence(ctx context.Context, f *fold) error {
+//
+// Before the group has answered there is nobody whom it gave the shard to: a broker
+// that forms a group anew takes its time.
+func (n *Node) noticeSilence(ctx context.Context, f *fold, joined func() bool) error {
 	every := n.Membership.Session
 	if every == 0 {
 		every = 6 * time.Second
@@ -31,6 +34,10 @@ func (n *Node) noticeSilence(ctx context.Context, f *fold) error {
 		case <-n.After(every):
 		case <-ctx.Done():
 			return nil
+		}
+		if !joined() {
+			silences, before = 0, -1
+			continue
 		}
 		_, end, err := n.log.Offsets(ctx, n.Topics.Decisions, f.shard)
 		if err != nil {

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"bytes"
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -190,4 +191,25 @@ func TestWhatAStandbyHoldsIsBounded(t *testing.T) {
 	w.finish(n)
 	w.verify()
 	w.checkAlerts()
+}
+
+// TestNobodyIsMissedBeforeTheGroupIsThere has records wait while the group has not
+// answered, and then while it has and nobody decides.
+func TestNobodyIsMissedBeforeTheGroupIsThere(t *testing.T) {
+	w := newWorld(t, "payments", 1)
+	w.payments(10, 3, 1)
+	looks := 0
+	n := w.node(func(c *Config) {
+		c.After = func(time.Duration) <-chan time.Time {
+			looks++
+			now := make(chan time.Time, 1)
+			now <- time.Time{}
+			return now
+		}
+	})
+	const formed = 50
+	err := n.noticeSilence(t.Context(), &fold{}, func() bool { return looks > formed })
+	if !errors.Is(err, ErrNobodyDecides) || looks != formed+1+silencesMax {
+		t.Errorf("after %d looks: %v", looks, err)
+	}
 }

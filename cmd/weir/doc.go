@@ -119,6 +119,9 @@
 // A group answers nobody who joins until all its members have, and waits for a
 // dead one until it is sure. The holder joins like the rest: it keeps the shard
 // for longer than that takes, or the death of a standby takes it from the living.
+// A group that is formed anew answers after group.initial.rebalance.delay.ms at the
+// earliest: a join is waited for as long as the broker answers others, or who gave up
+// would be one more that is dead.
 //
 // Two partitions that are read side by side drift apart, and features shared
 // between them come out wrong on a replay: the merge is what makes a catch-up equal

@@ -76,26 +76,28 @@ func Join(ctx context.Context, c *Client, name, topic string, o GroupOptions) (*
 	// heartbeat that gets no answer for a third, and then the grace, still end a
 	// hold within the session, before the group gives the shard to another.
 	m := &Member{topic: topic, grace: o.Session / 2, held: make(map[int32]hold), changed: make(chan struct{})}
+	m.ctx, m.stop = context.WithCancel(ctx)
 	g, err := kafkago.NewConsumerGroup(kafkago.ConsumerGroupConfig{
-		ID: name, Brokers: c.options.Brokers, Dialer: c.groupDialer(), Topics: []string{topic},
+		ID: name, Brokers: c.options.Brokers, Dialer: c.groupDialer(m.ctx, topic, o.Session/3), Topics: []string{topic},
 		GroupBalancers: []kafkago.GroupBalancer{sticky{m.claim}}, Timeout: o.Session / 3,
 		HeartbeatInterval: o.Heartbeat, SessionTimeout: o.Session, RebalanceTimeout: o.Session / 3,
 		JoinGroupBackoff: 500 * time.Millisecond, WatchPartitionChanges: false,
 	})
 	if err != nil {
+		m.stop()
 		return nil, fmt.Errorf("join group %s: %w", name, err)
 	}
 	m.group = g
 	m.late = time.AfterFunc(time.Hour, func() { m.lose(ErrLostShard, func(int32) bool { return !m.current }) })
 	m.late.Stop()
-	m.ctx, m.stop = context.WithCancel(ctx)
 	m.wg.Go(m.run) // ends with m.ctx; Close waits
 	return m, nil
 }
 
 // groupDialer dials for kafka-go, which authenticates without a deadline: the
-// connection is closed where that takes longer than dialling may.
-func (c *Client) groupDialer() *kafkago.Dialer {
+// connection is closed where that takes longer than dialling may. A join ends with the
+// member's context; step is how long a broker may take to show that it lives.
+func (c *Client) groupDialer(member context.Context, topic string, step time.Duration) *kafkago.Dialer {
 	return &kafkago.Dialer{ClientID: c.options.ClientID, SASLMechanism: c.options.SASL, Timeout: c.options.Timeout,
 		DialFunc: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			raw, err := c.connect(ctx, network, addr)
@@ -107,7 +109,12 @@ func (c *Client) groupDialer() *kafkago.Dialer {
 					_ = raw.Close()
 				}
 			})
-			return raw, nil
+			return newGroupConn(raw, member, step, func() bool {
+				ctx, cancel := context.WithTimeout(member, step)
+				defer cancel()
+				_, err := c.metadata(ctx, addr, topic)
+				return err == nil || errors.Is(err, ErrUnknownTopic)
+			}), nil
 		}}
 }
 
@@ -206,6 +213,13 @@ func (m *Member) claim() (generation int32, shards []int32) {
 		shards = append(shards, s)
 	}
 	return m.generation, shards
+}
+
+// Joined reports whether the group has answered this member, and no rebalance goes on.
+func (m *Member) Joined() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.current
 }
 
 // Wait waits until the group gives this member the shard. The context that it

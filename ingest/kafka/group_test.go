@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -309,6 +310,69 @@ func TestAMemberThatIsCutOffLosesTheShard(t *testing.T) {
 	})
 	lost(t, held)
 	a.Close()
+}
+
+// TestAGroupThatIsFormedSlowly has a broker that answers no join for longer than a
+// rebalance takes, as one does with a long group.initial.rebalance.delay.ms: it is
+// waited for, and not joined again. A broker that answers nothing is given up.
+func TestAGroupThatIsFormedSlowly(t *testing.T) {
+	cluster, f := faulty(t, nil, kfake.GroupMinSessionTimeout(100*time.Millisecond))
+	var joins atomic.Int32
+	var dead atomic.Bool
+	form := make(chan struct{})
+	cluster.ControlKey(int16(kmsg.JoinGroup), func(kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		if joins.Add(1) == 1 {
+			cluster.SleepControl(func() { <-form })
+		}
+		return nil, nil, dead.Load()
+	})
+	o := kafka.GroupOptions{Session: 300 * time.Millisecond}
+	a := f.join("g", o)
+	defer a.Close()
+	asked := cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Metadata}, Observe: true, Count: -1})
+	defer asked.Remove()
+	soon(t, "looks whether the broker lives, more than once", func() bool { return asked.Hits() > 2 })
+	if a.Joined() {
+		t.Error("it has joined a group that there is not")
+	}
+	close(form)
+	hold(t, a)
+	if n := joins.Load(); n != 1 || !a.Joined() {
+		t.Errorf("joined %d times", n)
+	}
+	a.Close()
+
+	dead.Store(true)
+	b := f.join("g", o)
+	soon(t, "joins", func() bool { return joins.Load() > 1 })
+	cluster.Control(func(r kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		return nil, nil, r.Key() == int16(kmsg.Metadata)
+	})
+	n := joins.Load()
+	soon(t, "joins again where the broker answers nothing", func() bool { return joins.Load() > n })
+	b.Close()
+}
+
+// TestAJoinEndsAtOnce closes a member whose join waits.
+func TestAJoinEndsAtOnce(t *testing.T) {
+	cluster, f := faulty(t, nil)
+	joins := make(chan struct{}, 1)
+	cluster.ControlKey(int16(kmsg.JoinGroup), func(kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		joins <- struct{}{}
+		return nil, nil, true
+	})
+	a := f.join("g", kafka.GroupOptions{Session: time.Hour})
+	<-joins
+	closed := make(chan struct{})
+	go func() { a.Close(); close(closed) }()
+	select {
+	case <-closed:
+	case <-time.After(time.Minute):
+		t.Fatal("a member that waits for its group does not close")
+	}
 }
 
 // TestTheCoordinatorIsWaitedFor has a group's coordinator not yet made, loading
