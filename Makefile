@@ -25,9 +25,10 @@ arm64:
 browser:
 	deploy/browser/run
 
-## make gpu          what shows without a GPU that the GPU scores right: its kernels, simulated
+## make gpu          what shows without a GPU that the GPU scores right: its kernels, simulated, and a fake driver
 gpu: kernels-verify
-	WEIR_GPU=1 go test -count=1 ./scoring/cuda/...
+	scoring/cuda/fakedriver/build .cache/fakedriver
+	WEIR_GPU=1 WEIR_LIBCUDA=$(CURDIR)/.cache/fakedriver/libcuda.so.1 go test -count=1 ./scoring/cuda/...
 
 ## make kernels      compile the GPU kernels; needs Python and PyPI, and nothing of CUDA
 kernels:

@@ -25,7 +25,8 @@
 //
 //	State     worker  Starting; then Ready, or Failed with Fault, and the process ends
 //	Bell      scorer  counts requests of any lane: the worker sleeps on it
-//	Request   scorer  of a lane: the batch's number, never 0 and never the one before
+//	Request   scorer  of a lane: the batch's number, never 0 and never the one before;
+//	                  nobody sleeps on it
 //	Answer    worker  of a lane: the number again, when Fault and scores are written
 //	Upload    scorer  counts models to be loaded: the worker's loader sleeps on it
 //	Uploaded  worker  the count again, when the model is on the device, or Fault says why not
@@ -43,7 +44,8 @@
 // the device with it. A worker that does not answer within the scorer's deadline is
 // killed. Either way the page goes with it: a device that still writes into a dead
 // worker's page must not meet the next one's batch, so the next worker gets a page
-// of its own.
+// of its own. Once a worker has ended the scorer writes Gone into the words that are
+// waited for.
 //
 // The worker's standard input is a pipe that the scorer never writes to: it ends when
 // the scorer does, however that ended, and the worker with it. What the worker says on

@@ -51,6 +51,10 @@ const (
 	Failed
 )
 
+// Gone is what the scorer writes into the words of a worker that has ended, for those
+// who wait for it; no batch and no model has that number.
+const Gone = 1<<32 - 1
+
 // A Word is a futex in a cache line of its own.
 type Word struct {
 	v atomic.Uint32
@@ -59,6 +63,9 @@ type Word struct {
 
 // Load reads the word.
 func (w *Word) Load() uint32 { return w.v.Load() }
+
+// Store writes the word; nobody sleeps on it.
+func (w *Word) Store(v uint32) { w.v.Store(v) }
 
 // Set writes the word and wakes whoever sleeps on it.
 func (w *Word) Set(v uint32) {
