@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/weir-risk/weir/scoring"
@@ -149,4 +150,22 @@ func plain(m *scoring.Model, x []float32) float64 {
 		mean += 1 / (1 + math.Exp(-z)) / float64(m.Members)
 	}
 	return mean
+}
+
+// TestReach follows one input through two layers by hand.
+func TestReach(t *testing.T) {
+	m := &scoring.Model{
+		Columns: 1, Members: 2, Width: 1, Bias: []float32{0, 0}, Out: []float32{1, 1},
+		Inputs: []scoring.Input{{Inv: 1, Lo: -3, Hi: 2, Slope: []float32{10}}}, // sums to 30
+		Hidden: []scoring.Layer{
+			{Width: 1, S: []float32{1, -2}, B: []float32{5, 0}}, // to 35, to 60
+			{Width: 1, R: []float32{-1, .5}, W: []float32{4}, S: []float32{1, 1}, B: []float32{0, 0}},
+		},
+	}
+	if err := m.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	if got := m.Reach(); !slices.Equal(got, []float64{0, 35}) {
+		t.Errorf("inputs reach %g", got)
+	}
 }

@@ -138,21 +138,15 @@ func (m *Model) validateBounds() error {
 	if err := bounded("encoding", acc); err != nil {
 		return err
 	}
-	h := make([][]float64, m.Members)
-	for l := range m.Hidden {
-		for k := range h {
-			if l > 0 {
-				in := m.Hidden[l].scaleBound(k, h[k])
-				if err := bounded(fmt.Sprintf("inputs of layer %d", l), in); err != nil {
-					return err
-				}
-				acc = m.Hidden[l].sumBound(in)
-			}
-			h[k] = m.Hidden[l].adaptBound(k, acc)
-			if err := bounded(fmt.Sprintf("layer %d", l), acc, h[k]); err != nil {
-				return err
-			}
+	h := make([][]float64, m.Members) // of the last layer
+	if err := m.follow(acc, func(l, k int, in, acc, out []float64) error {
+		if err := bounded(fmt.Sprintf("inputs of layer %d", l), in); err != nil {
+			return err
 		}
+		h[k] = out
+		return bounded(fmt.Sprintf("layer %d", l), acc, out)
+	}); err != nil {
+		return err
 	}
 	width := m.LastWidth()
 	for k, b := range m.Bias {
@@ -165,6 +159,43 @@ func (m *Model) validateBounds() error {
 		}
 	}
 	return nil
+}
+
+// follow takes the largest sizes of the encoding's sums through the hidden layers:
+// visit gets those of each layer l of each member k, of its inputs (none of the
+// first layer), of its sums and of its outputs.
+func (m *Model) follow(acc []float64, visit func(l, k int, in, acc, out []float64) error) error {
+	h := make([][]float64, m.Members)
+	for l := range m.Hidden {
+		for k := range h {
+			var in []float64
+			if l > 0 {
+				in = m.Hidden[l].scaleBound(k, h[k])
+				acc = m.Hidden[l].sumBound(in)
+			}
+			h[k] = m.Hidden[l].adaptBound(k, acc)
+			if err := visit(l, k, in, acc, h[k]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Reach returns, for each hidden layer, the largest size that an input of its
+// matrix can take, in any member, for any row; 0 for the first, which has none.
+func (m *Model) Reach() []float64 {
+	acc, reach := make([]float64, m.Width), make([]float64, len(m.Hidden))
+	for i := range m.Inputs {
+		m.Inputs[i].addBound(acc)
+	}
+	_ = m.follow(acc, func(l, _ int, in, _, _ []float64) error {
+		for _, v := range in {
+			reach[l] = max(reach[l], v)
+		}
+		return nil
+	})
+	return reach
 }
 
 func bounded(what string, lists ...[]float64) error {
