@@ -29,6 +29,8 @@ func wideMoves() {
 	define(func(*compiler, *statement) op { return func(*warp, uint32) {} }, "membar.gl", "membar.cta", "bar.sync")
 	define(increment, "atom.global.inc.u32")
 	define(butterfly, "shfl.sync.bfly.b32")
+	define(matrices, "ldmatrix.sync.aligned.m8n8.x4.shared.b16")
+	define(multiply, "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32")
 }
 
 // element is the size of one of an access's elements, in bytes.

@@ -39,7 +39,7 @@ func moves() {
 	define(func(c *compiler, s *statement) op {
 		d, a := c.wide(s.args[0]), c.wide(s.args[1])
 		return func(w *warp, on uint32) { lanes(on, func(l int) { w.wides[d][l] = w.wides[a][l] }) }
-	}, "mov.u64", "mov.s64", "cvta.to.global.u64", "cvta.global.u64")
+	}, "mov.u64", "mov.s64", "cvta.to.global.u64")
 	define(func(c *compiler, s *statement) op {
 		d, at := c.wide(s.args[0]), -1
 		for i, p := range c.params {
@@ -145,6 +145,25 @@ func integers() {
 	define(words2(func(a, b uint32) uint32 { return a | b }), "or.b32")
 	define(words2(func(a, b uint32) uint32 { return a ^ b }), "xor.b32")
 	define(words1(func(a uint32) uint32 { return ^a }), "not.b32")
+	define(func(c *compiler, s *statement) op { // some bits of a, at a place in b
+		d, a, b, at, n := c.word(s.args[0]), c.word(s.args[1]), c.word(s.args[2]), c.word(s.args[3]), c.word(s.args[4])
+		return func(w *warp, on uint32) {
+			lanes(on, func(l int) {
+				mask := (uint32(1)<<w.words[n][l] - 1) << w.words[at][l]
+				w.words[d][l] = w.words[b][l]&^mask | w.words[a][l]<<w.words[at][l]&mask
+			})
+		}
+	}, "bfi.b32")
+	define(words3(func(a, b, c uint32) (d uint32) { // four bytes of a and b, by number
+		for i := 0; i < 16; i += 4 {
+			at := c >> i & 15
+			if at > 7 {
+				fail("a byte's sign is not simulated")
+			}
+			d |= uint32((uint64(b)<<32|uint64(a))>>(8*at)&0xff) << (2 * i)
+		}
+		return d
+	}), "prmt.b32")
 	define(words1(func(a uint32) uint32 { return -a }), "neg.s32")
 	// A shift by more than there are bits leaves nothing, in Go as in PTX.
 	define(words2(func(a, b uint32) uint32 { return a << b }), "shl.b32")
@@ -194,6 +213,7 @@ func floats() {
 	define(words1(func(a uint32) uint32 { return a ^ 1<<31 }), "neg.f32")
 	define(words1(func(a uint32) uint32 { return a &^ (1 << 31) }), "abs.f32")
 	define(words1(toInt), "cvt.rzi.s32.f32")
+	define(words2(func(a, b uint32) uint32 { return toHalf(a)<<16 | toHalf(b) }), "cvt.rn.f16x2.f32")
 	define(words1(func(a uint32) uint32 { return math.Float32bits(float32(a)) }), "cvt.rn.f32.u32")
 	define(words1(func(a uint32) uint32 { return math.Float32bits(float32(int32(a))) }), "cvt.rn.f32.s32")
 }

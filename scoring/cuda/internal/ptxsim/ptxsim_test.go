@@ -257,6 +257,8 @@ func TestWords(t *testing.T) {
 		{"add.rn.f32", []uint32{nan, 0}, canonical}, {"add.rn.f32", []uint32{1, 1}, 2}, // subnormal
 		{"mul.rn.f32", []uint32{0x00800000, 0x3f000000}, 0x00400000}, {"div.rn.f32", []uint32{0x3f800000, 0x40400000}, 0x3eaaaaab},
 		{"div.rn.f32", []uint32{0x3f800000, 0}, inf}, {"neg.f32", []uint32{0}, 1 << 31},
+		{"bfi.b32", []uint32{0xff, 0xffff0000, 4, 6}, 0xffff03f0}, {"prmt.b32", []uint32{0x33221100, 0x77665544, 0x2104}, 0x22110044},
+		{"cvt.rn.f16x2.f32", []uint32{math.Float32bits(1), math.Float32bits(-2)}, 0x3c00c000},
 		{"cvt.rzi.s32.f32", []uint32{math.Float32bits(-2.9)}, 0xfffffffe}, {"cvt.rzi.s32.f32", []uint32{nan}, 0},
 		{"cvt.rn.f32.s32", []uint32{0xffffffff}, math.Float32bits(-1)}, {"cvt.rn.f32.u32", []uint32{0xffffffff}, math.Float32bits(1 << 32)},
 	} {
