@@ -1,13 +1,14 @@
 """Compile the kernels with NVRTC alone: no toolkit, no compiler, no GPU.
 
-  compile.py          write score.ptx and score.sm_90.cubin, which are embedded
-  compile.py verify   fail unless they are, byte for byte, what the source compiles to
+  compile.py          write f32.ptx, f32.sm_90.cubin and f16's, which are embedded
+  compile.py verify   fail unless they are, byte for byte, what the sources compile to
 
 NVRTC comes from its wheel on PyPI, at one version and of one content, and is kept
 in .cache/nvrtc. Version 12.0 writes PTX ISA 8.0, which drivers from r525 on load.
 """
 import ctypes
 import hashlib
+import itertools
 import pathlib
 import subprocess
 import sys
@@ -15,8 +16,10 @@ import zipfile
 
 VERSION = "12.0.140"
 SHA256 = "8e94e991d85c422de4da87bdc7472fdc1364367bd4aace7000b559cd33122071"
+# Without fmad, every fused multiply-add is one that is written in the sources.
 OPTIONS = ["--fmad=false", "--std=c++17"]
-TARGETS = {"score.ptx": "compute_80", "score.sm_90.cubin": "sm_90"}
+SOURCES = ["f32.cu", "f16.cu"]
+TARGETS = {".ptx": "compute_80", ".sm_90.cubin": "sm_90"}
 
 here = pathlib.Path(__file__).resolve().parent
 cache = here.parents[2] / ".cache" / "nvrtc" / VERSION
@@ -42,8 +45,8 @@ def library():
     return lib
 
 
-def compile(lib, target):
-    """Return the program's PTX for a virtual architecture, its machine code for a real one."""
+def compile(lib, source, target):
+    """Return a program's PTX for a virtual architecture, its machine code for a real one."""
 
     def check(code):
         if code:
@@ -57,7 +60,7 @@ def compile(lib, target):
         return text.raw
 
     program = ctypes.c_void_p()
-    check(lib.nvrtcCreateProgram(ctypes.byref(program), (here / "score.cu").read_bytes(), b"score.cu", 0, None, None))
+    check(lib.nvrtcCreateProgram(ctypes.byref(program), (here / source).read_bytes(), source.encode(), 0, None, None))
     options = [o.encode() for o in OPTIONS + ["--gpu-architecture=" + target, f"--include-path={here}"]]
     code = lib.nvrtcCompileProgram(program, len(options), (ctypes.c_char_p * len(options))(*options))
     if log := fetch("ProgramLog").rstrip(b"\0").decode():
@@ -71,13 +74,14 @@ def main():
     if sys.argv[1:] and not verify:
         raise SystemExit(__doc__)
     lib = library()
-    for name, target in TARGETS.items():
-        made, file = compile(lib, target), here / name
+    for source, (suffix, target) in itertools.product(SOURCES, TARGETS.items()):
+        file = here / source.replace(".cu", suffix)
+        made = compile(lib, source, target)
         if not verify:
             file.write_bytes(made)
         elif not file.exists() or file.read_bytes() != made:
-            raise SystemExit(f"compile.py: {name} is not what score.cu compiles to: run make kernels")
-        print(f"{name}: {len(made)} bytes for {target}, SHA-256 {hashlib.sha256(made).hexdigest()[:16]}")
+            raise SystemExit(f"compile.py: {file.name} is not what {source} compiles to: run make kernels")
+        print(f"{file.name}: {len(made)} bytes for {target}, SHA-256 {hashlib.sha256(made).hexdigest()[:16]}")
 
 
 main()

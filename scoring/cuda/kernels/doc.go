@@ -6,12 +6,25 @@
 // begins one); what is done with them on a device, and by which driver, is the
 // host's part, scoring/cuda. The package has no clock and does no I/O.
 //
+// There are two kernels, each in a module of its own. weir_score_f32 ([PTX],
+// [Cubin], [Entry], [Threads]) gives the bits that scoring/doc.go defines, and
+// serves. weir_score_f16 ([PTXF16], [CubinF16], [EntryF16], [ThreadsF16]) rounds
+// the inputs of matrices, and the matrices, to half precision, so that tensor
+// cores multiply them: for backtests and large ensembles. Its scores differ by less
+// than 1e-3 on networks of the size that ships, drawn and trained, usually by less
+// than 1e-4. A deep network without an ensemble, or one whose outputs are large, can
+// be off by more, so the difference is to be measured on a model's own rows, and no
+// decision rests on it unasked.
+//
+// The sources are f32.cu, f16.cu and common.cuh; compile.py compiles them.
+//
 // # Launch
 //
 //	weir_score_f32(const void *batch, void *scratch, float *out, unsigned long long *done)
 //
 // The grid is [Grid](rows, 1, 1), the block is ([Threads], 1, 1), and no dynamic
-// shared memory is asked for. Any grid of one block or more gives the same bits: blocks
+// shared memory is asked for. weir_score_f16 takes the same, with its own images and
+// its own size of a block. Any grid of one block or more gives the same bits: blocks
 // share out the rows that the batch's header names, so that a graph made for a
 // tier of rows serves every smaller batch with that tier's grid, and [Grid] is
 // only what is fast. The model's shape does not matter to the launch.
@@ -49,7 +62,7 @@
 // zero: such columns end as h = 0 with a weight of 0.
 //
 //	word  0    0x72696577, the letters "weir"
-//	word  1    format: 1 of Pack
+//	word  1    format: 1 of Pack, 2 of PackF16
 //	word  2    bytes of the image
 //	word  3    columns of a row
 //	word  4    inputs
@@ -100,4 +113,15 @@
 //	          (ones in the last), each of the layer's padded width
 //	output    a row of the last layer's padded width for each member
 //	biases    one for each member
+//
+// # The image of PackF16
+//
+// The same but for the matrices, which are of half precision and in the order in
+// which tensor cores take them. Inputs and weights of a layer are scaled by powers
+// of two such that neither overflows for any row ([scoring.Model.Reach]); the R
+// before the matrix and the S behind it have the scales in them. The halves of
+// a matrix of width W are, for each 16 inputs from i on, for each 16 columns from j on,
+// for each lane of 32, for each word q of 4:
+//
+//	inputs i + 8*(q%2) + 2*(lane%4) and the next, of column j + 8*(q/2) + lane/4
 package kernels

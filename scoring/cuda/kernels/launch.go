@@ -2,12 +2,14 @@ package kernels
 
 import "encoding/binary"
 
-// Of a launch of the float32 kernel.
+// Of a launch.
 const (
-	// Entry is the kernel's name in the module.
-	Entry = "weir_score_f32"
-	// Threads is the size of a block.
+	// Entry is the float32 kernel's name in its module, Threads the size of a block.
+	Entry   = "weir_score_f32"
 	Threads = 128
+	// EntryF16 and ThreadsF16 are the tensor-core kernel's.
+	EntryF16   = "weir_score_f16"
+	ThreadsF16 = 256
 	// ScratchBytes is the device memory that launches which never overlap share,
 	// zero before the first.
 	ScratchBytes = 256

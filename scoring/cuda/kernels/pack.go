@@ -25,6 +25,7 @@ var ErrTooLarge = errors.New("model is too large for the GPU kernels")
 const (
 	magic       = 0x72696577 // "weir"
 	formatF32   = 1
+	formatF16   = 2
 	headWords   = 64
 	inputWords  = 12
 	layerWord   = 16 // where the layers begin in the head
@@ -39,12 +40,15 @@ func pad(n, to int) int { return (n + to - 1) / to * to }
 type image struct {
 	m     *scoring.Model
 	data  []byte
-	width int // padded, of the encoding
+	width int    // padded, of the encoding
+	half  []half // of the layers, for the tensor cores; nil otherwise
 }
 
-// Pack returns the image of a model. Its errors are ErrTooLarge, and those of m's
-// Validate.
-func Pack(m *scoring.Model) ([]byte, error) {
+// Pack returns the image of a model for the float32 kernel. Its errors are
+// ErrTooLarge, and those of m's Validate.
+func Pack(m *scoring.Model) ([]byte, error) { return pack(m, formatF32) }
+
+func pack(m *scoring.Model, format int) ([]byte, error) {
 	size, err := fits(m)
 	if err != nil {
 		return nil, fmt.Errorf("pack: %w", err)
@@ -53,6 +57,11 @@ func Pack(m *scoring.Model) ([]byte, error) {
 		return nil, fmt.Errorf("pack: %w", err)
 	}
 	p := &image{m: m, data: make([]byte, 4*headWords, size), width: pad(m.Width, padding)}
+	if format == formatF16 {
+		if p.half, err = halves(m); err != nil {
+			return nil, fmt.Errorf("pack: %w", err)
+		}
+	}
 	widest, most := p.width, 1
 	for i := range m.Hidden {
 		widest = max(widest, pad(m.Hidden[i].Width, padding))
@@ -61,7 +70,7 @@ func Pack(m *scoring.Model) ([]byte, error) {
 		most = max(most, len(m.Inputs[i].Edges))
 	}
 	for at, v := range []int{
-		magic, formatF32, 0, m.Columns, len(m.Inputs), p.width, m.Members, len(m.Hidden), bits.Len(uint(most - 1)), widest,
+		magic, format, 0, m.Columns, len(m.Inputs), p.width, m.Members, len(m.Hidden), bits.Len(uint(most - 1)), widest,
 	} {
 		p.head(at, v)
 	}
@@ -179,15 +188,19 @@ func (p *image) layers() {
 		p.head(word, width)
 		if l > 0 {
 			p.begin(word + 1)
-			p.matrix(h, p.m.Hidden[l-1].Width, before)
+			if p.half == nil {
+				p.matrix(h, p.m.Hidden[l-1].Width, before)
+			} else {
+				p.fragments(h, p.m.Hidden[l-1].Width, before, p.half[l].weights)
+			}
 		}
 		p.begin(word + 2)
 		for k := range p.m.Members {
 			from, to := k*h.Width, (k+1)*h.Width
-			p.row(h.S[from:to], width)
+			p.row(p.scaled(h.S[from:to], l, false), width)
 			p.row(h.B[from:to], width)
 			if l+1 < len(p.m.Hidden) {
-				p.row(p.m.Hidden[l+1].R[from:to], width)
+				p.row(p.scaled(p.m.Hidden[l+1].R[from:to], l+1, true), width)
 			} else {
 				p.row(ones[:h.Width], width)
 			}

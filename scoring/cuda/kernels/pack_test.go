@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/weir-risk/weir/scoring"
-	"github.com/weir-risk/weir/scoring/cpu"
 	"github.com/weir-risk/weir/scoring/cuda/kernels"
 	"github.com/weir-risk/weir/scoring/scoringtest"
 )
@@ -24,6 +23,27 @@ func (b imageReader) float(at uint32) float32 { return math.Float32frombits(b.wo
 
 // part is the place in words of a part whose offset is in a word of the head.
 func (b imageReader) part(word uint32) uint32 { return b.word(word) / 4 }
+
+// weight is W[i][j] of layer l.
+func (b imageReader) weight(l, i, j uint32) float32 {
+	width, at := b.word(16+4*l), b.part(16+4*l+1)
+	if b.word(1) == 1 {
+		return b.float(at + i*width + j)
+	}
+	at += i / 16 * (width / 16 * 128) // words of 16 inputs, 16 columns, a lane
+	at += j / 16 * 128
+	lane := j%8*4 + i%8/2
+	word := b.word(at + 4*lane + i%16/8 + j%16/8*2)
+	half := word >> (16 * (i % 2)) & 0xffff
+	v := math.Ldexp(float64(half&1023+1024), int(half>>10&31)-25)
+	if half>>10&31 == 0 {
+		v = math.Ldexp(float64(half&1023), -24)
+	}
+	if half>>15 != 0 {
+		v = -v
+	}
+	return float32(v)
+}
 
 // encode returns the sums of the encoding of a row.
 func (b imageReader) encode(x []float32) []float32 {
@@ -72,7 +92,7 @@ func (b imageReader) member(k uint32, acc []float32) float32 {
 				acc = make([]float32, width)
 				for i, v := range h {
 					for j := range acc {
-						acc[j] = scoring.FMA(v, b.float(b.part(16+4*l+1)+uint32(i)*width+uint32(j)), acc[j])
+						acc[j] = scoring.FMA(v, b.weight(l, uint32(i), uint32(j)), acc[j])
 					}
 				}
 			}
@@ -105,29 +125,31 @@ func (b imageReader) score(x []float32) float32 {
 	return sum / float32(b.word(6))
 }
 
-// TestImageHoldsTheModel scores from images alone, to the bits of the pure-Go
-// back end.
-func TestImageHoldsTheModel(t *testing.T) {
+// TestImagesHoldTheModel scores from images alone: to the bits of the pure-Go back
+// end, or nearly where matrices are rounded.
+func TestImagesHoldTheModel(t *testing.T) {
 	for seed := range uint64(40) {
 		r := rand.New(rand.NewPCG(seed, 20))
 		m := scoringtest.Model(r, scoringtest.RandomShape(r))
 		x := scoringtest.Rows(r, 5, m.Columns)
-		image, err := kernels.Pack(m)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := cpu.NewPureGo(m)
-		if err != nil {
-			t.Fatal(err)
-		}
-		want := make([]float32, x.Rows)
-		if err := s.Score(x, want); err != nil {
-			t.Fatal(err)
-		}
-		for i := range want {
-			got := imageReader(image).score(x.Data[i*x.Cols : (i+1)*x.Cols])
-			if math.Float32bits(got) != math.Float32bits(want[i]) {
-				t.Fatalf("seed %d, row %d: %s from the image, want %s", seed, i, scoringtest.Hex(got), scoringtest.Hex(want[i]))
+		all := want(t, m, x)
+		for _, c := range []*code{inF32, inF16} {
+			if c == inF16 && len(m.Hidden) < 2 {
+				continue // refused
+			}
+			image, err := c.pack(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range all {
+				row := x.Data[i*x.Cols : (i+1)*x.Cols]
+				got, off := imageReader(image).score(row), 0.
+				if c == inF16 {
+					off = roundings(m, row)
+				}
+				if d := math.Abs(float64(got) - float64(all[i])); !(d <= off) {
+					t.Fatalf("%s, seed %d, row %d: %s from the image, want %s", c.entry, seed, i, scoringtest.Hex(got), scoringtest.Hex(all[i]))
+				}
 			}
 		}
 	}
@@ -183,6 +205,20 @@ func TestPackRefuses(t *testing.T) {
 	m.Bias[0] = float32(math.NaN())
 	if _, err := kernels.Pack(m); !errors.Is(err, scoring.ErrNotFinite) {
 		t.Errorf("a model that is not sound: error %v", err)
+	}
+	if _, err := kernels.PackF16(at(8)); !errors.Is(err, kernels.ErrNoProduct) {
+		t.Errorf("one hidden layer for tensor cores: error %v", err)
+	}
+	m = at(8, 8)
+	for i := range m.Hidden[1].W {
+		m.Hidden[1].W[i] = 0
+	}
+	if _, err := kernels.PackF16(m); err != nil {
+		t.Errorf("a matrix of zeros: %v", err)
+	}
+	m.Hidden[1].W[0] = 1e25
+	if _, err := kernels.PackF16(m); !errors.Is(err, kernels.ErrTooLarge) {
+		t.Errorf("a weight that no scale makes a half: error %v", err)
 	}
 	m = &scoring.Model{Columns: 1, Members: 1, Width: 1024, Bias: []float32{0}, Out: make([]float32, 1024)}
 	m.Hidden = []scoring.Layer{{Width: 1024, S: make([]float32, 1024), B: make([]float32, 1024)}}

@@ -14,8 +14,50 @@ import (
 	"github.com/weir-risk/weir/scoring/scoringtest"
 )
 
-// shipped is the module that ships, for the simulator.
-var shipped = sync.OnceValues(func() (*ptxsim.Module, error) { return ptxsim.Parse(string(kernels.PTX())) })
+// code is a kernel as it ships, and how to use it.
+type code struct {
+	entry   string
+	threads int
+	ptx     []byte
+	pack    func(*scoring.Model) ([]byte, error)
+	cases   []shape
+	// off is how far a score may be from the CPU's; 0 means the same bits.
+	off    float64
+	module func() (*ptxsim.Module, error)
+}
+
+var (
+	inF32 = newCode(kernels.Entry, kernels.Threads, kernels.PTX(), kernels.Pack, shapesF32, 0)
+	inF16 = newCode(kernels.EntryF16, kernels.ThreadsF16, kernels.PTXF16(), kernels.PackF16, shapesF16, 1e-3)
+)
+
+func newCode(entry string, threads int, ptx []byte, pack func(*scoring.Model) ([]byte, error), cases []shape, off float64) *code {
+	c := &code{entry: entry, threads: threads, ptx: ptx, pack: pack, cases: cases, off: off}
+	c.module = sync.OnceValues(func() (*ptxsim.Module, error) { return ptxsim.Parse(string(ptx)) })
+	return c
+}
+
+// wrong returns what is wrong with scores, or nothing, and the largest difference.
+func (c *code) wrong(got, want []float32) (found string, most float64) {
+	for i := range want {
+		d := math.Abs(float64(got[i]) - float64(want[i]))
+		if most = max(most, d); c.off == 0 && math.Float32bits(got[i]) != math.Float32bits(want[i]) || !(d <= c.off) {
+			return fmt.Sprintf("row %d of %d scores %s (%g), want %s (%g)", i, len(want),
+				scoringtest.Hex(got[i]), got[i], scoringtest.Hex(want[i]), want[i]), most
+		}
+	}
+	return "", most
+}
+
+// compare fails the test where scores are wrong, and returns the largest difference.
+func (c *code) compare(t testing.TB, got, want []float32, about string) float64 {
+	t.Helper()
+	found, most := c.wrong(got, want)
+	if found != "" {
+		t.Fatalf("%s: %s", about, found)
+	}
+	return most
+}
 
 // device launches a kernel on the simulator as the host does on a GPU.
 type device struct {
@@ -29,25 +71,27 @@ type device struct {
 	columns int
 }
 
-func newDevice(t testing.TB, m *scoring.Model) *device {
+// device puts a model on a device.
+func (c *code) device(t testing.TB, m *scoring.Model) *device {
 	t.Helper()
-	module, err := shipped()
+	module, err := c.module()
 	if err != nil {
 		t.Fatal(err)
 	}
-	image, err := kernels.Pack(m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return put(t, module.Kernel(kernels.Entry), kernels.Threads, image, m.Columns)
+	return c.deviceOf(t, module, m)
 }
 
-func put(t testing.TB, k *ptxsim.Kernel, threads int, image []byte, columns int) *device {
+// deviceOf is device with another module's kernel.
+func (c *code) deviceOf(t testing.TB, module *ptxsim.Module, m *scoring.Model) *device {
 	t.Helper()
-	if k == nil {
-		t.Fatal("the module has no such kernel")
+	image, err := c.pack(m)
+	if err != nil {
+		t.Fatal(err)
 	}
-	d := &device{t: t, kernel: k, threads: threads, memory: new(ptxsim.Memory), columns: columns}
+	d := &device{t: t, kernel: module.Kernel(c.entry), threads: c.threads, memory: new(ptxsim.Memory), columns: m.Columns}
+	if d.kernel == nil {
+		t.Fatalf("the module has no %s", c.entry)
+	}
 	addr, data := d.memory.Alloc(len(image), ptxsim.ReadOnly)
 	copy(data, image)
 	d.model = addr
@@ -107,14 +151,4 @@ func want(t testing.TB, m *scoring.Model, x scoring.Matrix) []float32 {
 		t.Fatal(err)
 	}
 	return out
-}
-
-func same(t testing.TB, got, want []float32, about string) {
-	t.Helper()
-	for i := range want {
-		if math.Float32bits(got[i]) != math.Float32bits(want[i]) {
-			t.Fatalf("%s: row %d of %d scores %s (%g), want %s (%g)", about, i, len(want),
-				scoringtest.Hex(got[i]), got[i], scoringtest.Hex(want[i]), want[i])
-		}
-	}
 }

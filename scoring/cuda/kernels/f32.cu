@@ -1,22 +1,19 @@
 // The float32 kernel: the network of scoring/doc.go, operation by operation, so
-// that a score has the bits that the CPU gives it. doc.go beside this file has the
-// layout of all memory. compile.py compiles it, with --fmad=false: every fused
-// multiply-add is one that is written here. No header is included.
+// that a score has the bits that the CPU gives it.
 //
 // A block takes tiles of rows, and computes a tile for all members at once. The
 // rows of member 0, then those of member 1 and so on, are a stack of up to
 // STACK rows in shared memory: members share each matrix, so that a layer is one
 // product of the stack with it. A thread holds the sums of ROWS rows by COLS
-// columns in registers, and takes in the inner dimension in ascending order, undivided,
-// as the arithmetic wants it. Matrices are read through the first-level cache,
-// which the block's warps share, a few steps ahead.
+// columns in registers, and takes in the inner dimension in ascending order,
+// undivided, as the arithmetic wants it. Matrices are read through the
+// first-level cache, which the block's warps share, a few steps ahead.
 //
 // A tile is the larger, the fewer times a matrix is read; but where a batch is
 // small, tiles of fewer rows keep all processors busy. So there are three kinds
 // of tiles, of 8, 4 and 2 columns a thread, and the batch decides.
 
-typedef unsigned u32;
-typedef unsigned long long u64;
+#include "common.cuh"
 
 #define THREADS 128
 #define ROWS 8     // of the stack, a thread's
@@ -29,183 +26,23 @@ typedef unsigned long long u64;
 // How many inputs of how many rows are made ready at once.
 #define TERMS 1536
 
-// Words of a model's head.
-enum { INPUTS = 4, WIDTH, MEMBERS, LAYERS, STEPS, WIDEST, INPUT_AT, EDGE_AT, TABLE_AT, OUT_AT, BIAS_AT, LAST, LAYER };
-
-struct Batch {
-    const u32* model;
-    u32 rows, columns;
-    u64 seq;
-    u32 zero[10];
-    float x[1];
-};
-
-// Term is what an input adds to the encoding: u times the slope of a row of the
-// table, and its prefix.
-struct __align__(8) Term {
-    float u;
-    u32 row;  // its offset in the table, in bytes
-};
-
 struct Shared {
     float stack[STACK_WORDS];
     Term term[TERMS];
     float dot[STACK];
 };
 
-// Tile is the part of a batch and of the members that a block is at.
-struct Tile {
-    const float* x;  // of the first row
-    u32 columns, rows;
-    u32 inverse;          // of rows, see over
-    u32 member, members;  // the first, and how many
-    u32 stride;           // of a row of the stack
-    u32 groups;           // of ROWS rows of the stack
+struct StackTile : Tile {
+    u32 groups;  // of ROWS rows of the stack
     u32 threadColumns;
 };
-
-static __device__ __forceinline__ u32 head(const u32* model, u32 word) { return __ldg(model + word); }
-
-static __device__ __forceinline__ const float* part(const u32* model, u32 word) {
-    return (const float*)((const char*)model + __ldg(model + word));
-}
 
 // stackRows is how many rows the stack has: as many as the threads have sums for.
 static __device__ __forceinline__ u32 stackRows(const u32* model, u32 columns) {
     return min(THREADS * columns / head(model, WIDEST) * ROWS, STACK);
 }
 
-// over is a divided by the tile's rows, for an a that times rows is less than 2^20.
-static __device__ __forceinline__ u32 over(u32 a, const Tile& t) { return a * t.inverse >> 20; }
-
-static __device__ __forceinline__ float4 load4(const float* p) { return __ldg((const float4*)p); }
-
-// ---- section 1: operations ---------------------------------------------------
-
-// smaller and larger are the arithmetic's min and max, which differ from
-// min.f32 and max.f32 in what they make of NaN and of zeros of both signs.
-static __device__ __forceinline__ float smaller(float a, float b) { return a < b ? a : b; }
-static __device__ __forceinline__ float larger(float a, float b) { return a > b ? a : b; }
-
-static __device__ __forceinline__ float exponential(float x) {
-    const float magic = 12582912.0f;  // adding it rounds to an integer
-    float n = __fsub_rn(__fmaf_rn(x, 1.44269504088896341f, magic), magic);
-    float r = __fmaf_rn(n, -0.693359375f, x);
-    r = __fmaf_rn(n, 2.12194440e-4f, r);
-    float p = 1.9875691500e-4f;
-    p = __fmaf_rn(p, r, 1.3981999507e-3f);
-    p = __fmaf_rn(p, r, 8.3334519073e-3f);
-    p = __fmaf_rn(p, r, 4.1665795894e-2f);
-    p = __fmaf_rn(p, r, 1.6666665459e-1f);
-    p = __fmaf_rn(p, r, 5.0000001201e-1f);
-    p = __fmaf_rn(p, __fmul_rn(r, r), r);
-    p = __fadd_rn(p, 1.0f);
-    return __int_as_float(__float_as_int(p) + (__float2int_rz(n) << 23));
-}
-
-static __device__ __forceinline__ float logarithm(float x) {
-    x = larger(smaller(x, 3.402823466e38f), 1.175494351e-38f);
-    int bits = __float_as_int(x);
-    int e = (bits - 0x3f3504f3) >> 23;
-    float f = __fsub_rn(__int_as_float(bits - (e << 23)), 1.0f);
-    float n = __int2float_rn(e);
-    float p = 7.0376836292e-2f;
-    p = __fmaf_rn(p, f, -1.1514610310e-1f);
-    p = __fmaf_rn(p, f, 1.1676998740e-1f);
-    p = __fmaf_rn(p, f, -1.2420140846e-1f);
-    p = __fmaf_rn(p, f, 1.4249322787e-1f);
-    p = __fmaf_rn(p, f, -1.6668057665e-1f);
-    p = __fmaf_rn(p, f, 2.0000714765e-1f);
-    p = __fmaf_rn(p, f, -2.4999993993e-1f);
-    p = __fmaf_rn(p, f, 3.3333331174e-1f);
-    float q = __fmul_rn(f, f);
-    p = __fmul_rn(__fmul_rn(p, f), q);
-    p = __fmaf_rn(n, -2.12194440e-4f, p);
-    p = __fmaf_rn(q, -0.5f, p);
-    return __fmaf_rn(n, 0.693359375f, __fadd_rn(f, p));
-}
-
-static __device__ __forceinline__ float sigmoid(float x) {
-    x = larger(smaller(x, 80.0f), -80.0f);
-    return __fdiv_rn(1.0f, __fadd_rn(1.0f, exponential(-x)));
-}
-
-// ---- section 2: inputs -------------------------------------------------------
-
-struct __align__(16) Input {
-    u32 column, log, edges, segments;
-    u32 row, missingSegment;
-    float missing, mean;
-    float inv, lo, hi, zero;
-};
-
-static __device__ __forceinline__ Input input(const float* inputs, u32 i) {
-    const float4* p = (const float4*)inputs + 3 * i;
-    Input in;
-    ((float4*)&in)[0] = __ldg(p);
-    ((float4*)&in)[1] = __ldg(p + 1);
-    ((float4*)&in)[2] = __ldg(p + 2);
-    return in;
-}
-
-static __device__ __forceinline__ float standardise(const Input& in, float x) {
-    if (in.log) {
-        const int sign = 0x80000000;
-        float a = __int_as_float(__float_as_int(x) & ~sign);
-        x = __int_as_float(__float_as_int(logarithm(__fadd_rn(a, 1.0f))) | (__float_as_int(x) & sign));
-    }
-    float z = __fmul_rn(__fsub_rn(x, in.mean), in.inv);
-    return larger(smaller(z, in.hi), in.lo);
-}
-
-// prepare makes the terms of so many inputs from one on ready, for the tile's rows.
-// A thread takes four at a time, so that their loads overlap.
-static __device__ __forceinline__ void prepare(Shared& s, const u32* model, const Tile& t, u32 first, u32 inputs) {
-    const int AT_ONCE = 4;
-    const float *edges = part(model, EDGE_AT), *list = part(model, INPUT_AT);
-    u32 all = t.rows * inputs, bytes = 8 * head(model, WIDTH), half = (1u << head(model, STEPS)) >> 1;
-    for (u32 at = threadIdx.x; at < all; at += AT_ONCE * THREADS) {
-        Input in[AT_ONCE];
-        float x[AT_ONCE], z[AT_ONCE];
-        u32 b[AT_ONCE];
-#pragma unroll
-        for (int q = 0; q < AT_ONCE; q++) {
-            u32 a = min(at + q * THREADS, all - 1);
-            u32 i = over(a, t), row = a - i * t.rows;
-            in[q] = input(list, first + i);
-            x[q] = __ldg(&t.x[(u64)row * t.columns + in[q].column]);
-        }
-#pragma unroll
-        for (int q = 0; q < AT_ONCE; q++) {
-            z[q] = standardise(in[q], x[q]);
-            b[q] = 0;
-        }
-        for (u32 step = half; step > 0; step >>= 1)
-#pragma unroll
-            for (int q = 0; q < AT_ONCE; q++) {
-                u32 up = b[q] + step;
-                if (up < in[q].segments && __ldg(&edges[in[q].edges + up]) <= z[q]) b[q] = up;
-            }
-#pragma unroll
-        for (int q = 0; q < AT_ONCE; q++) {
-            bool missing = x[q] != x[q];
-            Term term;
-            term.u = missing ? in[q].missing : __fsub_rn(z[q], __ldg(&edges[in[q].edges + b[q]]));
-            term.row = (in[q].row + (missing ? in[q].missingSegment : b[q])) * bytes;
-            if (at + q * THREADS < all) s.term[at + q * THREADS] = term;
-        }
-    }
-}
-
 // ---- section 3: encoding -----------------------------------------------------
-
-static __device__ __forceinline__ float4 add(float4 acc, float u, float4 prefix, float4 slope) {
-    acc.x = __fmaf_rn(u, slope.x, __fadd_rn(acc.x, prefix.x));
-    acc.y = __fmaf_rn(u, slope.y, __fadd_rn(acc.y, prefix.y));
-    acc.z = __fmaf_rn(u, slope.z, __fadd_rn(acc.z, prefix.z));
-    acc.w = __fmaf_rn(u, slope.w, __fadd_rn(acc.w, prefix.w));
-    return acc;
-}
 
 // terms adds the terms that are ready to four of a row's sums.
 static __device__ __forceinline__ float4 terms(const Term* term, u32 rows, u32 inputs, const char* table, u32 width, float4 acc) {
@@ -218,25 +55,15 @@ static __device__ __forceinline__ float4 terms(const Term* term, u32 rows, u32 i
     return acc;
 }
 
-static __device__ __forceinline__ float adapt(float acc, float s, float b, float r) {
-    return __fmul_rn(fmaxf(__fmaf_rn(acc, s, b), 0.0f), r);
-}
-
 // spread turns four of a row's sums into the first layer's outputs for each
 // member; into themselves where there is no layer.
-static __device__ __forceinline__ void spread(Shared& s, const u32* model, const Tile& t, u32 row, u32 column, float4 acc) {
+static __device__ __forceinline__ void spread(Shared& s, const u32* model, const StackTile& t, u32 row, u32 column, float4 acc) {
     u32 width = head(model, WIDTH);
     bool layers = head(model, LAYERS) > 0;
     const float* adapters = part(model, LAYER + 2) + 3 * (u64)width * t.member + column;
     for (u32 m = 0; m < t.members; m++, adapters += 3 * width) {
         float4 v = acc;
-        if (layers) {
-            float4 a = load4(adapters), b = load4(adapters + width), r = load4(adapters + 2 * width);
-            v.x = adapt(acc.x, a.x, b.x, r.x);
-            v.y = adapt(acc.y, a.y, b.y, r.y);
-            v.z = adapt(acc.z, a.z, b.z, r.z);
-            v.w = adapt(acc.w, a.w, b.w, r.w);
-        }
+        if (layers) v = adapt4(acc, adapters, width);
         *(float4*)&s.stack[(m * t.rows + row) * t.stride + column] = v;
     }
 }
@@ -244,14 +71,14 @@ static __device__ __forceinline__ void spread(Shared& s, const u32* model, const
 // encode fills the stack with the outputs of the first layer. Where the inputs
 // are taken in several portions, the sums wait in the stack's first rows, each
 // of which only its own thread reads and overwrites.
-static __device__ __forceinline__ void encode(Shared& s, const u32* model, const Tile& t) {
+static __device__ __forceinline__ void encode(Shared& s, const u32* model, const StackTile& t) {
     const char* table = (const char*)part(model, TABLE_AT);
     u32 inputs = head(model, INPUTS), width = head(model, WIDTH), quads = width / 4;
     u32 portion = TERMS / t.rows;
     for (u32 first = 0; first < inputs; first += portion) {
         u32 n = min(portion, inputs - first);
         __syncthreads();  // nobody reads stack or terms any more
-        prepare(s, model, t, first, n);
+        prepare<THREADS>(s.term, model, t, first, n);
         __syncthreads();
         for (u32 i = threadIdx.x; i < t.rows * quads; i += THREADS) {
             u32 row = i / quads, column = i % quads * 4;
@@ -270,8 +97,8 @@ static __device__ __forceinline__ void encode(Shared& s, const u32* model, const
 
 // ---- section 4: members and hidden layers ------------------------------------
 
-// weights reads a thread's columns of a row, from its first one on: up to four that
-// lie together, and as many in the second half of the row.
+// weights reads a thread's columns of a row, from its first one on: up to four
+// that lie together, and as many in the second half of the row.
 template <int COLS>
 static __device__ __forceinline__ void weights(float* w, const float* row, u32 width) {
     if (COLS == 2) {
@@ -309,8 +136,8 @@ static __device__ __forceinline__ void inputs(float* x, const float* row) {
     }
 }
 
-// sums is the inner loop: the sums of a thread's rows and columns, over the inputs in
-// ascending order. Weights are read AHEAD times STEP inputs ahead.
+// sums is the inner loop: the sums of a thread's rows and columns, over the
+// inputs in ascending order. Weights are read AHEAD times STEP inputs ahead.
 template <int COLS>
 static __device__ __forceinline__ void sums(float (*acc)[COLS], const float* stack, u32 rowStep, const float* w, u32 inner, u32 width) {
     const int STEP = COLS == 8 ? 2 : 4, AHEAD = COLS == 2 ? 4 : 2;
@@ -344,7 +171,7 @@ static __device__ __forceinline__ void sums(float (*acc)[COLS], const float* sta
 // product replaces the stack by the next layer's outputs. Thread rows lie
 // t.groups apart, so that the rows that a warp reads at once are neighbours.
 template <int COLS>
-static __device__ __forceinline__ void product(Shared& s, const u32* model, const Tile& t, u32 layer) {
+static __device__ __forceinline__ void product(Shared& s, const u32* model, const StackTile& t, u32 layer) {
     u32 word = LAYER + 4 * layer, width = head(model, word), inner = head(model, word - 4);
     u32 across = width / COLS, row = threadIdx.x / across, column = threadIdx.x % across * (COLS == 2 ? 2 : 4);
     bool busy = row < t.groups;
@@ -378,7 +205,7 @@ static __device__ __forceinline__ void product(Shared& s, const u32* model, cons
 
 // output leaves the sigmoids of the tile's members in dot, a warp for each row
 // of the stack.
-static __device__ __forceinline__ void output(Shared& s, const u32* model, const Tile& t) {
+static __device__ __forceinline__ void output(Shared& s, const u32* model, const StackTile& t) {
     u32 lane = threadIdx.x % 32, last = head(model, LAST);
     const float* weights = part(model, OUT_AT);
     for (u32 at = threadIdx.x / 32; at < t.rows * t.members; at += THREADS / 32) {
@@ -418,7 +245,7 @@ static __device__ __forceinline__ u32 choose(const u32* model, u32 rows) {
     return 2;
 }
 
-static __device__ __forceinline__ void members(Shared& s, const u32* model, const Tile& t) {
+static __device__ __forceinline__ void members(Shared& s, const u32* model, const StackTile& t) {
     encode(s, model, t);
     u32 layers = head(model, LAYERS);
     for (u32 l = 1; l < layers; l++) {
@@ -435,7 +262,7 @@ static __device__ __forceinline__ void members(Shared& s, const u32* model, cons
 static __device__ __forceinline__ void score(Shared& s, const Batch* b, float* out) {
     const u32* model = b->model;
     u32 all = b->rows, ensemble = head(model, MEMBERS);
-    Tile t;
+    StackTile t;
     t.threadColumns = choose(model, all);
     t.columns = b->columns;
     t.stride = head(model, WIDEST) + 4;
@@ -446,30 +273,14 @@ static __device__ __forceinline__ void score(Shared& s, const Batch* b, float* o
     // what comes of it; it only has to be something.
     for (u32 i = threadIdx.x; i < STACK_WORDS / 4; i += THREADS) ((float4*)s.stack)[i] = make_float4(0, 0, 0, 0);
     for (u32 first = blockIdx.x * rows; first < all; first += gridDim.x * rows) {
-        t.x = b->x + (u64)first * t.columns;
-        t.rows = min(rows, all - first);
-        t.inverse = (1 << 20) / t.rows + 1;
+        begin(t, b, first, rows);
         for (t.member = 0; t.member < ensemble; t.member += stack) {
             t.members = min(stack, ensemble - t.member);
             members(s, model, t);
         }
         __syncthreads();
-        if (threadIdx.x < t.rows) {
-            float sum = 0.0f;
-            for (u32 m = 0; m < ensemble; m++) sum = __fadd_rn(sum, s.dot[m * t.rows + threadIdx.x]);
-            out[first + threadIdx.x] = __fdiv_rn(sum, __uint2float_rn(ensemble));
-        }
+        if (threadIdx.x < t.rows) out[first + threadIdx.x] = mean(s.dot + threadIdx.x, t.rows, ensemble);
     }
-}
-
-// finish has the last block that gets here tell the host that all scores are
-// there. The ticket is 0 again behind it.
-static __device__ __forceinline__ void finish(u32* ticket, u64* done, u64 seq) {
-    __threadfence_system();
-    __syncthreads();
-    if (threadIdx.x > 0 || atomicInc(ticket, gridDim.x - 1) != gridDim.x - 1) return;
-    __threadfence_system();
-    *(volatile u64*)done = seq;
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 4)
