@@ -137,6 +137,7 @@
 //	snapshot, save                snapshots: the file; made beside the stream
 //	own, source, phase,           ownership of a shard, and the topics beneath it
 //	unreadable
+//	topics                        whether the topics' settings keep what is promised
 //	fetch, format, merge, work    from partitions to the input of a step
 //	step, output, state, fold,    the step; the state and what moves it; what another
 //	past                          spec decided

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/weir-risk/weir/features"
+	"github.com/weir-risk/weir/features/spec"
 	"github.com/weir-risk/weir/ingest/decode"
 	"github.com/weir-risk/weir/ingest/kafka"
 	"github.com/weir-risk/weir/schemas"
@@ -107,7 +108,7 @@ func (n *Node) newOwner(shard int32, s *State) (*owner, error) {
 		after:   newFollower(n, shard, min(s.AlertsMark, s.DeadMark)),
 	}
 	o.decider = &Decider{tenant: []byte(n.Tenant), engine: schemas.HashPrefix(EngineHash), lookout: &n.lookout}
-	o.work = work{rowsMax: n.RowsMax, bytesMax: n.BytesMax, rowBytes: rowBytes(s) + len(n.Tenant)}
+	o.work = work{rowsMax: n.RowsMax, bytesMax: n.BytesMax, rowBytes: rowBytes(s.Spec) + len(n.Tenant)}
 	o.publish = &publisher{node: n, shard: shard, after: o.after, flying: make(chan *flight, 1), free: make(chan *flight, 2)}
 	o.publish.at.Store(&schemas.Anchor{Offset: s.Chain.Offset, Head: s.Chain.Head})
 	for range cap(o.publish.free) {
@@ -118,9 +119,23 @@ func (n *Node) newOwner(shard int32, s *State) (*owner, error) {
 
 // rowBytes bounds a decision in the ledger, its texts aside: tags, numbers and
 // the framing of a record take less than 320 bytes.
-func rowBytes(s *State) int {
-	in := &s.Spec.Input
-	return 320 + 4*s.Engine.Width() + 8*len(in.OwnNumber) + 5*len(in.OwnText)
+func rowBytes(s *spec.Spec) int {
+	return 320 + 4*len(s.Features) + 8*len(s.Input.OwnNumber) + 5*len(s.Input.OwnText)
+}
+
+// textBytes bounds a decision's texts: the spec's fields, the card's previous token
+// and the key.
+func textBytes(s *spec.Spec) int {
+	return (int(schemas.NumText) + len(s.Input.OwnText) + 2) * decode.TextMax
+}
+
+// factBytes bounds the facts of a batch, which name so many partitions.
+func factBytes(partitions int) int { return 1024 + 12*partitions }
+
+// roomOf returns what of a topic's max.message.bytes is there for a batch's records:
+// what does not compress grows by less than one part in 128.
+func roomOf(messageMax, partitions int) int {
+	return messageMax - messageMax/128 - factBytes(partitions)
 }
 
 // bound keeps steps within the ledger's max.message.bytes: a step is one batch
@@ -132,16 +147,13 @@ func (o *owner) bound(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("look up max.message.bytes of %s: %w", n.Topics.Decisions, err)
 	}
-	facts := 1024
+	partitions := 0
 	for _, list := range o.state.Progress {
-		facts += 12 * len(list)
+		partitions += len(list)
 	}
-	// What does not compress grows by less than one part in 128.
-	room := topic - topic/128 - facts
-	texts := int(schemas.NumText) + len(o.state.Spec.Input.OwnText) + 2 // the card's previous token, the key
-	row := o.work.rowBytes + texts*decode.TextMax
+	room, row := roomOf(topic, partitions), o.work.rowBytes+textBytes(o.state.Spec)
 	if room < row {
-		return fmt.Errorf("max.message.bytes of %s is %d, and one decision may take %d: %w", n.Topics.Decisions, topic, row+facts, kafka.ErrTooLarge)
+		return fmt.Errorf("max.message.bytes of %s is %d, and one decision may take %d: %w", n.Topics.Decisions, topic, row+factBytes(partitions), kafka.ErrTooLarge)
 	}
 	// The last record of a step begins before the bound and ends behind it.
 	o.work.bytesMax = max(1, min(n.BytesMax, room)-row)

@@ -307,7 +307,7 @@ func (n *Node) warnOfLoss(ctx context.Context) error {
 	if n.warned {
 		return nil
 	}
-	const policy, retention = "cleanup.policy", "retention.ms"
+	const policy, retention = cleanupPolicy, retentionMs
 	topic := n.Topics.Decisions
 	set, err := n.log.Settings(ctx, topic, policy, retention)
 	if err != nil {

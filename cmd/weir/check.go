@@ -17,6 +17,7 @@ import (
 
 	"github.com/weir-risk/weir/features"
 	"github.com/weir-risk/weir/features/spec"
+	"github.com/weir-risk/weir/ingest"
 	"github.com/weir-risk/weir/ingest/decode"
 	"github.com/weir-risk/weir/ingest/history"
 	"github.com/weir-risk/weir/ingest/kafka"
@@ -26,13 +27,14 @@ import (
 var checkCommand = &command{
 	name: "check", summary: "check spec, keys, bundle and flags before anything is started", json: true,
 	about: `It takes the flags of weir up, and says of each thing that they name whether it is
-right: what is, on stdout; every mistake at once, with its place and a remedy, on
-stderr, and the exit code is then 1. Nothing is started or made, and nobody is asked
-but the schema registry, where one is given.`,
+right: what is, and what is to be known, on stdout; every mistake at once, with its
+place and a remedy, on stderr, and the exit code is then 1. Nothing is started or
+made; the brokers are asked for the settings of the topics and the schema registry for
+its schemas, where they are given.`,
 	examples: []string{
 		"weir check --spec bank.spec",
 		"weir check --spec bank.spec --bundle model.weir --trust keys.pem",
-		"weir check --kafka k1:9093,k2:9093 --kafka-tls --kafka-ca ca.pem --history clickhouse://ch:9000/weir",
+		"weir check --kafka k1:9093,k2:9093 --kafka-tls --kafka-ca ca.pem --history clickhouse://ch:9000/weir   # topics too",
 		"weir check --source-format avro --schema-registry https://sr:8081 --schema-registry-ca ca.pem",
 		"weir check --spec payments --print > bank.spec",
 	},
@@ -73,21 +75,22 @@ func (c *checking) run(ctx context.Context, e *env, _ []string) error {
 	if _, err := c.training(); err != nil {
 		f.wrong("training", "%v", err)
 	}
-	c.wiring(f)
+	c.wiring(ctx, f, s)
 	c.registry(ctx, f)
 	return f.end()
 }
 
-// findings are what a check has found: right things on stdout, wrong ones on
-// stderr.
+// findings are what a check has found: right things and those to know on stdout, wrong
+// ones on stderr.
 type findings struct {
 	env      *env
 	Right    []finding `json:"right"`
+	Notes    []finding `json:"notes"`
 	Problems []finding `json:"problems"`
 }
 
 func newFindings(e *env) *findings {
-	return &findings{env: e, Right: []finding{}, Problems: []finding{}}
+	return &findings{env: e, Right: []finding{}, Notes: []finding{}, Problems: []finding{}}
 }
 
 // finding is one thing that was looked at.
@@ -111,6 +114,9 @@ func (f *findings) end() error {
 	if !f.env.json {
 		for _, r := range f.Right {
 			f.env.printf("ok     %-12s %s\n", r.What, r.Text)
+		}
+		for _, n := range f.Notes {
+			f.env.printf("note   %-12s %s\n", n.What, n.Text)
 		}
 	}
 	for _, p := range f.Problems {
@@ -212,8 +218,10 @@ func (c *checking) keys(f *findings) []ed25519.PublicKey {
 }
 
 // wiring checks the flags that say how weir is connected.
-func (c *checking) wiring(f *findings) {
-	c.brokers(f)
+func (c *checking) wiring(ctx context.Context, f *findings, s *spec.Spec) {
+	if c.brokers(f) && s != nil {
+		c.topics(ctx, f, s)
+	}
 	address(f, "listen", c.service.listen, hostPort)
 	if err := c.desk.check(); err != nil {
 		f.wrong("desk", "%v", err)
@@ -249,7 +257,8 @@ func (c *checking) wiring(f *findings) {
 	}
 }
 
-func (c *checking) brokers(f *findings) {
+// brokers checks how the brokers are reached, and reports whether they are to be asked.
+func (c *checking) brokers(f *findings) (ask bool) {
 	k := c.service.kafka
 	k.security.Password, _ = f.env.lookup("WEIR_KAFKA_PASSWORD")
 	fine := true
@@ -258,7 +267,7 @@ func (c *checking) brokers(f *findings) {
 		fine = false
 	}
 	if k.brokers == "" {
-		return
+		return false
 	}
 	list := strings.Split(k.brokers, ",")
 	for _, b := range list {
@@ -276,6 +285,37 @@ func (c *checking) brokers(f *findings) {
 			how += ", as " + k.security.User + " by " + k.security.Mechanism
 		}
 		f.right("kafka", "%s %s; topics %s, %s and what goes with them", k.brokers, how, k.topics().Transactions, k.topics().Decisions)
+	}
+	return fine
+}
+
+// topics checks the topics that there are.
+func (c *checking) topics(ctx context.Context, f *findings, s *spec.Spec) {
+	log, err := c.service.kafka.client(f.env)
+	if err != nil {
+		f.wrong("kafka", "%v", err)
+		return
+	}
+	defer log.Close()
+	found, there, err := ingest.CheckTopics(ctx, log, c.service.kafka.topics(), s, c.score.tenant)
+	if err != nil {
+		f.wrong("topics", "%v", err)
+		return
+	}
+	before := len(f.Problems)
+	for _, t := range found {
+		text := strings.Join(t.Topics, ", ") + ": " + t.What
+		if t.Remedy != "" {
+			text += "; " + t.Remedy
+		}
+		if t.Wrong {
+			f.wrong("topics", "%s", text)
+		} else {
+			f.Notes = append(f.Notes, finding{"topics", text})
+		}
+	}
+	if len(f.Problems) == before && there > 0 {
+		f.right("topics", "%s, whose settings lose nothing that is acknowledged or kept", several(there, "topic"))
 	}
 }
 

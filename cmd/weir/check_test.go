@@ -4,12 +4,14 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/weir-risk/weir/features/spec"
+	"github.com/weir-risk/weir/schemas"
 	"github.com/weir-risk/weir/trainer"
 )
 
@@ -37,10 +39,25 @@ func TestCheck(t *testing.T) {
 	if err := os.Chmod("open.key", 0o644); err != nil {
 		t.Fatal(err)
 	}
-	got := call(t, "check", "--spec", "cards.spec", "--kafka", "k1:9093,k2:9093", "--kafka-tls", "--kafka-sasl", "PLAIN", "--kafka-user", "weir", "--kafka-password-file", "small.spec",
-		"--history", "clickhouse://weir:hunter2@ch:9000/weir", "--topic-prefix", "bank.").succeeds(t)
-	golden(t, "check_right.txt", got.stdout)
+	log, address := brokerWith(t, "bank.transactions")
+	got := call(t, "check", "--spec", "cards.spec", "--kafka", address, "--history", "clickhouse://weir:hunter2@ch:9000/weir", "--topic-prefix", "bank.").succeeds(t)
+	golden(t, "check_right.txt", strings.ReplaceAll(got.stdout, address, "k1:9092"))
 	call(t, "check", "--spec", "small.spec").succeeds(t)
+	if err := log.Ensure(t.Context(), []schemas.Layout{{Topic: "bank.decisions", Partitions: 2, Config: map[string]string{"cleanup.policy": "compact"}}}); err != nil {
+		t.Fatal(err)
+	}
+	call(t, "check", "--spec", "small.spec", "--kafka", address, "--topic-prefix", "bank.").fails(t, exitFailed,
+		"wrong  topics       bank.decisions: 2 partitions, and the ledger is one order of all; make it anew with 1\n",
+		"wrong  topics       bank.decisions: is compacted: records are deleted whose key comes again; cleanup.policy=delete\n")
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed.Close()
+	got = call(t, "check", "--spec", "small.spec", "--kafka", closed.Addr().String(), "--kafka-tls", "--kafka-sasl", "PLAIN", "--kafka-user", "weir", "--kafka-password-file", "small.spec").fails(t, exitFailed, "wrong  topics ", "connect")
+	if !strings.Contains(got.stdout, " over TLS, as weir by PLAIN; topics transactions, decisions and") {
+		t.Errorf("it says\n%s", got.stdout)
+	}
 
 	got = call(t, "check", "--spec", "bad.spec", "--token-key-file", "token.key", "--key", "none.key", "--trust", "none.pem", "--bundle", "none.weir",
 		"--kafka", "k1,k2:x", "--kafka-user", "weir", "--kafka-ca", "none.pem", "--listen", "9464", "--web", "0.0.0.0:8464", "--pprof", "x:99999", "--data", "bad.spec",

@@ -162,6 +162,7 @@ type Topic struct {
 	Name       string
 	ID         [16]byte // changes when the topic is deleted and made again
 	Partitions int
+	Replicas   int // of the partition that has the fewest
 	leaders    []string
 }
 
@@ -245,9 +246,14 @@ func (a *answer) partition(t *Topic, brokers map[int32]string, n int) {
 	a.int16() // error; a partition without a leader says -1 below
 	index := int(a.int32())
 	leader := a.int32()
-	a.int32()     // leader epoch
-	for range 3 { // replicas, in sync, offline
+	a.int32() // leader epoch
+	replicas := max(0, a.uvarint()-1)
+	a.take(4 * replicas)
+	for range 2 { // in sync, offline
 		a.take(4 * max(0, a.uvarint()-1))
+	}
+	if t.Replicas == 0 || replicas < t.Replicas {
+		t.Replicas = replicas
 	}
 	a.tags()
 	if index < 0 || index >= n || a.bad {
