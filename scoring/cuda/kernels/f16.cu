@@ -52,6 +52,8 @@ static __device__ __forceinline__ void ldmatrix(u32* a, u32 address) {
                  : "memory");
 }
 
+static __device__ __forceinline__ float2 load2(const float* p) { return __ldg((const float2*)p); }
+
 // encode fills the stack with the inputs of the second layer's matrix. A
 // thread keeps its sums in registers until all inputs are in.
 static __device__ __forceinline__ void encode(Shared& s, const u32* model, const StackTile& t) {
@@ -137,27 +139,30 @@ static __device__ __forceinline__ void sums(float (*acc)[16 / DOWN][4], u32 stac
 template <int DOWN>
 static __device__ __forceinline__ void outputs(Shared& s, const u32* model, const StackTile& t, float (*acc)[16 / DOWN][4], u32 layer, u32 down, u32 across) {
     const int TILES = 16 / DOWN;
-    u32 word = LAYER + 4 * layer, width = head(model, word), lane = threadIdx.x % 32, last = layer + 1 == head(model, LAYERS);
-    const float *adapters = part(model, word + 2), *weights = part(model, OUT_AT);
+    u32 word = LAYER + 4 * layer, width = head(model, word), lane = threadIdx.x % 32;
+    u32 column = across * TILES * 8 + lane % 4 * 2;  // of the first tile; the next is 8 further
+    bool last = layer + 1 == head(model, LAYERS);
+    const float *adapters = part(model, word + 2) + column, *weights = part(model, OUT_AT) + column;
 #pragma unroll
     for (int i = 0; i < DOWN; i++)
 #pragma unroll
         for (int half = 0; half < 2; half++) {
             u32 row = (down * DOWN + i) * 16 + half * 8 + lane / 4, member = t.member + over(row, t);
             bool there = row < t.rows * t.members;
+            const float *scale = adapters + 3 * width * member, *bias = scale + width, *next = bias + width;
+            const float* weight = weights + width * member;
+            u32* h = s.stack + (row * t.stride + column) / 2;
             float d = 0.0f;
 #pragma unroll
             for (int j = 0; j < TILES; j++) {
-                u32 column = (across * TILES + j) * 8 + lane % 4 * 2;
-                if (!there || column >= width) continue;
-                const float* p = adapters + 3 * (u64)width * member + column;
-                float2 a = __ldg((const float2*)p), b = __ldg((const float2*)(p + width)), r = __ldg((const float2*)(p + 2 * width));
+                if (!there || column + 8 * j >= width) break;
+                float2 a = load2(scale + 8 * j), b = load2(bias + 8 * j), r = load2(next + 8 * j);
                 float x = adapt(acc[i][j][2 * half], a.x, b.x, r.x), y = adapt(acc[i][j][2 * half + 1], a.y, b.y, r.y);
                 if (last) {
-                    float2 w = __ldg((const float2*)(weights + member * width + column));
+                    float2 w = load2(weight + 8 * j);
                     d = __fmaf_rn(y, w.y, __fmaf_rn(x, w.x, d));
                 } else {
-                    s.stack[(row * t.stride + column) / 2] = halves(x, y);
+                    h[4 * j] = halves(x, y);
                 }
             }
             if (!last) continue;
