@@ -37,7 +37,8 @@ func closedAs(t *testing.T, verdict string, after time.Duration) (bob, sue map[s
 	}
 	f.pass(after)
 	paths := []string{"/queue", "/alerts/" + id + "/print", "/alerts/" + card, "/alerts/" + shop, "/alerts/" + card + "/print", "/alerts/" + shop + "/print",
-		"/second-looks/" + id, "/second-looks/" + also, "/alerts/" + id, "/alerts/" + id + "/receipt", "/api/v1/alerts/" + id, "/api/v1/alerts/" + card, "/api/v1/figures", "/supervisor", "/audit"}
+		"/second-looks/" + id, "/second-looks/" + also, "/alerts/" + id, "/alerts/" + id + "/receipt",
+		"/alerts/" + id + "/history", "/alerts/" + card + "/history", "/alerts/" + shop + "/history", "/api/v1/alerts/" + id, "/api/v1/alerts/" + card, "/api/v1/figures", "/supervisor", "/audit"}
 	for _, status := range []string{"", "fraud", "genuine", "open", "escalated", "proposed"} {
 		for _, more := range []string{"", "&text=" + id, "&text=tx-0", "&text=card-a", "&text=sounds+like+closed_fraud", "&text=sounds+like+closed_genuine", "&min=1", "&amount=1", "&reason=card"} {
 			q := strings.TrimPrefix("&status="+status+more, "&")

@@ -34,11 +34,7 @@ type casePage struct {
 	Next                                 string // the page of the best alert besides, "" where there is none
 	Reasons                              []reasonRow
 	NoReasons                            string
-	Plot                                 *plot
-	Missing                              string // what the history did not say, and why
-	OtherSide                            string // of the rate below the picture
-	Timeline                             []timelineRow
-	Earlier                              int // payments of the picture that the timeline leaves out
+	Past                                 pastPart
 	Related                              []relatedGroup
 	Facts                                []fact
 	Codes                                []reasonCode
@@ -139,9 +135,12 @@ func agoOf(i *alerts.Item, now int64) string {
 	return ago(i.Tx.Time, now)
 }
 
-// casePage gathers what is shown of an alert.
+// casePage gathers what is shown of an alert. The history is asked first and waited for
+// last, and no longer than Options.HistoryAtOnce.
 func (s *Server) casePage(r *http.Request, i *alerts.Item) (casePage, error) {
 	now, u := s.options.Now().UnixMilli(), s.user(r)
+	asked, enough := s.question(r.Context(), i, now), time.NewTimer(s.options.HistoryAtOnce)
+	defer enough.Stop()
 	who := u.Name
 	status := i.At(now)
 	waits := time.Duration(now-i.Raised) * time.Millisecond
@@ -165,22 +164,12 @@ func (s *Server) casePage(r *http.Request, i *alerts.Item) (casePage, error) {
 	if err := s.besides(r, i, &p); err != nil {
 		return p, err
 	}
-	related, err := s.options.View.Related(r.Context(), entity, value, relatedMax)
-	if err != nil {
-		return p, err
-	}
-	from, to := plotSpan(i, now)
-	known := s.pastOf(r.Context(), i, from, to+1)
-	marks := s.marks(&known, related, i)
-	p.Plot, p.Missing, p.OtherSide = plotAmounts(marks, known.days, s.options.Base, from, to, now), known.missing, otherSide(i)
-	if p.Plot != nil && p.Plot.Rate != nil {
-		p.Plot.Rate.Of = p.OtherSide
-	}
 	p.Facts = factsOf(i)
+	var err error
 	if p.Related, err = s.related(r.Context(), i, entity, now); err != nil {
 		return p, err
 	}
-	p.Timeline, p.Earlier, err = s.timeline(r.Context(), i, marks, now)
+	p.Past, err = s.pastPart(r.Context(), i, s.answered(p.ID, asked, enough.C), now)
 	return p, err
 }
 

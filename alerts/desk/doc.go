@@ -19,6 +19,9 @@
 // them, by links and forms. A browser fetches the next case ahead, which is audited as
 // seen, since it was sent.
 //
+// No case waits for the history longer than Options.HistoryAtOnce. What the history says
+// later a script puts in its place; without script it is a page, /alerts/{id}/history.
+//
 // Accounts, sessions and lock-outs are in a database of their own, durable and backed
 // up ([Accounts.Backup]); nothing of it is a fold. It may be opened by several
 // processes at once, so that weir user works beside a running desk. Passwords are

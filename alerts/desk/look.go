@@ -98,7 +98,7 @@ func (s *Server) lookPage(r *http.Request, i *alerts.Item, given bool) (lookPage
 	}
 	// Of the alerts alone: what the history knows of this payment may be the verdict.
 	from, to := plotSpan(&blind, now)
-	p.Plot = plotAmounts(s.marks(&past{}, related, &blind), nil, s.options.Base, from, to, now)
+	p.Plot = plotAmounts(s.marks(r.Context(), &past{}, related, &blind), nil, s.options.Base, from, to, now)
 	for k := range related {
 		o := &related[k]
 		if string(o.ID) == string(i.ID) {

@@ -3,6 +3,9 @@ package desk
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,9 +16,132 @@ import (
 
 // past is what the history says around an alert.
 type past struct {
+	from, to int64             // ms; what the picture shows
 	payments []history.Payment // of the case's entity, the newest first
 	days     []history.Day     // of whoever got the money
 	missing  string            // what of it is not there, why, and what to do; empty for nothing
+}
+
+// pastRoutes is what the history adds to a case, where its page did not wait for it: a
+// page of its own, from which a script takes it into the case.
+func (s *Server) pastRoutes() []route {
+	return []route{{pattern: "GET /alerts/{id}/history", roles: desk, handle: s.pastPage, of: address}}
+}
+
+// pastPart is what history and alerts together say of what happened around one.
+type pastPart struct {
+	ID        string
+	Later     bool // the history has not answered yet
+	Plot      *plot
+	Missing   string // what the history did not say, and why
+	OtherSide string // of the rate below the picture
+	Timeline  []timelineRow
+	Earlier   int // payments of the picture that the timeline leaves out
+}
+
+// pastPart puts together what is known; nil is of a history that has not answered yet.
+func (s *Server) pastPart(ctx context.Context, i *alerts.Item, known *past, now int64) (p pastPart, err error) {
+	entity, value := i.Case()
+	related, err := s.options.View.Related(ctx, entity, value, relatedMax)
+	if err != nil {
+		return p, err
+	}
+	p.ID, p.OtherSide = string(i.ID), otherSide(i)
+	if p.Later = known == nil; p.Later {
+		known = &past{}
+	}
+	marks := s.marks(ctx, known, related, i)
+	if p.Missing = known.missing; !p.Later {
+		p.Plot = plotAmounts(marks, known.days, s.options.Base, known.from, known.to, now)
+	}
+	if p.Plot != nil && p.Plot.Rate != nil {
+		p.Plot.Rate.Of = p.OtherSide
+	}
+	p.Timeline, p.Earlier, err = s.timeline(ctx, i, marks, now)
+	return p, err
+}
+
+// pastPage shows that alone, once the history has answered or had its time.
+func (s *Server) pastPage(w http.ResponseWriter, r *http.Request) error {
+	i, err := s.item(r)
+	if err != nil {
+		return err
+	}
+	now := s.options.Now().UnixMilli()
+	q := s.question(r.Context(), &i, now)
+	defer s.forget(string(i.ID), q)
+	select {
+	case <-q.done:
+	case <-r.Context().Done():
+		return r.Context().Err()
+	}
+	p := struct {
+		Amount, Who string
+		Past        pastPart
+	}{Amount: money(i.Tx.Amount, string(i.Text[schemas.Currency]))}
+	_, p.Who = i.Case()
+	if p.Past, err = s.pastPart(r.Context(), &i, &q.past, now); err != nil {
+		return fmt.Errorf("read around alert %s: %w", i.ID, err)
+	}
+	return s.page(w, r, http.StatusOK, "history", p)
+}
+
+// A question is what the history is asked around one alert. It goes on where a page left
+// without the answer, so that what the page loads next has not to ask again. It is of no
+// reader: what is kept from one is left out where it is shown.
+type question struct {
+	done chan struct{} // closed once past is there
+	past past
+}
+
+// questionKept is for how long an answer that came too late for a page waits for whoever
+// loads it.
+const questionKept = 5 * time.Second
+
+// question asks the history around an alert, or joins whoever does already.
+func (s *Server) question(ctx context.Context, i *alerts.Item, now int64) *question {
+	id := string(i.ID)
+	s.asked.Lock()
+	defer s.asked.Unlock()
+	if q := s.questions[id]; q != nil {
+		return q
+	}
+	q := &question{done: make(chan struct{})}
+	q.past.from, q.past.to = plotSpan(i, now)
+	s.questions[id] = q
+	go func() { // ends when the history had its time, which is none where there is no history
+		from, to := q.past.from, q.past.to
+		q.past = s.pastOf(context.WithoutCancel(ctx), i, from, to+1)
+		q.past.from, q.past.to = from, to
+		close(q.done)
+	}()
+	time.AfterFunc(s.options.HistoryWithin+questionKept, func() { s.forget(id, q) })
+	return q
+}
+
+// forget makes the next who asks ask anew.
+func (s *Server) forget(id string, q *question) {
+	s.asked.Lock()
+	defer s.asked.Unlock()
+	if s.questions[id] == q {
+		delete(s.questions, id)
+	}
+}
+
+// answered returns what was answered by a time; nil where nothing was, and then whoever
+// asks next finds it.
+func (s *Server) answered(id string, q *question, by <-chan time.Time) *past {
+	select {
+	case <-q.done:
+	case <-by:
+		select {
+		case <-q.done: // as well
+		default:
+			return nil
+		}
+	}
+	s.forget(id, q)
+	return &q.past
 }
 
 // The bounds of what a page asks the history for: a picture of a month, and as many
@@ -73,9 +199,19 @@ func ask[T any](ctx context.Context, s *Server, question func(context.Context) (
 }
 
 const (
-	pastLate = "The history did not answer in time, so payments that raised no alert are not shown. Load the page anew in a while; if it stays so, tell whoever runs weir."
-	pastAway = "The history could not be read, so payments that raised no alert are not shown. The desk's log says why. Nothing is lost: load the page anew in a while."
+	pastLate   = "The history did not answer in time, so payments that raised no alert are not shown. Load the page anew in a while; if it stays so, tell whoever runs weir."
+	pastAway   = "The history could not be read, so payments that raised no alert are not shown. The desk's log says why. Nothing is lost: load the page anew in a while."
+	pastBehind = "The history does not have this payment, so others around it may be missing too. It may be written in a moment: load the page anew. If it stays so, the history is behind, or does not go back so far."
 )
+
+// has reports whether an alert's own payment is there, or older than the oldest that was
+// asked for.
+func (p *past) has(i *alerts.Item) bool {
+	if n := len(p.payments); n == pastPayments && p.payments[n-1].Tx.Time >= i.Tx.Time {
+		return true
+	}
+	return slices.ContainsFunc(p.payments, func(x history.Payment) bool { return x.Shard == i.Shard && x.Offset == i.Offset })
+}
 
 func (s *Server) askPast(ctx context.Context, store history.Lookup, i *alerts.Item, from, to int64) (p past) {
 	entity, value := i.Case()
@@ -88,15 +224,11 @@ func (s *Server) askPast(ctx context.Context, store history.Lookup, i *alerts.It
 	}
 	if entity != schemas.ID {
 		p.payments, err = store.Payments(ctx, history.PaymentQuery{Field: entity, Value: value, From: from, To: to, Limit: pastPayments})
-		for k := range p.payments {
-			// What became known of a payment may be the verdict that is kept from the reader.
-			if x := &p.payments[k]; len(x.Labels) > 0 && s.options.View.Hides(ctx, string(schemas.AppendAlertID(nil, x.Shard, x.Offset))) {
-				x.Labels = nil
-			}
-		}
 	}
 	both.Wait()
 	switch err = errors.Join(err, daysErr); {
+	case err == nil && entity != schemas.ID && !p.has(i):
+		p.missing = pastBehind
 	case err == nil:
 	case ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded):
 		p.missing = pastLate
@@ -140,8 +272,10 @@ func (m *mark) fraud() bool {
 	return m.known.Verdict == schemas.LabelFraud || m.item != nil && m.item.Status == alerts.Fraud
 }
 
-// marks puts the history's payments and the alerts together, the newest first.
-func (s *Server) marks(p *past, related []alerts.Item, this *alerts.Item) []mark {
+// marks puts the history's payments and the alerts together, the newest first, for the
+// reader of a context: what became known of a payment may be the verdict that is kept from
+// them.
+func (s *Server) marks(ctx context.Context, p *past, related []alerts.Item, this *alerts.Item) []mark {
 	var list []mark
 	at := make(map[string]int)
 	for k := range p.payments {
@@ -149,8 +283,10 @@ func (s *Server) marks(p *past, related []alerts.Item, this *alerts.Item) []mark
 		if !moves(x.Verdict) {
 			continue
 		}
-		m := mark{id: string(schemas.AppendAlertID(nil, x.Shard, x.Offset)), at: x.Tx.Time, tx: x.Tx, currency: x.Text[schemas.Currency], prob: x.Prob,
-			labels: x.Labels, known: history.Winner(x.Labels, s.options.Sources)}
+		m := mark{id: string(schemas.AppendAlertID(nil, x.Shard, x.Offset)), at: x.Tx.Time, tx: x.Tx, currency: x.Text[schemas.Currency], prob: x.Prob}
+		if len(x.Labels) > 0 && !s.options.View.Hides(ctx, m.id) {
+			m.labels, m.known = x.Labels, history.Winner(x.Labels, s.options.Sources)
+		}
 		if m.to = x.Text[schemas.Merchant]; m.to == "" {
 			m.to = x.Text[schemas.Counterparty]
 		}

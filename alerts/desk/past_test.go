@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -89,33 +90,92 @@ func TestPaymentsAreNoMarkup(t *testing.T) {
 	past := &fakePast{payments: []history.Payment{f.payment(2, 100, evil)}}
 	past.payments[0].Labels = []schemas.Label{{Source: schemas.Chargeback, Verdict: schemas.LabelFraud, Version: 1, FraudType: []byte(evil + "4111111111111111")}}
 	f.server.options.History = past
-	page := f.analyst("ann", Analyst).do("GET", "/alerts/"+f.raise("card-a", "shop", 1000, .9), nil)
-	if page.shows(t, "&lt;script&gt;alert(1)"); strings.Contains(page.body, "<script>alert") || strings.Contains(page.body, "4111111111111111") {
-		t.Error(page.body)
+	id := f.raise("card-a", "shop", 1000, .9)
+	ann := f.analyst("ann", Analyst)
+	for _, path := range []string{"", "/history"} {
+		page := ann.get("/alerts/" + id + path)
+		inert(t, path, page.body)
+		if page.shows(t, "&lt;script&gt;alert(1)"); strings.Contains(page.body, "<script>alert") || strings.Contains(page.body, "4111111111111111") {
+			t.Error(page.body)
+		}
 	}
 }
 
 // TestAPageDoesNotWaitForTheHistory has one that does not answer, one that fails, and
-// none: the page shows what the view knows and says what is missing.
+// none: the page shows what the view knows, and where it did not wait, what the history
+// adds is behind a link, which says what is missing once the history had its time.
 func TestAPageDoesNotWaitForTheHistory(t *testing.T) {
 	f := newFloor(t)
 	f.raise("card-a", "shop", 1200, .4)
 	id := f.raise("card-a", "shop", 90000, .9)
 	ann := f.analyst("ann", Analyst)
-	ann.do("GET", "/alerts/"+id, nil).is(t, http.StatusOK, "weir desk --history URL", "Amounts of the alerts")
+	ann.get("/alerts/"+id).is(t, http.StatusOK, "weir desk --history URL", "Amounts of the alerts")
 	past := &fakePast{hold: make(chan struct{})}
-	f.server.options.History, f.server.options.HistoryWithin = past, 2*time.Millisecond
+	f.server.options.History, f.server.options.HistoryAtOnce, f.server.options.HistoryWithin = past, time.Millisecond, 2*time.Millisecond
 	for range pastAtOnce + 3 { // also once all who may ask wait
-		ann.do("GET", "/alerts/"+id, nil).is(t, http.StatusOK, "did not answer in time", "Amounts of the alerts")
+		ann.get("/alerts/"+id).is(t, http.StatusOK, "This one: 900.00 EUR", "This alert was raised", "Fraud <kbd>f</kbd>")
+		ann.get("/alerts/"+id+"/history").is(t, http.StatusOK, "did not answer in time", "Amounts of the alerts", "This one: 900.00 EUR")
 	}
 	close(past.hold)
-	f.server.options.HistoryWithin = time.Minute
-	if page := ann.do("GET", "/alerts/"+id, nil).is(t, http.StatusOK); strings.Contains(page.body, "in time") {
-		t.Error("a history that is back is not asked")
+	f.server.options.HistoryAtOnce, f.server.options.HistoryWithin = time.Minute, time.Minute
+	for _, path := range []string{"", "/history"} {
+		ann.get("/alerts/"+id+path).is(t, http.StatusOK).lacks(t, "in time")
 	}
 	f.server.options.History = &fakePast{err: errors.New("disk on fire")}
-	page := ann.do("GET", "/alerts/"+id, nil).is(t, http.StatusOK, "could not be read", "Amounts of the alerts")
-	if strings.Contains(page.body, "fire") || !strings.Contains(f.world.log.String(), "disk on fire") {
-		t.Errorf("the page tells the cause, or the log does not: %s", f.world.log.String())
+	for _, path := range []string{"", "/history"} {
+		ann.get("/alerts/"+id+path).is(t, http.StatusOK, "could not be read", "Amounts of the alerts").lacks(t, "fire")
 	}
+	if !strings.Contains(f.world.log.String(), "disk on fire") {
+		t.Errorf("the log does not tell the cause: %s", f.world.log.String())
+	}
+}
+
+// TestWhatComesLaterIsLoadedApart has a history that answers only once the page is there.
+// What the page names, by a link that needs no script, is then what it would have shown,
+// without a second question; it is audited as what it is.
+func TestWhatComesLaterIsLoadedApart(t *testing.T) {
+	f := newFloor(t)
+	id := f.raise("card-a", "shop", 90000, .9)
+	ann, aud := f.analyst("ann", Analyst), f.analyst("aud", Auditor)
+	past := &fakePast{hold: make(chan struct{}), asked: make(chan history.PaymentQuery, 9), payments: []history.Payment{f.payment(2, 1234, "grocer")}, days: []history.Day{}}
+	f.server.options.History, f.server.options.HistoryAtOnce, f.server.options.HistoryWithin = past, time.Millisecond, time.Minute
+	page := ann.get("/alerts/"+id).is(t, http.StatusOK, "still being looked up").lacks(t, "12.34 EUR", "<svg class=\"plot\"")
+	link := regexp.MustCompile(`<a href="([^"]+)" data-later>`).FindStringSubmatch(page.body)
+	if link == nil {
+		t.Fatal(page.body)
+	}
+	close(past.hold)
+	if a := aud.get(link[1]).is(t, http.StatusOK, `<div id="past">`, "12.34 EUR to grocer", "1 payment without alert", "/alerts/"+id).lacks(t, "being looked up"); a.Header.Get("Content-Security-Policy") != policy {
+		t.Errorf("%v", a.Header)
+	}
+	if e := f.lastEntry(); e.What != schemas.AuditViewed || string(e.Who) != "aud" || string(e.Of) != "/alerts/"+id+"/history" {
+		t.Errorf("audited as %+v", e)
+	}
+	if n := len(past.asked); n != 1 {
+		t.Errorf("the history was asked %d times", n)
+	}
+	f.server.options.HistoryAtOnce = time.Minute
+	ann.get("/alerts/"+id).is(t, http.StatusOK, "12.34 EUR to grocer", "1 payment without alert").lacks(t, "being looked up")
+	if n := len(past.asked); n != 2 {
+		t.Errorf("the history was asked %d times: what is shown is of then", n)
+	}
+}
+
+// TestAHistoryThatIsBehindSaysSo: a payment without which the history is cannot be its
+// newest.
+func TestAHistoryThatIsBehindSaysSo(t *testing.T) {
+	f := newFloor(t)
+	id := f.raise("card-a", "shop", 90000, .9)
+	x, ann := f.item(id), f.analyst("ann", Analyst)
+	past := &fakePast{payments: []history.Payment{f.payment(2, 1234, "grocer")}}
+	f.server.options.History = past
+	const words = "does not have this payment"
+	ann.get("/alerts/"+id).is(t, http.StatusOK, words, "12.34 EUR to grocer")
+	past.payments = append(past.payments, history.Payment{Shard: x.Shard, Offset: x.Offset, Tx: x.Tx})
+	ann.get("/alerts/"+id).is(t, http.StatusOK, "12.34 EUR to grocer").lacks(t, words)
+	past.payments = nil
+	for k := range int64(pastPayments) { // so many after it that it was not asked for
+		past.payments = append(past.payments, history.Payment{Offset: 1000 + k, Tx: schemas.Transaction{Time: x.Tx.Time + pastPayments - 1 - k, Amount: 1, AmountBase: 1}})
+	}
+	ann.get("/alerts/"+id).is(t, http.StatusOK).lacks(t, words)
 }

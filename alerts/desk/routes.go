@@ -60,6 +60,7 @@ func (s *Server) routes() []route {
 		s.webhookRoutes(),
 		s.viewRoutes(),
 		s.printRoutes(),
+		s.pastRoutes(),
 		s.receiptRoutes(),
 	)
 }

@@ -60,8 +60,11 @@ type Options struct {
 
 	History       history.Lookup        // where payments are looked up; nil where there is none
 	Sources       []schemas.LabelSource // of labels, the strongest first, as the spec has them
-	HistoryWithin time.Duration         // how long a page waits for the history, 1 s if it is 0
-	Receipts      Receipts              // what proves decisions
+	HistoryWithin time.Duration         // how long the history may take to answer, 1 s if it is 0
+	// HistoryAtOnce is how long a case waits for it, 15 ms if it is 0; what the history
+	// says later is loaded apart.
+	HistoryAtOnce time.Duration
+	Receipts      Receipts // what proves decisions
 }
 
 // Server is the web application. It may serve many requests at once.
@@ -75,10 +78,12 @@ type Server struct {
 	buckets     buckets
 	provider    *provider // nil where there is none
 	sender      *sender
-	hooked      chan struct{} // holds one where webhooks have changed
-	asking      chan struct{} // held by who asks the history
-	settling    sync.Mutex    // held by who carries out proposals
-	recomputing chan struct{} // held by who recomputes a decision
+	hooked      chan struct{}        // holds one where webhooks have changed
+	asking      chan struct{}        // held by who asks the history
+	asked       sync.Mutex           // guards questions
+	questions   map[string]*question // by alert
+	settling    sync.Mutex           // held by who carries out proposals
+	recomputing chan struct{}        // held by who recomputes a decision
 	offering    sync.Mutex
 	offered     map[string]bool // ids of alerts that somebody is just taking
 }
@@ -94,10 +99,13 @@ func New(o Options) (*Server, error) {
 	if o.HistoryWithin == 0 {
 		o.HistoryWithin = time.Second
 	}
+	if o.HistoryAtOnce == 0 {
+		o.HistoryAtOnce = 15 * time.Millisecond
+	}
 	if o.Receipts.Within == 0 {
 		o.Receipts.Within = 20 * time.Second
 	}
-	s := &Server{options: o, asking: make(chan struct{}, pastAtOnce), recomputing: make(chan struct{}, 1), offered: make(map[string]bool),
+	s := &Server{options: o, asking: make(chan struct{}, pastAtOnce), questions: make(map[string]*question), recomputing: make(chan struct{}, 1), offered: make(map[string]bool),
 		mux: http.NewServeMux(), protection: http.NewCrossOriginProtection()}
 	if o.OIDC != nil {
 		if err := o.OIDC.Check(o.TLS); err != nil {

@@ -40,7 +40,7 @@ func newWorld(t testing.TB, change ...func(*Options)) *world {
 	t.Helper()
 	w := &world{t: t, file: filepath.Join(t.TempDir(), "desk.db"), now: time.Date(2026, 5, 4, 9, 0, 0, 0, time.UTC)}
 	w.open()
-	o := Options{Log: slog.New(slog.NewTextHandler(&w.log, nil)), Now: w.clock, Accounts: w.accounts, Audit: w.audit}
+	o := Options{Log: slog.New(slog.NewTextHandler(&w.log, nil)), Now: w.clock, Accounts: w.accounts, Audit: w.audit, HistoryAtOnce: time.Minute}
 	withView(t, &o)
 	for _, f := range change {
 		f(&o)

@@ -1,7 +1,8 @@
 // Cases that do not wait for the network: an action is sent behind the page, which its
 // answer replaces; what is pressed meanwhile waits for that. The next case is fetched
 // while this one is read and shown at once when it is asked for, and what takes it goes
-// on behind. Without this all of it is forms.
+// on behind. What the history did not say in time is fetched, and takes its place.
+// Without this all of it is forms and links.
 "use strict";
 (() => {
   const $ = (selector) => document.querySelector(selector);
@@ -15,6 +16,19 @@
     const doc = new DOMParser().parseFromString(await r.text(), "text/html");
     const good = r.ok && doc.querySelector(".acts #note"); // a case, and not a second look at one
     return { good, wrong: !r.ok, main: doc.querySelector("main"), title: doc.title, url: r.url };
+  };
+  // fill puts what the history says into a case that came without.
+  const fill = async (main) => {
+    const link = main.querySelector("a[data-later]");
+    if (!link) return;
+    delete link.dataset.later;
+    const page = await read(fetch(link.getAttribute("href"))).catch(() => null);
+    const past = page?.main?.querySelector("#past");
+    if (!past) return; // the link leads to what is wrong
+    const old = main.querySelector("#past");
+    const at = old.contains(document.activeElement) && document.activeElement.getAttribute("href");
+    old.replaceWith(past);
+    if (at) past.querySelector(`a[href="${CSS.escape(at)}"]`)?.focus({ preventScroll: true });
   };
   const show = (page, sent) => {
     const same = new URL(page.url).pathname === location.pathname;
@@ -63,11 +77,12 @@
     if (own) setTimeout(() => own.remove(), Number(own.dataset.ms));
     if (undo && undo.form.action === $(".acts").action) undo = null;
     offer();
+    fill($("main"));
     const path = $("[data-next]")?.dataset.next;
     // Whoever only looks at a case does not need the next one.
     if (!path || path === ahead.path || $('.acts [value="claimed"]')) return;
     ahead.path = path;
-    ahead.page = read(fetch(path)).then((page) => page.good && page).catch(() => null);
+    ahead.page = read(fetch(path)).then((page) => page.good && (fill(page.main), page)).catch(() => null);
   };
   const verdicts = { closed_fraud: "fraud", closed_genuine: "genuine" };
   // send sends an action after those before it, and shows what came of it; where one has
@@ -126,4 +141,5 @@
   });
   addEventListener("popstate", () => location.reload());
   if ($(".acts")) begin();
+  else fill($("main")); // whoever only reads
 })();
