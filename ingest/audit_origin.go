@@ -23,6 +23,7 @@ type origin struct {
 	reader     *kafka.Reader
 	records    *kafka.Records
 	standing   bool     // records stands on a record that is not settled
+	sealed     bool     // a label with a secret was taken: earlier versions refused them
 	unread     []unread // what cannot be read, between last and where records stands
 }
 
@@ -147,7 +148,7 @@ func (w *audit) drain(ctx context.Context, o *origin, limit int64) error {
 
 // lost settles a record as one that is not in the ledger.
 func (w *audit) lost(o *origin, r *kafka.Record) {
-	if o.class == Transactions || w.readable(o.class, r) {
+	if o.class == Transactions || w.readable(o, r) {
 		w.v.Source(o.class)
 		w.v.Report.Lost++
 		w.v.find(Finding{Kind: "lost", Topic: topicName(o.class), Partition: o.partition, Offset: r.Offset, What: "is not in the ledger"})
@@ -176,10 +177,18 @@ func (w *audit) drainUnread(o *origin, limit int64) {
 }
 
 // readable reports whether a label or a rate is one that a scorer takes.
-func (w *audit) readable(c Class, r *kafka.Record) bool {
-	if c == Labels {
+func (w *audit) readable(o *origin, r *kafka.Record) bool {
+	if o.class == Labels {
 		var l schemas.Label
-		return schemas.ParseLabel(r.Value, &l) == nil && checkLabel(w.Spec, &l, r.Timestamp) == nil
+		if schemas.ParseLabel(r.Value, &l) != nil {
+			return false
+		}
+		for i, f := range schemas.LabelEntities {
+			if rawSecret(w.Spec, f, l.Entity[i]) && !o.sealed {
+				return false
+			}
+		}
+		return w.reader.label(w.Spec, &l, r.Timestamp) == nil
 	}
 	_, err := decode.ParseRate(r.Value, w.Spec.Base)
 	return err == nil
@@ -193,7 +202,7 @@ func (w *audit) compare(ctx context.Context, c Class, r *kafka.Record) (string, 
 		return w.compareDecision(ctx, r)
 	case Labels:
 		var l schemas.Label
-		if schemas.ParseLabel(r.Value, &l) != nil || !sameLabel(&l, &w.entry.Label) || r.Timestamp != w.entry.Label.Timestamp {
+		if schemas.ParseLabel(r.Value, &l) != nil || !w.sealLike(&l, r.Timestamp) || !sameLabel(&l, &w.entry.Label) || r.Timestamp != w.entry.Label.Timestamp {
 			return "the label is another than the topic's", nil
 		}
 	default:
@@ -204,6 +213,22 @@ func (w *audit) compare(ctx context.Context, c Class, r *kafka.Record) (string, 
 		}
 	}
 	return "", nil
+}
+
+// sealLike puts tokens in the place of a label's secrets, and the ledger's own where
+// the key that these are of is not at hand; false where it would not have been taken.
+func (w *audit) sealLike(l *schemas.Label, timestamp int64) bool {
+	e := &w.entry.Label
+	for i, f := range schemas.LabelEntities {
+		if !rawSecret(w.Spec, f, l.Entity[i]) {
+			continue
+		}
+		w.origin(Labels, e.Partition).sealed = true
+		if (w.Tokens == nil || !w.ours()) && decode.IsToken(e.Entity[i]) {
+			l.Entity[i] = e.Entity[i]
+		}
+	}
+	return w.reader.label(w.Spec, l, timestamp) == nil
 }
 
 func sameLabel(a, b *schemas.Label) bool {

@@ -198,6 +198,7 @@ func TestBadLabelsAndRates(t *testing.T) {
 		label("card", known, `,"selected_probability":"4000001234567899x"`),
 		label("chosen", known, `,"selected":"chance"`),
 		label("number", known, `,"card":"4000001234567899"`),
+		label("almost", known, `,"card":"4000001234567899x"`),
 		label("token", known, `,"time":"2023-12-31T00:00:00Z","merchant":"m1","card":"k1.Fb6NvWJfuLTeWmL8zP1oWw.400000.7899"`),
 	} {
 		labels.add(v, at)

@@ -43,9 +43,9 @@ func (n *Node) retried(err error) {
 	n.Log.Warn("tried again", "cause", err)
 }
 
-// malformed counts a label or a rate that could not be read. What it holds, and
-// so what is wrong with it, is not logged: nobody knows what it is.
-func (n *Node) malformed(topic string, p schemas.Place) {
+// malformed counts a label or a rate that is not taken. What it holds, and so what is
+// wrong with it, is not logged where it could not be read: nobody knows what it is.
+func (n *Node) malformed(topic string, p schemas.Place, err error) {
 	n.Metrics.Malformed.WithLabelValues(topic).Inc()
 	n.mu.Lock()
 	if n.passedOver == nil {
@@ -57,7 +57,13 @@ func (n *Node) malformed(topic string, p schemas.Place) {
 	// A topic full of them must not fill the log: each is counted, the first ten
 	// are named, and then every one whose number is a power of two.
 	if so <= 10 || so&(so-1) == 0 {
-		n.Log.Warn("record passed over", "topic", topic, "partition", p.Partition, "offset", p.Offset, "so_far", so)
+		why := "it cannot be read"
+		for _, said := range []error{errLabelAhead, errLabelLong, errLabelSecret} {
+			if errors.Is(err, said) {
+				why = said.Error()
+			}
+		}
+		n.Log.Warn("record passed over", "topic", topic, "partition", p.Partition, "offset", p.Offset, "why", why, "so_far", so)
 	}
 }
 

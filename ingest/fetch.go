@@ -192,7 +192,9 @@ func (f *fetcher) parse(c *chunk) {
 		if f.cursor.class == Labels {
 			var l schemas.Label
 			if err = schemas.ParseLabel(value, &l); err == nil {
-				err = checkLabel(f.node.Spec, &l, c.places[i].Timestamp)
+				raw := l.Entity
+				err = f.rows.label(f.node.Spec, &l, c.places[i].Timestamp)
+				wipe(f.node.Spec, &raw)
 			}
 			if err == nil {
 				l.Place, at = c.places[i], l.KnownAt
@@ -206,7 +208,7 @@ func (f *fetcher) parse(c *chunk) {
 			}
 		}
 		if err != nil {
-			f.node.malformed(f.topic, c.places[i])
+			f.node.malformed(f.topic, c.places[i], err)
 			continue
 		}
 		f.maxTime = max(f.maxTime, at)
@@ -222,14 +224,16 @@ const labelTextMax = 3 * decode.TextMax
 var (
 	errLabelAhead  = errors.New("known_at: a label that is known later than it was written")
 	errLabelLong   = errors.New("a label whose texts are too long")
-	errLabelSecret = errors.New("a secret field holds no token: a label names it by its token, as decisions do")
+	errLabelSecret = errors.New("a secret field holds neither a token nor what a transaction may have there")
 )
 
-// checkLabel refuses what a label's form allows and the ledger must not hold. A
-// label that claims to be known in the future would hold up all after it. A card
-// number where the spec keeps cards secret would be in the ledger, for good, and from
-// there in the history.
-func checkLabel(s *spec.Spec, l *schemas.Label, timestamp int64) error {
+// label refuses what a label's form allows and the ledger must not hold, and puts
+// tokens in the place of secrets. A label that claims to be known in the future would
+// hold up all after it. A card number, as a chargeback file has it, would be in the
+// ledger, for good, and from there in the history: it gets the token that it has in
+// decisions. Of a card that it does not read a spec says nothing, so that no number of
+// one is taken.
+func (r *rowReader) label(s *spec.Spec, l *schemas.Label, timestamp int64) error {
 	if timestamp >= 0 && l.KnownAt-s.FutureMax > timestamp {
 		return errLabelAhead
 	}
@@ -237,13 +241,33 @@ func checkLabel(s *spec.Spec, l *schemas.Label, timestamp int64) error {
 		return errLabelLong
 	}
 	for i, f := range schemas.LabelEntities {
-		in := &s.Input.Text[f]
-		secret := in.Secret || f == schemas.Card && in.Path == nil // of a card that it does not read, a spec says nothing
-		if text := l.Entity[i]; len(text) > 0 && secret && !decode.IsToken(text) {
+		if !rawSecret(s, f, l.Entity[i]) {
+			continue
+		}
+		token, ok := r.decoder.AppendSecret(nil, f, l.Entity[i])
+		if !ok {
 			return fmt.Errorf("%s: %w", f, errLabelSecret)
 		}
+		l.Entity[i] = token
 	}
 	return nil
+}
+
+// rawSecret reports whether the text that a label has for an entity is a secret of the
+// spec's, and not its token.
+func rawSecret(s *spec.Spec, f schemas.TextField, text []byte) bool {
+	in := &s.Input.Text[f]
+	secret := in.Secret || f == schemas.Card && in.Path == nil
+	return secret && len(text) > 0 && !decode.IsToken(text)
+}
+
+// wipe clears what a label held of secrets, which nobody needs any more.
+func wipe(s *spec.Spec, raw *[schemas.NumLabelEntities][]byte) {
+	for i, f := range schemas.LabelEntities {
+		if rawSecret(s, f, raw[i]) {
+			clear(raw[i])
+		}
+	}
 }
 
 // fetchers makes the shard's fetchers and its merger, from the state's progress.

@@ -52,7 +52,7 @@ type Label struct {
 	// What is known of the transaction besides: its time, ms since the Unix epoch, 0
 	// where it is not known, and its entities, by the order of LabelEntities. They say
 	// whom a label is about whose transaction weir never saw, or keeps no more. Of a
-	// secret field it is the token.
+	// secret field it is the token in the ledger; in the topic it may be the secret.
 	Time   int64
 	Entity [NumLabelEntities][]byte
 	// DispositionID is the action at a desk that made it; empty of other labels. It is of

@@ -31,7 +31,8 @@ type Decoder struct {
 	types     enum
 	statuses  enum
 	hasher    *hasher // nil where nothing is secret
-	plain     []int   // columns of texts that are not secret
+	input     *spec.Input
+	plain     []int // columns of texts that are not secret
 
 	// Of the record that is being decoded:
 	batch   *schemas.Batch
@@ -75,7 +76,7 @@ func NeedsTokens(s *spec.Spec) bool {
 func New(s *spec.Spec, o Options) *Decoder {
 	in := &s.Input
 	d := &Decoder{
-		scanner: scanner{depthMax: in.MaxDepth}, bytesMax: in.MaxBytes,
+		input: in, scanner: scanner{depthMax: in.MaxDepth}, bytesMax: in.MaxBytes,
 		base: s.Base, digits: s.BaseDigits, futureMs: s.FutureMax,
 		timeForm: in.Time.Form, minor: in.Amount.Minor,
 		types: newEnum(&in.Type), statuses: newEnum(&in.Status),
@@ -101,6 +102,25 @@ func New(s *spec.Spec, o Options) *Decoder {
 		d.hasher = o.Tokens.hasher()
 	}
 	return d
+}
+
+// AppendSecret appends the token, under the current key, of a field's text, as it is in
+// a decision whose record has that text; false where the field is not secret, or may
+// not have the text. It is for what names a transaction's entities besides its record.
+func (d *Decoder) AppendSecret(dst []byte, f schemas.TextField, text []byte) ([]byte, bool) {
+	in := &d.input.Text[f]
+	if !in.Secret || len(text) == 0 || len(text) > TextMax {
+		return dst, false
+	}
+	if f == schemas.Card {
+		var c check
+		if text, c = d.hasher.normalise(text); c != passed {
+			return dst, false
+		}
+	}
+	dst = d.hasher.append(dst, &d.hasher.current, text, in.KeepBIN)
+	d.hasher.forget()
+	return dst, true
 }
 
 func newEnum(in *spec.EnumInput) enum {
