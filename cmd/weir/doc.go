@@ -101,8 +101,9 @@
 // offsets that are gone, and goes on only when told to accept the gap.
 //
 // What a schema registry does not answer is waited for, and what it does not know is
-// rejected, for good: a decision is durable. A ledger with such a record cannot be
-// proved once the schema is there, since what was unknown then is not in the ledger.
+// rejected, for good: a decision is durable. Once the schema is there, the records are
+// sent again, and each is decided as a new one. A ledger with such a record cannot be
+// proved then, since what was unknown is not in the ledger.
 //
 // A state is a function of the ledger and one spec, also where others decided: a ledger
 // goes on by another spec as if that one had decided from the beginning ([ingest]).

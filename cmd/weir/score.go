@@ -23,7 +23,11 @@ gives no answer nothing is rejected: the partition waits, the scorer is not read
 says weir_halted{reason="schema_registry"}, and weir_retries_total counts. A record
 with an id that the registry does not know, or that is not what its schema says, is
 rejected by name (bad_schema, wire_magic, wire_truncated, wire_value, ...) and is a dead
-letter: a schema is to be there, in one registry of the list, before its records.
+letter: a schema is to be there, in one registry of the list, before its records. Where
+it was not, send the records to the source again once it is: a rejected one is not folded,
+so that each is decided as a new one (as too_late where it lies further back than the
+spec's late by then). A dead letter's headers weir-partition and weir-offset say where its
+bytes are.
 
 A ledger is decided by one spec until --spec-before names that one, and --spec another:
 what was decided is then folded once more, from the ledger's beginning, into the state
