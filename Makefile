@@ -28,7 +28,7 @@ browser:
 ## make gpu          what shows without a GPU that the GPU scores right: its kernels, simulated, and a fake driver
 gpu: kernels-verify
 	scoring/cuda/fakedriver/build .cache/fakedriver
-	WEIR_GPU=1 WEIR_LIBCUDA=$(CURDIR)/.cache/fakedriver/libcuda.so.1 go test -count=1 ./scoring/cuda/...
+	WEIR_GPU=1 WEIR_LIBCUDA=$(CURDIR)/.cache/fakedriver/libcuda.so.1 go test -p 1 -count=1 ./scoring/cuda/...
 
 ## make kernels      compile the GPU kernels; needs Python and PyPI, and nothing of CUDA
 kernels:
