@@ -201,6 +201,7 @@ func ask[T any](ctx context.Context, s *Server, question func(context.Context) (
 const (
 	pastLate   = "The history did not answer in time, so payments that raised no alert are not shown. Load the page anew in a while; if it stays so, tell whoever runs weir."
 	pastAway   = "The history could not be read, so payments that raised no alert are not shown. The desk's log says why. Nothing is lost: load the page anew in a while."
+	pastNone   = "There is no history yet, so payments that raised no alert are not shown: weir record writes it, and then it is here."
 	pastBehind = "The history does not have this payment, so others around it may be missing too. It may be written in a moment: load the page anew. If it stays so, the history is behind, or does not go back so far."
 )
 
@@ -230,6 +231,8 @@ func (s *Server) askPast(ctx context.Context, store history.Lookup, i *alerts.It
 	case err == nil && entity != schemas.ID && !p.has(i):
 		p.missing = pastBehind
 	case err == nil:
+	case errors.Is(err, history.ErrNone):
+		p.missing = pastNone
 	case ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded):
 		p.missing = pastLate
 	default:

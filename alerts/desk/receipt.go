@@ -75,6 +75,8 @@ func (s *Server) decided(r *http.Request) (d decided, err error) {
 		return store.Record(ctx, d.item.Shard, d.item.Offset)
 	})
 	switch {
+	case errors.Is(err, history.ErrNone):
+		return d, problemf(http.StatusNotFound, "The record of a decision is in the history, and there is none yet: weir record writes it, and then it is here.")
 	case errors.Is(err, history.ErrNoRecord):
 		return d, problemf(http.StatusNotFound, "The history does not hold this decision. It may be written in a moment; if it stays so, tell whoever runs weir that the history lacks offset %d of partition %d.", d.item.Offset, d.item.Shard)
 	case errors.Is(err, errLate):

@@ -71,9 +71,7 @@ roll back there: one proposes, another approves, or one alone with --approvals 1
 			if d.past, err = openDeskHistory(ctx, e, h, service.data); err != nil {
 				return err
 			}
-			if d.past != nil {
-				defer d.past.Close()
-			}
+			defer d.past.Close()
 			return s.desk(ctx, d, *sp)
 		}
 	},

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"os"
-	"path/filepath"
 
 	"github.com/weir-risk/weir/alerts/desk"
 	"github.com/weir-risk/weir/features/spec"
@@ -11,15 +9,10 @@ import (
 )
 
 // openDeskHistory opens the history that a desk looks payments up in: the one that the
-// flags name, or the one that is in the data folder; nil where there is neither. It
-// needs not be reachable yet.
+// flags name, or the one in the data folder. It may appear, or answer, while the desk
+// runs: until then the pages say so.
 func openDeskHistory(ctx context.Context, e *env, h *historyFlags, data string) (history.Store, error) {
-	if h.url == "" {
-		if _, err := os.Stat(filepath.Join(data, "history.db")); err != nil {
-			return nil, nil // the pages say so
-		}
-	}
-	return h.open(ctx, e, data)
+	return h.openAs(ctx, e, data, true)
 }
 
 // withHistory gives a desk a history, if there is one.

@@ -146,27 +146,8 @@ func startDesk(t *testing.T, args ...string) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Close)
-	log := &firstMatch{pattern: regexp.MustCompile(`serves the desk" address=http://(\S+)`), found: make(chan string, 1)}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	e := &env{stdin: strings.NewReader(""), stdout: log, stderr: log, lookup: func(string) (string, bool) { return "", false }}
-	ended := make(chan int, 1)
-	go func() {
-		ended <- run(ctx, append([]string{"desk", "--kafka", b.Addr(), "--web", "127.0.0.1:0", "--listen", "127.0.0.1:0"}, args...), e)
-	}()
-	t.Cleanup(func() {
-		cancel()
-		if code := <-ended; code != exitOK {
-			t.Errorf("exit code %d\n%s", code, &log.text)
-		}
-	})
-	select {
-	case at := <-log.found:
-		return at
-	case code := <-ended:
-		ended <- code
-		t.Fatalf("the desk ends with %d\n%s", code, &log.text)
-	}
-	return ""
+	at, _ := runDesk(t, b.Addr(), args...)
+	return strings.TrimPrefix(at, "http://")
 }
 
 // A keycloakUser is a person at a browser, for whom localhost:8464 is where the desk is.

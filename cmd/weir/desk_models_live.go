@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -70,7 +71,9 @@ func (d *deskModels) refresh(ctx context.Context) error {
 	if d.past == nil {
 		l.none = noHistory
 	} else if champion != nil {
-		if l, err = readLive(ctx, d.past, champion, bundles); err != nil {
+		if l, err = readLive(ctx, d.past, champion, bundles); errors.Is(err, history.ErrNone) {
+			l.none = noHistory
+		} else if err != nil {
 			return err
 		}
 	}
@@ -78,7 +81,7 @@ func (d *deskModels) refresh(ctx context.Context) error {
 	l.pair = d.live.pair
 	again := time.Since(d.paired) > pairEvery
 	d.mu.Unlock()
-	if d.past != nil && champion != nil && challenger != nil && champion.Hash != challenger.Hash {
+	if d.past != nil && l.none == "" && champion != nil && challenger != nil && champion.Hash != challenger.Hash {
 		a, b := prefixOf(champion), prefixOf(challenger)
 		if again || l.pair == nil || l.pair.champion != a || l.pair.challenger != b {
 			if l.pair, err = readPair(ctx, d.past, champion, challenger, l.newest); err != nil {

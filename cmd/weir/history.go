@@ -27,6 +27,11 @@ func addHistory(fs *flag.FlagSet) *historyFlags {
 
 // open opens the history, which needs not be reachable yet.
 func (h *historyFlags) open(ctx context.Context, e *env, data string) (history.Store, error) {
+	return h.openAs(ctx, e, data, false)
+}
+
+// openAs does as open; later is as history.Options have it.
+func (h *historyFlags) openAs(ctx context.Context, e *env, data string, later bool) (history.Store, error) {
 	url := h.url
 	if url == "" {
 		if err := os.MkdirAll(data, 0o700); err != nil {
@@ -35,7 +40,7 @@ func (h *historyFlags) open(ctx context.Context, e *env, data string) (history.S
 		url = filepath.Join(data, "history.db")
 	}
 	password, _ := e.lookup(history.PasswordVariable)
-	return history.Open(ctx, url, history.Options{Password: password, PasswordFile: h.passwordFile, CAFile: h.ca})
+	return history.Open(ctx, url, history.Options{Password: password, PasswordFile: h.passwordFile, Later: later, CAFile: h.ca})
 }
 
 // record makes the role of a recorder into an open store.

@@ -292,7 +292,7 @@ func (s *service) watch(store history.Store, beside *ingest.Recorder) role {
 				s.log.Info("days noted in the history", "days_and_ages", noted)
 			}
 			switch {
-			case ctx.Err() != nil || err == nil || errors.Is(err, history.ErrOlder): // the recorder migrates
+			case ctx.Err() != nil || err == nil || errors.Is(err, history.ErrNone), errors.Is(err, history.ErrOlder): // the recorder migrates
 			case err.Error() != said:
 				said = err.Error()
 				s.log.Warn("what days came to is not noted; tried again", "cause", err)

@@ -22,7 +22,7 @@ const (
 // Classify is the one place that says which errors of a store are worth another
 // try. What neither store explains is a broken connection, or like one.
 func Classify(err error) Class {
-	for _, stop := range []error{ErrNewer, ErrOlder, ErrMoved, ErrIncomplete, ErrNoRecord, ErrField, ErrMany, context.Canceled} {
+	for _, stop := range []error{ErrNewer, ErrNone, ErrOlder, ErrMoved, ErrIncomplete, ErrNoRecord, ErrField, ErrMany, context.Canceled} {
 		if errors.Is(err, stop) {
 			return Stop
 		}

@@ -23,6 +23,7 @@ const (
 // The errors that callers look for; compare with errors.Is.
 var (
 	ErrNewer      = errors.New("the history was written by a newer weir")
+	ErrNone       = errors.New("there is no history there yet: weir record makes one")
 	ErrOlder      = errors.New("the history's schema is older than this weir's; weir migrate brings it up to date")
 	ErrMoved      = errors.New("the block does not begin where the history ends; is there a second recorder?")
 	ErrIncomplete = errors.New("the history lacks records of the ledger")
@@ -100,6 +101,9 @@ type Options struct {
 	// Password is ClickHouse's, for a URL without one. PasswordFile is a file
 	// that holds it, which wins; a final newline is left out.
 	Password, PasswordFile string
+	// Later is of whoever only reads: a file of SQLite that is not there is not made.
+	// Until it is there, what is asked gives ErrNone.
+	Later bool
 	// CAFile is a PEM file of the authorities to trust for TLS, besides the
 	// system's.
 	CAFile string
@@ -122,11 +126,11 @@ func Open(ctx context.Context, url string, o Options) (Store, error) {
 	case url == "":
 		return nil, fmt.Errorf("open history: no file and no URL is given")
 	case found && scheme == "sqlite":
-		return openSQLite(ctx, rest)
+		return openSQLite(ctx, rest, o.Later)
 	case found && scheme == "clickhouse":
 		return openClickHouse(url, o)
 	case found && strings.HasPrefix(rest, "//"):
 		return nil, fmt.Errorf("open history: scheme %q is not one of sqlite, clickhouse", scheme)
 	}
-	return openSQLite(ctx, url)
+	return openSQLite(ctx, url, o.Later)
 }

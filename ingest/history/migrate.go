@@ -84,6 +84,8 @@ func checkVersion(version, known int, where string) error {
 	switch {
 	case version > known:
 		return fmt.Errorf("%s has schema version %d, this weir knows %d: %w", where, version, known, ErrNewer)
+	case version == 0:
+		return fmt.Errorf("%s: %w", where, ErrNone)
 	case version < known:
 		return fmt.Errorf("%s has schema version %d, this weir needs %d: %w", where, version, known, ErrOlder)
 	}

@@ -3,6 +3,8 @@ package history
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -387,6 +389,51 @@ func TestPaymentsLieTogether(t *testing.T) {
 					t.Errorf("%v, %v:\n%s", granules, err, plan)
 				}
 			}
+		}
+	})
+}
+
+// TestAHistoryMayComeLater asks a history that is not there, is empty, and is there: the
+// asking makes none, and needs not be opened anew.
+func TestAHistoryMayComeLater(t *testing.T) {
+	eachURL(t, func(t *testing.T, url func() string, store string) {
+		at := url()
+		s, err := Open(t.Context(), at, Options{Later: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		none := func(what string) {
+			t.Helper()
+			_, err := s.Record(t.Context(), 0, 0)
+			_, newest := s.Newest(t.Context())
+			if !errors.Is(err, ErrNone) || !errors.Is(newest, ErrNone) || Classify(err) != Stop {
+				t.Errorf("a history that is %s gives %v and %v", what, err, newest)
+			}
+		}
+		none("not there")
+		if path, file := strings.CutPrefix(at, "sqlite:"); file {
+			if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+				t.Fatalf("asking made %s, %v", path, err)
+			}
+		}
+		w, err := Open(t.Context(), at, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = w.Close() })
+		none("empty")
+		if _, err := w.Migrate(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Record(t.Context(), 0, 0); !errors.Is(err, ErrNoRecord) {
+			t.Errorf("a history without records gives %v", err)
+		}
+		if err := w.Write(t.Context(), oneDecision()); err != nil {
+			t.Fatal(err)
+		}
+		if r, err := s.Record(t.Context(), 0, 0); err != nil || len(r.Value) == 0 {
+			t.Errorf("%+v, %v", r, err)
 		}
 	})
 }

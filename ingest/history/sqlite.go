@@ -5,7 +5,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
+	"os"
 	"sync/atomic"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
@@ -25,7 +27,7 @@ type sqliteStore struct {
 
 var _ Store = (*sqliteStore)(nil)
 
-func openSQLite(ctx context.Context, path string) (Store, error) {
+func openSQLite(ctx context.Context, path string, later bool) (Store, error) {
 	if path == "" {
 		return nil, errors.New("open history: no file is given behind the scheme sqlite")
 	}
@@ -35,7 +37,7 @@ func openSQLite(ctx context.Context, path string) (Store, error) {
 		"_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(NORMAL)", "temp_store(FILE)"}, "_txlock": {"immediate"},
 	}.Encode()}).String()
 	db, err := sql.Open("sqlite", name)
-	if err == nil {
+	if err == nil && !later { // which makes the file; otherwise the first question opens it, behind check
 		err = db.PingContext(ctx)
 	}
 	if err != nil {
@@ -97,6 +99,9 @@ func (s *sqliteStore) transaction(ctx context.Context, fn func(*sql.Tx) error) e
 func (s *sqliteStore) check(ctx context.Context) error {
 	if s.checked.Load() {
 		return nil
+	}
+	if _, err := os.Stat(s.path); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: %w", s.path, ErrNone)
 	}
 	var tables int
 	err := s.db.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_master WHERE name = 'migrations'`).Scan(&tables)
