@@ -15,6 +15,7 @@ import (
 	"github.com/weir-risk/weir/ingest/decode/wireformat"
 	"github.com/weir-risk/weir/ingest/kafka"
 	"github.com/weir-risk/weir/schemas"
+	"github.com/weir-risk/weir/scoring"
 )
 
 // Config says what a node works on. [Config.withDefaults] fills what is zero.
@@ -82,6 +83,11 @@ type Config struct {
 	// RollbackKey; 0 has none of it. Without a key it is an alarm only.
 	WatchFor    time.Duration
 	RollbackKey ed25519.PrivateKey
+
+	// NewScorer makes what scores with a bundle's model; nil makes those of scoring/cpu.
+	// A scorer that is an io.Closer is closed when another has its place. A step that
+	// has begun may use it on: it has to go on scoring.
+	NewScorer func(*scoring.Bundle) (scoring.Scorer, error)
 
 	Now     func() time.Time
 	After   func(time.Duration) <-chan time.Time

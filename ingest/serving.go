@@ -1,6 +1,11 @@
 package ingest
 
-import "github.com/weir-risk/weir/scoring"
+import (
+	"context"
+	"io"
+
+	"github.com/weir-risk/weir/scoring"
+)
 
 // slot is one of the slots of models.
 type slot uint8
@@ -34,6 +39,32 @@ func (s *serving) hash() (hash [32]byte) {
 	return hash
 }
 
+// open opens a bundle that models holds, for serving: as [Models.Open] does, and then on
+// the back end that the node is to use.
+func (n *Node) open(ctx context.Context, m *Models, hash [32]byte) (*scoring.Bundle, scoring.Scorer, error) {
+	b, s, err := m.Open(ctx, hash, n.Spec.Hash)
+	if err != nil || n.NewScorer == nil {
+		return b, s, err
+	}
+	if s, err = n.NewScorer(b); err != nil {
+		return nil, nil, err
+	}
+	if err := b.SelfTest(s); err != nil {
+		n.closeScorer(s)
+		return nil, nil, err
+	}
+	return b, s, nil
+}
+
+// closeScorer closes a scorer that holds more than memory.
+func (n *Node) closeScorer(s scoring.Scorer) {
+	if c, ok := s.(io.Closer); ok {
+		if err := c.Close(); err != nil {
+			n.Log.Warn("a scorer could not be closed", "error", err)
+		}
+	}
+}
+
 // Use makes the node decide with a bundle from its next step on.
 func (n *Node) Use(b *scoring.Bundle, s scoring.Scorer) {
 	n.serve(champion, serving{bundle: b, scorer: s, offset: -1})
@@ -51,8 +82,11 @@ func (n *Node) serve(k slot, s serving) {
 	n.put(k, s)
 }
 
-// put is serve for who holds the lock.
+// put is serve for who holds the lock. It closes the scorer that was there.
 func (n *Node) put(k slot, s serving) {
+	if was := n.served[k].scorer; was != nil && was != s.scorer {
+		n.closeScorer(was)
+	}
 	n.served[k] = s
 	n.Metrics.Model.Reset()
 	for k := range numSlots {

@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"crypto/ed25519"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"github.com/weir-risk/weir/ingest/kafka"
 	"github.com/weir-risk/weir/schemas"
 	"github.com/weir-risk/weir/scoring"
+	"github.com/weir-risk/weir/scoring/cpu"
 )
 
 // A stopwatch notes how long steps take.
@@ -97,9 +99,10 @@ func TestSwapsUnderLoad(t *testing.T) {
 	}
 	w.point("champion", hex32(bundles[0].Hash), key)
 	watch := &stopwatch{}
-	var steps atomic.Int64
+	var steps, open atomic.Int64
 	l := w.liveWith(trust, func(c *Config) {
 		c.RowsMax, c.Probe = 16, watch.probe
+		c.NewScorer = func(b *scoring.Bundle) (scoring.Scorer, error) { return newClosing(b, &open) }
 		c.OnPublished = func([]schemas.Place, []schemas.Verdict) { steps.Add(1) }
 	})
 	ctx, stop := context.WithCancel(t.Context())
@@ -143,11 +146,32 @@ func TestSwapsUnderLoad(t *testing.T) {
 		t.Errorf("%d records sent: %+v", s.sent.Load(), report)
 	}
 	took := w.checkSwaps()
-	if took["champion"] != swaps+1 || took["challenger"] == 0 {
-		t.Errorf("the ledger took %v, want %d champions", took, swaps+1)
+	if n := open.Load(); took["champion"] != swaps+1 || took["challenger"] == 0 || n < 1 || n > int64(numSlots) {
+		t.Errorf("the ledger took %v, want %d champions; %d scorers are open", took, swaps+1, n)
 	}
 	logSteps(t, "without swaps", calm)
 	logSteps(t, fmt.Sprintf("with %d swaps", swaps), busy)
+}
+
+// A closing is a scorer that has to be closed, once.
+type closing struct {
+	scoring.Scorer
+	open   *atomic.Int64
+	closed atomic.Bool
+}
+
+func newClosing(b *scoring.Bundle, open *atomic.Int64) (scoring.Scorer, error) {
+	s, err := cpu.New(b.Model)
+	open.Add(1)
+	return &closing{Scorer: s, open: open}, err
+}
+
+func (c *closing) Close() error {
+	if c.closed.Swap(true) {
+		return errors.New("closed twice")
+	}
+	c.open.Add(-1)
+	return nil
 }
 
 func logSteps(t *testing.T, what string, list []time.Duration) {

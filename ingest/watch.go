@@ -72,7 +72,7 @@ func (n *Node) follow(ctx context.Context, m *Models, k slot) {
 	if at == n.refused[k] {
 		return
 	}
-	b, s, err := m.Open(ctx, hash, n.Spec.Hash)
+	b, s, err := n.open(ctx, m, hash)
 	switch {
 	case ctx.Err() != nil:
 	case errors.Is(err, ErrModelsAway):
@@ -137,7 +137,7 @@ func (n *Node) resume(ctx context.Context, s *State) error {
 	if err := m.Read(ctx); err != nil {
 		return fmt.Errorf("read the models: %w", err)
 	}
-	b, scorer, err := m.Open(ctx, s.Champion, n.Spec.Hash)
+	b, scorer, err := n.open(ctx, m, s.Champion)
 	switch {
 	case err != nil && (ctx.Err() != nil || errors.Is(err, ErrModelsAway)):
 		return err
@@ -150,6 +150,8 @@ func (n *Node) resume(ctx context.Context, s *State) error {
 	if n.served[champion].bundle == nil { // nothing better came meanwhile
 		n.put(champion, serving{bundle: b, scorer: scorer, offset: -1})
 		n.Log.Warn("the ledger's champion goes on deciding", "bundle", hex32(b.Hash), "name", b.Name)
+	} else {
+		n.closeScorer(scorer)
 	}
 	return nil
 }
