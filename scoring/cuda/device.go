@@ -26,6 +26,8 @@ type Config struct {
 	// Persist has a machine without a GPU that can be used tried again, as one whose
 	// GPU failed is.
 	Persist bool
+	// Always sends every batch to the GPU while it serves, be it faster or not.
+	Always bool
 	// Deadline is how long a batch may take on the GPU before the CPU scores it and the
 	// worker is replaced; 0 is DeadlineDefault.
 	Deadline time.Duration
@@ -53,7 +55,7 @@ const (
 	// doubles with each failure. The first one is replaced at once.
 	backOffFirst = 100 * time.Millisecond
 	// settled is how long a worker has to serve for its failure to be a first one.
-	settled = 10 * time.Second
+	settled = 2 * time.Second
 	// wrongMax is how often a model's golden rows may come out wrong, each time on a
 	// fresh worker and beside another model's that are right, before it is left to the
 	// CPU.
@@ -71,8 +73,6 @@ type Device struct {
 	once   sync.Once
 	meter  meter
 	spin   time.Duration
-	// always, where it is not nil, is where every batch goes: of tests and measurements.
-	always *Backend
 
 	mu      sync.Mutex
 	serving *process // nil: the CPU scores
@@ -221,7 +221,7 @@ func (d *Device) serve(w *process, failedAt time.Time) {
 	d.mu.Lock()
 	i := &w.page.Info
 	d.stats.Device = Info{
-		Name: i.DeviceName(), Ordinal: d.cfg.Ordinal, Capability: float64(i.Major) + float64(i.Minor)/10, Processors: int(i.Processors),
+		Name: i.DeviceName(), Ordinal: d.cfg.Ordinal, Count: int(i.Count), Capability: float64(i.Major) + float64(i.Minor)/10, Processors: int(i.Processors),
 		Driver: fmt.Sprintf("%d.%d", i.Driver/1000, i.Driver%1000/10), Memory: i.Memory, Free: i.Free, Pinned: i.Pinned == 1, CompiledKernels: i.Binary == 1,
 	}
 	info := d.stats.Device

@@ -104,9 +104,6 @@ func (b *bench) until(t testing.TB, what string, ok func(Stats) bool) {
 	}
 }
 
-// use sends every batch to one back end.
-func (b *bench) use(be Backend) { b.always = &be }
-
 // scorer opens a model.
 func (b *bench) scorer(t testing.TB, m *scoring.Model) *Scorer {
 	t.Helper()
@@ -174,8 +171,7 @@ func TestConformance(t *testing.T) {
 		})
 	}
 	t.Run("device", func(t *testing.T) {
-		b := newBench(t, Config{})
-		b.use(GPU)
+		b := newBench(t, Config{Always: true})
 		b.serves(t)
 		contract(t, b)
 		if s := b.Stats(); s.Batches[GPU] < 100 || s.Batches[CPU] > 0 || s.Starts != 1 || s.Models != 0 {
@@ -238,8 +234,7 @@ func strikeOnce(t *testing.T, seed uint64, n int, strike uint32, class link.Clas
 	r := rand.New(rand.NewPCG(seed, 23))
 	// The deadline is long enough for a machine that is busy with other tests.
 	const deadline = 400 * time.Millisecond
-	b := newBench(t, Config{Deadline: deadline, BackOff: 500 * time.Millisecond})
-	b.use(GPU)
+	b := newBench(t, Config{Always: true, Deadline: deadline, BackOff: 500 * time.Millisecond})
 	m := someModel(1)
 	s := b.scorer(t, m)
 	b.serves(t)
@@ -294,8 +289,7 @@ func (b *bench) signal(s syscall.Signal) error {
 // TestFaultInTheMiddleOfAMatrix strikes each batch in turn of a matrix that takes several,
 // two of them in flight at a time.
 func TestFaultInTheMiddleOfAMatrix(t *testing.T) {
-	b := newBench(t, Config{})
-	b.use(GPU)
+	b := newBench(t, Config{Always: true})
 	m := someModel(1)
 	s := b.scorer(t, m)
 	b.serves(t)

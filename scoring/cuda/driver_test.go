@@ -32,10 +32,10 @@ func TestDriversThatWillNotDo(t *testing.T) {
 	}{
 		{"no library", "WEIR_LIBCUDA=/nowhere/libcuda.so.1", "no NVIDIA driver", link.NoLibrary, true},
 		{"a function missing", "WEIR_LIBCUDA=" + lacking, "lacks functions that weir calls: [cuGraphUpload]", link.NoSymbol, true},
-		{"no device", "WEIR_FAKE=no_device", "cuInit: no device (100)", link.NoDevice, true},
-		{"an old driver", "WEIR_FAKE=old_driver", "r525 or later is needed; this one is of CUDA 11.8", link.OldDriver, true},
-		{"an old device", "WEIR_FAKE=old_device", "8.0 or later is needed; Fake GPU has 7.0", link.TooOld, true},
-		{"kernels refused", "WEIR_FAKE=bad_module", "cuModuleLoadData: invalid PTX (218)", link.Refused, false},
+		{"no device", "CUDA_FAKE=no_device", "cuInit: no device (100)", link.NoDevice, true},
+		{"an old driver", "CUDA_FAKE=old_driver", "r525 or later is needed; this one is of CUDA 11.8", link.OldDriver, true},
+		{"an old device", "CUDA_FAKE=old_device", "8.0 or later is needed; Fake GPU has 7.0", link.TooOld, true},
+		{"kernels refused", "CUDA_FAKE=bad_module", "cuModuleLoadData: invalid PTX (218)", link.Refused, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := newBench(t, Config{Env: []string{c.env}})
@@ -71,8 +71,7 @@ func TestDriversThatWillDo(t *testing.T) {
 		env              string
 		pinned, compiled bool
 	}{{"", true, true}, {"no_pin", false, true}, {"ptx", true, false}} {
-		b := newBench(t, Config{Env: []string{"WEIR_FAKE=" + c.env}})
-		b.use(GPU)
+		b := newBench(t, Config{Always: true, Env: []string{"CUDA_FAKE=" + c.env}})
 		s := b.scorer(t, m)
 		b.serves(t)
 		for _, one := range list {
@@ -92,7 +91,7 @@ func TestDriversThatWillDo(t *testing.T) {
 func TestNoMemory(t *testing.T) {
 	needsDriver(t)
 	for n := 1; ; n++ {
-		b := newBench(t, Config{Env: []string{fmt.Sprintf("WEIR_FAKE=oom:%d", n)}})
+		b := newBench(t, Config{Env: []string{fmt.Sprintf("CUDA_FAKE=oom:%d", n)}})
 		b.is(t, Waiting, Serving)
 		s := b.Stats()
 		b.Close()

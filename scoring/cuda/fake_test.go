@@ -63,7 +63,7 @@ const (
 // onDriver says that the tests run on a driver, be it a fake one.
 var onDriver = os.Getenv("WEIR_LIBCUDA") != ""
 
-const controlVariable = "WEIR_FAKE_CONTROL"
+const controlVariable = "CUDA_FAKE_CONTROL"
 
 func mapControl(name string) (*control, error) {
 	f, err := os.OpenFile(name, os.O_RDWR, 0)
@@ -114,7 +114,7 @@ func openFake(p *link.Page) (worker.Device, error) {
 func (f *fake) Attach() error { return nil }
 
 func (f *fake) Info() link.Info {
-	i := link.Info{Driver: 12000, Major: 9, Pinned: 1, Memory: 1 << 30}
+	i := link.Info{Driver: 12000, Major: 9, Pinned: 1, Memory: 1 << 30, Count: 1}
 	copy(i.Name[:], "device of Go")
 	return i
 }

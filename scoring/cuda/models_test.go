@@ -23,8 +23,7 @@ func (b *bench) loads(t testing.TB, n int) {
 
 // TestSlots has more models than the device has room for.
 func TestSlots(t *testing.T) {
-	b := newBench(t, Config{})
-	b.use(GPU)
+	b := newBench(t, Config{Always: true})
 	b.serves(t)
 	var scorers []*Scorer
 	var lists [][]batch
@@ -81,8 +80,7 @@ func TestSlots(t *testing.T) {
 // TestSwapsWhileBatchesRun opens and closes models while two others score, each in a
 // goroutine of its own, and the worker is killed now and then.
 func TestSwapsWhileBatchesRun(t *testing.T) {
-	b := newBench(t, Config{BackOff: 10 * time.Millisecond})
-	b.use(GPU)
+	b := newBench(t, Config{Always: true, BackOff: 10 * time.Millisecond})
 	b.serves(t)
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
@@ -126,8 +124,7 @@ func TestSwapsWhileBatchesRun(t *testing.T) {
 // TestWrongBitsNeverServe has a device that scores wrong from the start: the golden rows
 // keep it out until it is right.
 func TestWrongBitsNeverServe(t *testing.T) {
-	b := newBench(t, Config{BackOff: time.Millisecond})
-	b.use(GPU)
+	b := newBench(t, Config{Always: true, BackOff: time.Millisecond})
 	m := someModel(1)
 	b.control.wrong.Store(1)
 	s := b.scorer(t, m)
@@ -151,8 +148,7 @@ func TestWrongBitsNeverServe(t *testing.T) {
 // TestWrongModelIsLeftToTheCPU: where one model's golden rows are right and another's are
 // wrong, again and again, the device is not at fault.
 func TestWrongModelIsLeftToTheCPU(t *testing.T) {
-	b := newBench(t, Config{BackOff: time.Millisecond})
-	b.use(GPU)
+	b := newBench(t, Config{Always: true, BackOff: time.Millisecond})
 	m, n := someModel(1), someModel(2)
 	good, bad := b.scorer(t, m), b.scorer(t, n)
 	b.serves(t)
@@ -198,8 +194,7 @@ func TestProbesFindWrongBits(t *testing.T) {
 
 // TestModelsWithoutRoomAreScored are those that Pack refuses.
 func TestModelsWithoutRoomAreScored(t *testing.T) {
-	b := newBench(t, Config{})
-	b.use(GPU)
+	b := newBench(t, Config{Always: true})
 	b.serves(t)
 	m := scoringtest.Model(rand.New(rand.NewPCG(1, 24)), scoringtest.Shape{Columns: 3, Hidden: []int{kernels.WidthMax + 1}, Members: 1, Scale: 1})
 	s := b.scorer(t, m)

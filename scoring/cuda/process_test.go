@@ -100,7 +100,6 @@ func TestNothingIsLeftBehind(t *testing.T) {
 			return b.pid(t)
 		},
 		"hung": func(b *bench) int {
-			b.use(GPU)
 			s := b.scorer(t, m)
 			b.serves(t)
 			pid := b.pid(t)
@@ -118,7 +117,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 			return -pid
 		},
 	} {
-		b := newBench(t, Config{Deadline: 200 * time.Millisecond})
+		b := newBench(t, Config{Always: true, Deadline: 200 * time.Millisecond})
 		pid := until(b)
 		if pid > 0 && syscall.Kill(pid, 0) == nil {
 			ends(t, pid, func() { b.Close() })

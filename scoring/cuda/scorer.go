@@ -1,6 +1,7 @@
 package cuda
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -149,9 +150,8 @@ func (s *Scorer) learn() {
 // Score implements [scoring.Scorer]. Its only error is scoring.ErrMatrix: what the
 // device does not score the CPU does, to the same bits.
 func (s *Scorer) Score(x scoring.Matrix, out []float32) error {
-	if x.Cols != s.model.Columns || x.Rows < 0 || len(x.Data) < x.Rows*x.Cols || len(out) < x.Rows {
-		return fmt.Errorf("%d rows of %d columns in %d numbers, scores for %d, model of %d columns: %w",
-			x.Rows, x.Cols, len(x.Data), len(out), s.model.Columns, scoring.ErrMatrix)
+	if err := s.fits(x, out); err != nil {
+		return err
 	}
 	if x.Rows == 0 {
 		return nil
@@ -160,8 +160,8 @@ func (s *Scorer) Score(x scoring.Matrix, out []float32) error {
 	each := min(x.Rows, link.RowsOf(x.Cols))
 	batches := (x.Rows + each - 1) / each
 	to, probe := s.router.choose(each)
-	if s.device.always != nil {
-		to, probe = *s.device.always, 0
+	if s.device.cfg.Always {
+		to = GPU
 	}
 	var v visit
 	switch {
@@ -200,6 +200,44 @@ func (s *Scorer) Score(x scoring.Matrix, out []float32) error {
 	rest := scoring.Matrix{Data: x.Data[done*x.Cols:], Rows: x.Rows - done, Cols: x.Cols}
 	s.device.meter.fallbacks.Add(uint64((rest.Rows + each - 1) / each))
 	return s.onCPU(rest, out[done:], min(each, rest.Rows))
+}
+
+// ErrNotServing says that the GPU does not score with this model now.
+var ErrNotServing = errors.New("the GPU does not score with this model now")
+
+// Measure scores rows on a back end of the caller's choice and returns how long that
+// took: with the other's cost, what the router weighs. Its errors are those of Score, and
+// ErrNotServing or a [Fault] where the GPU did not score them.
+func (s *Scorer) Measure(b Backend, x scoring.Matrix, out []float32) (time.Duration, error) {
+	if b == CPU {
+		start := time.Now()
+		err := s.cpu.Score(x, out)
+		return time.Since(start), err
+	}
+	if err := s.fits(x, out); err != nil {
+		return 0, err
+	}
+	start := time.Now()
+	v := s.enter(servingLanes)
+	if v.w == nil {
+		return 0, ErrNotServing
+	}
+	defer s.leave(&v)
+	if _, f := s.onGPU(&v, x, out); f != nil {
+		s.device.withdraw(v.w)
+		v.w.fail(f)
+		return 0, f
+	}
+	return time.Since(start), nil
+}
+
+// fits returns an error where a matrix does not fit the model, or the scores their place.
+func (s *Scorer) fits(x scoring.Matrix, out []float32) error {
+	if x.Cols != s.model.Columns || x.Rows < 0 || len(x.Data) < x.Rows*x.Cols || len(out) < x.Rows {
+		return fmt.Errorf("%d rows of %d columns in %d numbers, scores for %d, model of %d columns: %w",
+			x.Rows, x.Cols, len(x.Data), len(out), s.model.Columns, scoring.ErrMatrix)
+	}
+	return nil
 }
 
 // onCPU scores on the CPU; each is the size of a batch.

@@ -61,6 +61,7 @@ type Stats struct {
 type Info struct {
 	Name            string  `json:"name"`
 	Ordinal         int     `json:"ordinal"`
+	Count           int     `json:"devices"` // that the driver sees
 	Capability      float64 `json:"compute_capability"`
 	Processors      int     `json:"multiprocessors"`
 	Driver          string  `json:"cuda_driver"` // the CUDA version that the driver is of

@@ -6,12 +6,12 @@
  * stream is a thread that works off what was queued. The kernel is score.c: it scores
  * from a packed model with the arithmetic of scoring/doc.go, to the same bits.
  *
- * What fails is said by the environment, WEIR_FAKE=what[:n]:
+ * What fails is said by the environment, CUDA_FAKE=what[:n]:
  *
  *     no_device  old_driver  old_device  no_pin  bad_module   at the start
  *     oom:n                                                   the n-th allocation
  *
- * and, for what happens while batches run, by the file that WEIR_FAKE_CONTROL names,
+ * and, for what happens while batches run, by the file that CUDA_FAKE_CONTROL names,
  * which every process of a test maps: struct control, below. Compiled with
  * -DWITHOUT_GRAPH_UPLOAD a function is missing.
  */
@@ -55,7 +55,7 @@ static int context;            /* its address is the handle */
 static __thread void *current; /* context of this thread */
 
 __attribute__((constructor)) static void setup(void) {
-    const char *s = getenv("WEIR_FAKE"), *name = getenv("WEIR_FAKE_CONTROL");
+    const char *s = getenv("CUDA_FAKE"), *name = getenv("CUDA_FAKE_CONTROL");
     if (s) {
         const char *colon = strchrnul(s, ':');
         snprintf(fake, sizeof fake, "%.*s", (int)(colon - s), s);

@@ -101,6 +101,7 @@ type Info struct {
 	Driver       uint32 // cuDriverGetVersion: 12020 is CUDA 12.2
 	Major, Minor uint32 // compute capability
 	Processors   uint32
+	Count        uint32 // of the devices that the driver sees
 	Memory, Free uint64 // bytes, Free before the worker took its share
 	Pinned       uint32 // 1 where the device reads this page itself
 	Binary       uint32 // 1 where the kernels came ready made, 0 where the driver compiled them

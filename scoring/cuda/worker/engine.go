@@ -131,6 +131,7 @@ func (e *engine) find() error {
 	if err := l.DeviceGetCount.Call(ptr(&o.count)); err != nil {
 		return err
 	}
+	e.found.Count = uint32(o.count)
 	ordinal := e.page.Control.Device
 	if int64(ordinal) >= int64(o.count) {
 		return fmt.Errorf("%w: number %d of %d", errNoDevice, ordinal, o.count)
