@@ -29,6 +29,7 @@ browser:
 gpu: kernels-verify
 	scoring/cuda/fakedriver/build .cache/fakedriver
 	WEIR_GPU=1 WEIR_LIBCUDA=$(CURDIR)/.cache/fakedriver/libcuda.so.1 go test -p 1 -count=1 ./scoring/cuda/...
+	WEIR_LIBCUDA=$(CURDIR)/.cache/fakedriver/libcuda.so.1 go test -count=1 -run 'Device|GPU' ./cmd/weir
 
 ## make kernels      compile the GPU kernels; needs Python and PyPI, and nothing of CUDA
 kernels:

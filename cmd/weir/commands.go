@@ -21,6 +21,8 @@ func commands() []*command {
 		verifyCommand,
 		tailCommand,
 		versionCommand,
+		deviceCommand,
+		gpuWorkerCommand,
 		benchPeers,
 		benchPipeline,
 		benchLatency,

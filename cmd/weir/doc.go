@@ -30,8 +30,10 @@
 // integers, so that any path to the same set of events gives the same bits.
 //
 // scoring says operation by operation what a score is; scoring/cpu does that in
-// AVX2 assembly and in plain Go, to the same bits. A [scoring.Bundle] is a model
-// with all that is needed to serve it and to prove that it is served right.
+// AVX2 assembly and in plain Go, to the same bits, and scoring/cuda on a GPU: a
+// [cuda.Device] keeps the driver in a process of its own, weir gpu-worker, and the CPU
+// stands in for it. A [scoring.Bundle] is a model with all that is needed to serve it
+// and to prove that it is served right.
 //
 // ingest/kafka is the log client. kafka-go dials, authenticates and keeps the
 // membership; record batches are read and written here without allocating. Its

@@ -22,6 +22,10 @@ import (
 // TestMain makes the test binary weir itself where a test starts it as a process
 // of its own.
 func TestMain(m *testing.M) {
+	// A worker's environment holds little; weir starts it by its own name.
+	if len(os.Args) > 1 && os.Args[1] == gpuWorkerCommand.name {
+		main()
+	}
 	if name := os.Getenv("WEIR_TEST_PHASES"); name != "" {
 		word := mapWord(name)
 		probe = func(p ingest.Phase, in bool) {

@@ -101,7 +101,7 @@ func (b *background) get(path string) (code int, body string) {
 	return get(b.t, "http://"+at+path)
 }
 
-func get(t *testing.T, url string) (code int, body string) {
+func get(t testing.TB, url string) (code int, body string) {
 	t.Helper()
 	resp, err := http.Get(url)
 	if err != nil {

@@ -21,6 +21,7 @@ import (
 	"github.com/weir-risk/weir/ingest"
 	"github.com/weir-risk/weir/ingest/kafka"
 	"github.com/weir-risk/weir/schemas"
+	"github.com/weir-risk/weir/scoring/cuda"
 	"github.com/weir-risk/weir/trainer"
 )
 
@@ -59,6 +60,7 @@ type scoreFlags struct {
 	before               specList
 	watch                time.Duration
 	rollbackKey          string
+	device               *deviceFlags
 }
 
 // stateShare is the share of the memory that the state must stay below where
@@ -67,7 +69,7 @@ type scoreFlags struct {
 const stateShare = 0.5
 
 func addScore(fs *flag.FlagSet) *scoreFlags {
-	s := &scoreFlags{spec: addSpec(fs, "payments"), format: addFormat(fs), tokens: addTokens(fs), stateMax: size(stateShare * float64(memoryLimit()))}
+	s := &scoreFlags{spec: addSpec(fs, "payments"), format: addFormat(fs), tokens: addTokens(fs), device: addDevice(fs), stateMax: size(stateShare * float64(memoryLimit()))}
 	fs.StringVar(&s.trust, "trust", "", "PEM `FILE` of the public keys whose bundles and slots are taken\n(the one of this data folder if not given)")
 	fs.StringVar(&s.group, "group", "weir-score", "consumer `GROUP` whose members share the shards out; how far the source is\ndecided is committed to GROUP.progress, for lag dashboards")
 	fs.StringVar(&s.tenant, "tenant", "", "`NAME` of the bank or unit, in every decision")
@@ -138,6 +140,7 @@ type service struct {
 	client   *kafka.Client
 	topics   schemas.Topics
 	registry *prometheus.Registry
+	device   *cuda.Device // nil where the CPU alone scores
 }
 
 // open connects a service to Kafka at brokers and makes the topics that are
@@ -159,7 +162,12 @@ func (f *serviceFlags) open(ctx context.Context, e *env, partitions int) (*servi
 	return s, nil
 }
 
-func (s *service) close() { s.client.Close() }
+func (s *service) close() {
+	if s.device != nil {
+		s.device.Close() // it never fails
+	}
+	s.client.Close()
+}
 
 // probe is set where a test runs this program as a process of its own, to know
 // what it interrupts when it kills it.
@@ -194,6 +202,9 @@ func (s *service) scorer(ctx context.Context, f *scoreFlags) (*ingest.Node, *ing
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := s.openDevice(f.device); err != nil {
+		return nil, nil, err
+	}
 	snapshots := filepath.Join(s.flags.data, "snapshots")
 	if err := os.MkdirAll(snapshots, 0o700); err != nil {
 		return nil, nil, fmt.Errorf("make the folder of snapshots: %w", err)
@@ -203,7 +214,7 @@ func (s *service) scorer(ctx context.Context, f *scoreFlags) (*ingest.Node, *ing
 		Spec: sp, Before: f.before, Features: keys.engine, StateMax: int64(f.stateMax), Tokens: keys.tokens, KeyCheck: keys.check, Wire: wire, Topics: s.topics,
 		Group: f.group, Tenant: f.tenant, SnapshotDir: snapshots, SnapshotEvery: f.snapshotEvery, RowsMax: f.rowsMax, Codec: codec,
 		Membership: kafka.GroupOptions{Session: f.session}, AcceptGaps: f.gaps,
-		WatchFor: f.watch, RollbackKey: rollback,
+		WatchFor: f.watch, RollbackKey: rollback, NewScorer: s.newScorer(),
 		Now: time.Now, After: time.After, Log: s.log, Metrics: ingest.NewMetrics(s.registry), Probe: probe,
 	})
 	m := ingest.NewModels(s.client, s.topics, trust)

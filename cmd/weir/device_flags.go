@@ -1,0 +1,100 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/weir-risk/weir/scoring"
+	"github.com/weir-risk/weir/scoring/cuda"
+)
+
+// deviceFlags say what scores.
+type deviceFlags struct {
+	device   deviceChoice
+	deadline time.Duration
+}
+
+func addDevice(fs *flag.FlagSet) *deviceFlags {
+	d := &deviceFlags{device: deviceChoice{auto: true}}
+	fs.Var(&d.device, "device", "`WHICH` device scores: auto is each batch where it is done first, the CPU or a GPU that\nwill do; cpu; cuda or cuda:N is GPU number N, for every batch while it works. The bits of\na score are the same, and the CPU stands in (weir device says what there is)")
+	fs.DurationVar(&d.deadline, "device-deadline", cuda.DeadlineDefault, "`TIME` that the GPU has for a batch before the CPU scores it and the GPU is started anew")
+	return d
+}
+
+// deviceChoice is the value of --device.
+type deviceChoice struct {
+	auto, gpu bool
+	ordinal   int
+}
+
+func (c *deviceChoice) String() string {
+	switch {
+	case c.auto:
+		return "auto"
+	case c.gpu && c.ordinal > 0:
+		return "cuda:" + strconv.Itoa(c.ordinal)
+	case c.gpu:
+		return "cuda"
+	}
+	return "cpu"
+}
+
+// Set takes auto, cpu, cuda or cuda:N.
+func (c *deviceChoice) Set(text string) error {
+	kind, number, numbered := strings.Cut(text, ":")
+	*c = deviceChoice{auto: kind == "auto", gpu: kind == "cuda"}
+	var err error
+	if numbered {
+		c.ordinal, err = strconv.Atoi(number)
+	}
+	if !c.auto && !c.gpu && kind != "cpu" || numbered && !c.gpu || err != nil || c.ordinal < 0 {
+		return fmt.Errorf("%q is none of auto, cpu, cuda and cuda:N", text)
+	}
+	return nil
+}
+
+// gpuFiles are what a machine with an NVIDIA GPU has, one of them: of a server, of a
+// module on a board, and of Windows' Linux.
+var gpuFiles = []string{"/dev/nvidiactl", "/dev/nvidia0", "/dev/nvhost-gpu", "/dev/nvgpu", "/dev/dxg", "/proc/driver/nvidia/version"}
+
+// mayHaveGPU reports whether it is worth a process to look for a GPU.
+func (e *env) mayHaveGPU() bool {
+	if _, named := e.lookup("WEIR_LIBCUDA"); named {
+		return true
+	}
+	for _, name := range gpuFiles {
+		if _, err := os.Stat(name); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// openDevice begins to use the GPU that the flags ask for, nil where that is none. It is
+// closed with the service.
+func (s *service) openDevice(f *deviceFlags) error {
+	switch {
+	case f.deadline <= 0:
+		return usagef("--device-deadline %v: longer than 0", f.deadline)
+	case f.device.auto && !s.env.mayHaveGPU():
+		s.log.Info("scoring on the CPU: this machine has no NVIDIA GPU")
+		return nil
+	case !f.device.auto && !f.device.gpu:
+		return nil
+	}
+	s.device = cuda.Open(cuda.Config{Ordinal: f.device.ordinal, Persist: f.device.gpu, Always: f.device.gpu, Deadline: f.deadline, Log: s.log})
+	s.registry.MustRegister(&gpuMetrics{s.device})
+	return nil
+}
+
+// newScorer makes what a node scores a bundle with: nil where that is the CPU alone.
+func (s *service) newScorer() func(*scoring.Bundle) (scoring.Scorer, error) {
+	if s.device == nil {
+		return nil
+	}
+	return func(b *scoring.Bundle) (scoring.Scorer, error) { return s.device.Scorer(b.Model, b.SelfTestRows) }
+}
