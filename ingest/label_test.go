@@ -85,7 +85,7 @@ func TestALabelsCardGetsItsToken(t *testing.T) {
 	}
 	var labels feed
 	for _, text := range []string{number, number[:4] + " " + number[4:], card, "4000x"} {
-		labels.add(fmt.Appendf(nil, `{"tx_id":"t9","verdict":"fraud","source":"chargeback","known_at":"2026-01-01T00:00:00Z","card":%q}`, text), 1_800_000_000_000)
+		labels.add(fmt.Appendf(nil, `{"tx_id":"t9","verdict":"fraud","source":"chargeback","known_at":"2024-01-01T00:00:00Z","card":%q}`, text), w.saved.times[0])
 	}
 	before := w.foldWhole().Counts.Labels
 	labels.send(w, w.topics.Labels, 0)
