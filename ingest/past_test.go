@@ -87,7 +87,7 @@ func TestTheLedgerGoesOnByAnotherSpec(t *testing.T) {
 		t.Fatalf("the spec changed after %d and %d of %d decisions", third, thirds, n)
 	}
 	midway := w.audit() // what is not decided yet is lost to it
-	if r := midway.Report; r.Different != 0 || r.Specs != 2 {
+	if r := midway.Report; r.Different != 0 || len(r.Specs) != 2 {
 		t.Fatalf("%+v", r)
 	}
 	live := midway.State()
@@ -95,7 +95,7 @@ func TestTheLedgerGoesOnByAnotherSpec(t *testing.T) {
 	back := w.goOnBy(first)
 	w.runUntil(n, back)
 	v := w.verify()
-	if v.Report.Specs != 3 || v.Report.Decisions != n {
+	if len(v.Report.Specs) != 3 || v.Report.Decisions != n {
 		t.Fatalf("%+v", v.Report)
 	}
 	sameState(t, "folded by the first spec", w.foldWhole(), v.State())
@@ -151,7 +151,7 @@ func (w *world) provedFromHistory(t *testing.T, n int64) {
 		return nil, nil, ErrNoBundle
 	})
 	w.must(VerifyHistory(w.t.Context(), past, v, nil))
-	if !v.Report.OK() || v.Report.Decisions != n || v.Report.Specs != 3 {
+	if !v.Report.OK() || v.Report.Decisions != n || len(v.Report.Specs) != 3 {
 		t.Fatalf("%+v", v.Report)
 	}
 	r := w.recomputer(past)
@@ -213,7 +213,7 @@ func TestAStandbyOfAnotherSpecTakesOver(t *testing.T) {
 	next.until("takes over", func(s Status) bool { return s.Owner })
 	next.decided(n + w.payments(500, 5, 2))
 	next.stop()
-	if r := w.verify().Report; r.Specs != 2 {
+	if r := w.verify().Report; len(r.Specs) != 2 {
 		t.Fatalf("%+v", r)
 	}
 }

@@ -49,11 +49,19 @@ type Report struct {
 	Different     int64 `json:"different"`
 	Gaps          int64 `json:"gaps"`
 	Labels        int64 `json:"labels"`
-	Specs         int   `json:"specs"` // that the ledger was decided by, one after the other
 	Batches       int64 `json:"batches"`
 	Dropped       int64 `json:"dropped"` // batches that the reader drops: resent, or of a loser
+	// Specs are what the ledger was decided by, one after the other.
+	Specs []SpecRun `json:"specs"`
 	// First are the first findings, at most maxFindings; empty, and no null, for none.
 	First []Finding `json:"findings"`
+}
+
+// SpecRun says by which spec a ledger was decided from an offset on.
+type SpecRun struct {
+	Name   string `json:"name"`
+	Hash   string `json:"hash"`
+	Offset int64  `json:"offset"`
 }
 
 // maxFindings bounds the findings that are kept with their place.
@@ -90,7 +98,7 @@ type Verifier struct {
 // other specs than s, it is to hold their texts, or before does.
 func NewVerifier(s *spec.Spec, o features.Options, shard int32,
 	bundles func(hash, spec [32]byte) (*scoring.Bundle, scoring.Scorer, error), before ...*spec.Spec) *Verifier {
-	v := &Verifier{Report: Report{First: []Finding{}}, state: NewState(s, o), options: o, bundles: bundles, shard: shard}
+	v := &Verifier{Report: Report{Specs: []SpecRun{}, First: []Finding{}}, state: NewState(s, o), options: o, bundles: bundles, shard: shard}
 	v.past.add(s)
 	v.past.add(before...)
 	v.decider.engine = schemas.HashPrefix(EngineHash)
@@ -133,10 +141,7 @@ func (v *Verifier) Batch(facts *schemas.Facts, base int64, values [][]byte) erro
 // turn goes on by the spec of a batch, where it is another than of the one before: with
 // the state that it would have left, had it decided all that was decided so far.
 func (v *Verifier) turn(facts *schemas.Facts, base int64, values [][]byte) error {
-	if v.Report.Specs == 0 {
-		v.Report.Specs = 1
-	}
-	if facts.Spec == v.state.Spec.Hash {
+	if facts.Spec == v.state.Spec.Hash && len(v.Report.Specs) > 0 {
 		return nil
 	}
 	for _, value := range values[:min(len(values), 2)] {
@@ -148,9 +153,9 @@ func (v *Verifier) turn(facts *schemas.Facts, base int64, values [][]byte) error
 	if s == nil {
 		return fmt.Errorf("ledger offset %d was decided with spec %.8x, which is not at hand: give the spec that the ledger names", base, facts.Spec)
 	}
+	v.Report.Specs = append(v.Report.Specs, SpecRun{s.Name, hex32(s.Hash), base})
 	state := NewState(s, v.options)
 	if v.state.Chain.Offset > 0 {
-		v.Report.Specs++
 		f := Folder{past: v.past}
 		if err := v.refold(&f, state, base); err != nil {
 			return fmt.Errorf("fold the ledger up to offset %d by spec %.8x (%s): %w", base, s.Hash, s.Name, err)

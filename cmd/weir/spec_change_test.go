@@ -82,8 +82,10 @@ func TestASpecIsChanged(t *testing.T) {
 	}
 	for _, of := range []string{"after.spec", "before.spec"} {
 		out := call(t, "verify", "--kafka", b.Addr(), "--data", "data", "--spec", of).succeeds(t).stdout
-		if !strings.Contains(out, "2 specs, one after the other") {
+		if strings.Count(out, "decided by the spec payments (") != 2 {
 			t.Errorf("verify says\n%s", out)
 		}
 	}
+	call(t, "verify", "--kafka", b.Addr(), "--data", "data").succeeds(t)
+	call(t, "verify", "--kafka", b.Addr(), "--data", "data", "--spec", "handbook").fails(t, exitFailed, "and never by handbook", "which --spec names")
 }

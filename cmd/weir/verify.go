@@ -2,13 +2,16 @@ package main
 
 import (
 	"context"
+	"encoding/hex"
 	"flag"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/weir-risk/weir/features"
+	"github.com/weir-risk/weir/features/spec"
 	"github.com/weir-risk/weir/ingest"
 	"github.com/weir-risk/weir/scoring"
 	"github.com/weir-risk/weir/trainer"
@@ -26,7 +29,7 @@ where the command line is wrong.
 Where the ledger went on by another spec, what follows is proved by that one, from
 the state that it would have left of all that was decided before. The ledger holds
 the texts of its specs; that of the first one may be missing in one begun by an older
-version of weir.
+version of weir. A spec that is named must be one of those that decided.
 
 With --kafka it reads the topics; without, the history, where it cannot look at
 the source records themselves. Those of Avro and Protobuf are read by the registry's
@@ -39,7 +42,7 @@ was unknown is different from what is known now, where the schema came later.`,
 		"weir verify --history clickhouse://127.0.0.1:9000/weir --bundle model.weir",
 	},
 	flags: func(fs *flag.FlagSet) func(context.Context, *env, []string) error {
-		v := &verify{kafka: addKafka(fs), spec: addSpec(fs, "payments"), format: addFormat(fs), tokens: addTokens(fs), history: addHistory(fs), files: make(map[[32]byte][]byte)}
+		v := &verify{fs: fs, kafka: addKafka(fs), spec: addSpec(fs, "payments"), format: addFormat(fs), tokens: addTokens(fs), history: addHistory(fs), files: make(map[[32]byte][]byte)}
 		fs.Var(&v.before, "spec-before", "spec `FILE` that older decisions were made by, where the ledger does not hold its text\n(may be repeated)")
 		fs.StringVar(&v.trust, "trust", "", "PEM `FILE` of the public keys that bundles are signed with\n(that of the data folder if not given)")
 		fs.StringVar(&v.data, "data", "weir-data", "the scorer's data `FOLDER`")
@@ -53,6 +56,7 @@ was unknown is different from what is known now, where the schema came later.`,
 
 // verify is one run of the command.
 type verify struct {
+	fs          *flag.FlagSet
 	kafka       *kafkaFlags
 	spec        *string
 	before      specList
@@ -89,19 +93,19 @@ func (v *verify) run(ctx context.Context, e *env, _ []string) error {
 		}
 		v.files[b.Hash] = data
 	}
-	open := func(hash, spec [32]byte) (*scoring.Bundle, scoring.Scorer, error) {
+	open := func(hash, of [32]byte) (*scoring.Bundle, scoring.Scorer, error) {
 		if data, ok := v.files[hash]; ok {
-			return ingest.OpenBundle(data, spec, trust)
+			return ingest.OpenBundle(data, of, trust)
 		}
 		if v.models == nil {
 			return nil, nil, fmt.Errorf("bundle %x: %w; --bundle FILE gives it", hash, ingest.ErrNoBundle)
 		}
-		return v.models.Open(ctx, hash, spec)
+		return v.models.Open(ctx, hash, of)
 	}
 	b := newBar(e, "verify")
 	defer b.end()
 	if v.kafka.brokers == "" {
-		return v.fromHistory(ctx, e, b, ingest.NewVerifier(sp, features.Options{}, 0, open, v.before...))
+		return v.fromHistory(ctx, e, b, sp, ingest.NewVerifier(sp, features.Options{}, 0, open, v.before...))
 	}
 	log, err := v.kafka.client(e)
 	if err != nil {
@@ -126,7 +130,7 @@ func (v *verify) run(ctx context.Context, e *env, _ []string) error {
 		return fmt.Errorf("%w%s", err, registryRemedy(err))
 	}
 	b.end()
-	return printVerified(e, &done.Report)
+	return v.print(e, sp, &done.Report)
 }
 
 // keys loads the token key where there is one. Without it everything is checked
@@ -144,7 +148,7 @@ func (v *verify) keys(e *env) (*deployment, error) {
 	return v.tokens.load(e, "")
 }
 
-func (v *verify) fromHistory(ctx context.Context, e *env, b *bar, verifier *ingest.Verifier) error {
+func (v *verify) fromHistory(ctx context.Context, e *env, b *bar, sp *spec.Spec, verifier *ingest.Verifier) error {
 	if file := filepath.Join(v.data, "history.db"); v.history.url == "" {
 		if _, err := os.Stat(file); err != nil {
 			return fmt.Errorf("read the history: %w; --kafka, --history or --data says where the ledger is", err)
@@ -159,10 +163,16 @@ func (v *verify) fromHistory(ctx context.Context, e *env, b *bar, verifier *inge
 		return err
 	}
 	b.end()
-	return printVerified(e, &verifier.Report)
+	return v.print(e, sp, &verifier.Report)
 }
 
-func printVerified(e *env, r *ingest.Report) error {
+// print prints a report. Who names a spec wants to know that it decided.
+func (v *verify) print(e *env, sp *spec.Spec, r *ingest.Report) error {
+	named, hash := false, hex.EncodeToString(sp.Hash[:])
+	v.fs.Visit(func(f *flag.Flag) { named = named || f.Name == "spec" })
+	if named && len(r.Specs) > 0 && !slices.ContainsFunc(r.Specs, func(s ingest.SpecRun) bool { return s.Hash == hash }) {
+		return fmt.Errorf("the ledger was decided by the spec %s (%.16s), and never by %s (%.16s), which --spec names", r.Specs[0].Name, r.Specs[0].Hash, sp.Name, hash)
+	}
 	if !e.json {
 		source := thousands(r.SourceRecords) + " source records"
 		if r.SourceRecords == 0 {
@@ -171,12 +181,13 @@ func printVerified(e *env, r *ingest.Report) error {
 		e.printf("%s, %s decisions: %s scored, %s degraded, %s unscored, %s duplicate, %s rejected, %s approximate\n",
 			source, thousands(r.Decisions), thousands(r.Scored), thousands(r.Degraded), thousands(r.Unscored),
 			thousands(r.Duplicate), thousands(r.Rejected), thousands(r.Approximate))
-		by := ""
-		if r.Specs > 1 {
-			by = fmt.Sprintf("; %d specs, one after the other", r.Specs)
+		e.printf("%s batches in one chain, %s dropped by it; %s labels; %s records given up by hand\n",
+			thousands(r.Batches), thousands(r.Dropped), thousands(r.Labels), thousands(r.Gaps))
+		if len(r.Specs) > 1 {
+			for _, s := range r.Specs {
+				e.printf("decided by the spec %s (%.16s) from ledger offset %s on\n", s.Name, s.Hash, thousands(s.Offset))
+			}
 		}
-		e.printf("%s batches in one chain, %s dropped by it; %s labels; %s records given up by hand%s\n",
-			thousands(r.Batches), thousands(r.Dropped), thousands(r.Labels), thousands(r.Gaps), by)
 		e.printf("lost %s, doubled %s, different %s\n", thousands(r.Lost), thousands(r.Doubled), thousands(r.Different))
 	}
 	for _, f := range r.First {
