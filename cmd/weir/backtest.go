@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"log/slog"
 	"math"
 	"path/filepath"
 	"strings"
@@ -33,7 +34,7 @@ frauds which nobody looked for, and no customer missed, count for neither of the
 		"weir backtest --bundle model.weir --since 2026-03-01 --until 2026-05-01 --as-of 2026-07-01 --json",
 	},
 	flags: func(fs *flag.FlagSet) func(context.Context, *env, []string) error {
-		b := &backtestRun{model: &modelRun{topic: addTopicModels(fs), compare: &comparison{history: addHistory(fs)}}}
+		b := &backtestRun{device: addDevice(fs), logger: addLog(fs), model: &modelRun{topic: addTopicModels(fs), compare: &comparison{history: addHistory(fs)}}}
 		fs.StringVar(&b.bundle, "bundle", "", "the `BUNDLE` that is asked")
 		fs.StringVar(&b.model.compare.data, "data", "weir-data", "`FOLDER` of the SQLite file, where --history names none")
 		fs.StringVar(&b.model.trust, "trust", filepath.Join("weir-data", "signing.key.pub"), "PEM `FILE` of the public keys whose slots of models are taken")
@@ -53,6 +54,8 @@ frauds which nobody looked for, and no customer missed, count for neither of the
 
 // backtestRun is one run of the command.
 type backtestRun struct {
+	device             *deviceFlags
+	logger             func(*env) (*slog.Logger, error)
 	model              *modelRun
 	bundle             string
 	since, until, asOf moment
@@ -97,10 +100,11 @@ func (b *backtestRun) run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	scorer, err := cpu.New(bundle.Model)
+	scorer, closeScorer, err := b.scorer(e, bundle)
 	if err != nil {
 		return err
 	}
+	defer closeScorer()
 	store, err := b.model.compare.open(ctx, e)
 	if err != nil {
 		return err
@@ -143,6 +147,28 @@ func (b *backtestRun) run(ctx context.Context, e *env) error {
 	}
 	return e.report(map[string]any{"bundle": fmt.Sprintf("%x", bundle.Hash), "name": bundle.Name, "as_of": rfc3339(test.AsOf), "ripe": spanText(test.Ripe),
 		"currency": string(s.Base), "weeks": lines, "all": lineOf(&all)})
+}
+
+// scorer makes what scores: the CPU, or the GPU that --device asks for.
+func (b *backtestRun) scorer(e *env, bundle *scoring.Bundle) (scoring.Scorer, func(), error) {
+	log, err := b.logger(e)
+	if err != nil {
+		return nil, nil, err
+	}
+	device, err := b.device.open(e, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	if device == nil {
+		s, err := cpu.New(bundle.Model)
+		return s, func() {}, err
+	}
+	s, err := device.Scorer(bundle.Model, bundle.SelfTestRows)
+	if err != nil {
+		device.Close()
+		return nil, nil, err
+	}
+	return s, func() { _ = s.Close(); device.Close() }, nil
 }
 
 func lineOf(w *trainer.BacktestWeek) backtestWeek {

@@ -3,6 +3,7 @@ package main
 import (
 	"flag"
 	"fmt"
+	"log/slog"
 	"os"
 	"strconv"
 	"strings"
@@ -74,21 +75,27 @@ func (e *env) mayHaveGPU() bool {
 	return false
 }
 
-// openDevice begins to use the GPU that the flags ask for, nil where that is none. It is
-// closed with the service.
-func (s *service) openDevice(f *deviceFlags) error {
+// open begins to use the GPU that the flags ask for, nil where that is none. Whoever
+// calls it closes it.
+func (f *deviceFlags) open(e *env, log *slog.Logger) (*cuda.Device, error) {
 	switch {
 	case f.deadline <= 0:
-		return usagef("--device-deadline %v: longer than 0", f.deadline)
-	case f.device.auto && !s.env.mayHaveGPU():
-		s.log.Info("scoring on the CPU: this machine has no NVIDIA GPU")
-		return nil
+		return nil, usagef("--device-deadline %v: longer than 0", f.deadline)
+	case f.device.auto && !e.mayHaveGPU():
+		log.Info("scoring on the CPU: this machine has no NVIDIA GPU")
+		return nil, nil
 	case !f.device.auto && !f.device.gpu:
-		return nil
+		return nil, nil
 	}
-	s.device = cuda.Open(cuda.Config{Ordinal: f.device.ordinal, Persist: f.device.gpu, Always: f.device.gpu, Deadline: f.deadline, Log: s.log})
-	s.registry.MustRegister(&gpuMetrics{s.device})
-	return nil
+	return cuda.Open(cuda.Config{Ordinal: f.device.ordinal, Persist: f.device.gpu, Always: f.device.gpu, Deadline: f.deadline, Log: log}), nil
+}
+
+// openDevice begins to use the GPU that the flags ask for. It is closed with the service.
+func (s *service) openDevice(f *deviceFlags) (err error) {
+	if s.device, err = f.open(s.env, s.log); s.device != nil {
+		s.registry.MustRegister(&gpuMetrics{s.device})
+	}
+	return err
 }
 
 // newScorer makes what a node scores a bundle with: nil where that is the CPU alone.
