@@ -55,6 +55,9 @@ func (e *Error) Error() string {
 
 // Code returns the CUresult that an error is of, 0 where it is of none.
 func Code(err error) int {
+	if e, ok := err.(*Error); ok { // the usual case, which allocates nothing
+		return e.Code
+	}
 	if e := (*Error)(nil); errors.As(err, &e) {
 		return e.Code
 	}

@@ -4,6 +4,7 @@ package driver
 type Func struct {
 	address uintptr
 	name    string
+	pending *Error // what a call that is not ready yet returns: it is asked often
 }
 
 // Library holds the functions that weir calls. Their names are those of the header

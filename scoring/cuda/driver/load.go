@@ -25,7 +25,7 @@ func Load(path string) (*Library, error) {
 		if err != nil {
 			missing = append(missing, s.name)
 		}
-		*s.f = Func{address, s.name}
+		*s.f = Func{address, s.name, &Error{s.name, NotReady}}
 	}
 	if missing != nil {
 		return nil, fmt.Errorf("%w: %v", ErrNoSymbol, missing)
@@ -33,11 +33,15 @@ func Load(path string) (*Library, error) {
 	return l, nil
 }
 
-// Call calls the function. It allocates on failure only, if args is a slice that the
-// caller keeps.
+// Call calls the function. It allocates on failure only, which not to be ready is not, if
+// args is a slice that the caller keeps.
 func (f *Func) Call(args ...uintptr) error {
-	if r, _, _ := purego.SyscallN(f.address, args...); int32(r) != 0 {
+	switch r, _, _ := purego.SyscallN(f.address, args...); int32(r) {
+	case 0:
+		return nil
+	case NotReady:
+		return f.pending
+	default:
 		return &Error{f.name, int(int32(r))}
 	}
-	return nil
 }

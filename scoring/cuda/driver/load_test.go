@@ -38,7 +38,7 @@ func TestEveryFunctionHasItsOwnName(t *testing.T) {
 	names, functions := map[string]bool{}, map[*Func]bool{}
 	for _, s := range l.symbols() {
 		names[s.name], functions[s.f] = true, true
-		*s.f = Func{1, s.name}
+		*s.f = Func{1, s.name, nil}
 	}
 	if n := reflect.TypeFor[Library]().NumField(); len(names) != n || len(functions) != n {
 		t.Errorf("%d names for %d of %d functions", len(names), len(functions), n)
@@ -58,10 +58,13 @@ func TestCalls(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := Func{abs, "abs"}
-	args := []uintptr{0}
+	f := Func{abs, "abs", &Error{"abs", NotReady}}
+	done, pending := []uintptr{0}, []uintptr{NotReady}
 	if n := testing.AllocsPerRun(1000, func() {
-		if err := f.Call(args...); err != nil {
+		if err := f.Call(done...); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Call(pending...); Code(err) != NotReady {
 			t.Fatal(err)
 		}
 	}); n != 0 {

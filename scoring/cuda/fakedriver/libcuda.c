@@ -14,6 +14,9 @@
  * and, for what happens while batches run, by the file that CUDA_FAKE_CONTROL names,
  * which every process of a test maps: struct control, below. Compiled with
  * -DWITHOUT_GRAPH_UPLOAD a function is missing.
+ *
+ * Once a batch has been launched nothing may be allocated, loaded or made any more: the
+ * real one would wait for the device.
  */
 #define _GNU_SOURCE
 #include <elf.h>
@@ -36,7 +39,7 @@ typedef uint64_t devptr;
 enum {
     OK = 0, INVALID = 1, NO_MEMORY = 2, NOT_INITIALISED = 3, NO_DEVICE = 100, BAD_DEVICE = 101, BAD_IMAGE = 200,
     NO_CONTEXT = 201, BAD_HANDLE = 400, NOT_FOUND = 500, NOT_READY = 600, ILLEGAL_ADDRESS = 700, MISALIGNED = 716,
-    LAUNCH_FAILED = 719, NOT_SUPPORTED = 801, UNKNOWN = 999,
+    LAUNCH_FAILED = 719, NOT_PERMITTED = 800, NOT_SUPPORTED = 801, UNKNOWN = 999,
 };
 
 /* Of fake_test.go. */
@@ -50,7 +53,7 @@ enum { STRIKE_LAUNCH = 1, STRIKE_STICKY, STRIKE_HANG, STRIKE_CRASH, STRIKE_MEMOR
 static struct control none, *control = &none;
 static char fake[32];
 static long fake_n;
-static atomic_int initialised, sticky, wrong;
+static atomic_int initialised, sticky, wrong, serving;
 static int context;            /* its address is the handle */
 static __thread void *current; /* context of this thread */
 
@@ -196,6 +199,12 @@ static result allocated(void) { return told("oom") && --fake_n == 0 ? NO_MEMORY 
 
 #define CALL if (!initialised) return NOT_INITIALISED; if (sticky) return sticky
 #define IN_CONTEXT CALL; if (current != &context) return NO_CONTEXT
+#define BEFORE_BATCHES IN_CONTEXT; if (late(__func__)) return NOT_PERMITTED
+
+static int late(const char *call) {
+    if (serving) fprintf(stderr, "fake driver: %s while batches run\n", call);
+    return serving;
+}
 
 result cuInit(unsigned flags) {
     if (flags) return INVALID;
@@ -225,7 +234,7 @@ result cuMemGetInfo_v2(size_t *free, size_t *total) { IN_CONTEXT; *total = (size
 /* A module is a cubin or PTX, whole; a function is a name that it holds. */
 struct module { const char *image; size_t size; };
 result cuModuleLoadData(void **m, const void *image) {
-    IN_CONTEXT;
+    BEFORE_BATCHES;
     struct module *n = calloc(1, sizeof *n);
     n->image = image;
     if (!memcmp(image, ELFMAG, SELFMAG)) {
@@ -250,19 +259,19 @@ result cuModuleGetFunction(void **f, struct module *m, const char *name) {
 result cuFuncSetAttribute(void *f, int a, int v) { IN_CONTEXT; return OK; }
 
 result cuMemAlloc_v2(devptr *p, size_t n) {
-    IN_CONTEXT;
+    BEFORE_BATCHES;
     void *host;
     if (allocated() || posix_memalign(&host, 256, n)) return NO_MEMORY;
     return add_region(host, n, 0, p);
 }
 result cuMemHostAlloc(void **p, size_t n, unsigned flags) {
-    IN_CONTEXT;
+    BEFORE_BATCHES;
     if (allocated() || posix_memalign(p, 4096, n)) return NO_MEMORY;
     memset(*p, 0xff, n); /* whatever was there */
     return flags & 2 ? add_region(*p, n, 1, 0) : OK;
 }
 result cuMemHostRegister_v2(void *p, size_t n, unsigned flags) {
-    IN_CONTEXT;
+    BEFORE_BATCHES;
     if (told("no_pin") || (uintptr_t)p % 4096 || n % 4096 || !(flags & 2)) return NOT_SUPPORTED;
     return add_region(p, n, 1, 0);
 }
@@ -285,7 +294,7 @@ result cuMemsetD32Async(devptr to, unsigned v, size_t n, struct stream *s) {
 }
 
 result cuStreamCreate(struct stream **s, unsigned flags) {
-    IN_CONTEXT;
+    BEFORE_BATCHES;
     struct stream *n = calloc(1, sizeof *n);
     pthread_mutex_init(&n->lock, 0);
     pthread_cond_init(&n->changed, 0);
@@ -316,7 +325,7 @@ result cuLaunchKernel(char *f, unsigned gx, unsigned gy, unsigned gz, unsigned b
     return submit(s, op);
 }
 result cuStreamBeginCapture_v2(struct stream *s, int mode) {
-    IN_CONTEXT;
+    BEFORE_BATCHES;
     if (s->capture) return INVALID;
     s->capture = calloc(1, sizeof *s->capture);
     return OK;
@@ -328,7 +337,7 @@ result cuStreamEndCapture(struct stream *s, struct graph **g) {
     return OK;
 }
 result cuGraphInstantiateWithFlags(struct graph **e, struct graph *g, unsigned long long flags) {
-    IN_CONTEXT;
+    BEFORE_BATCHES;
     *e = memcpy(malloc(sizeof *g), g, sizeof *g);
     return OK;
 }
@@ -344,6 +353,7 @@ result cuGraphLaunch(struct graph *e, struct stream *s) {
     volatile int *volatile nowhere = 0;
     int hang = 0, illegal = 0;
     int64_t n = ++control->launched;
+    serving = 1;
     if (n == control->at) {
         control->struck = n;
         switch (control->fault) {
