@@ -22,7 +22,7 @@ type deviceFlags struct {
 func addDevice(fs *flag.FlagSet) *deviceFlags {
 	d := &deviceFlags{device: deviceChoice{auto: true}}
 	fs.Var(&d.device, "device", "`WHICH` device scores: auto is each batch where it is done first, the CPU or a GPU that\nwill do; cpu; cuda or cuda:N is GPU number N, for every batch while it works. The bits of\na score are the same, and the CPU stands in (weir device says what there is)")
-	fs.DurationVar(&d.deadline, "device-deadline", cuda.DeadlineDefault, "`TIME` that the GPU has for a batch before the CPU scores it and the GPU is started anew")
+	fs.DurationVar(&d.deadline, "device-deadline", cuda.DeadlineDefault, "`TIME` that the GPU has for a batch, before the CPU scores it and the GPU is\nstarted anew")
 	return d
 }
 
