@@ -29,10 +29,11 @@ anew from what became known, holds the new model against the old one on days tha
 neither knows, and swaps it in if it is better, or says why not: within two minutes at
 the default rate. Nothing is kept unless --data names a folder. It runs until Ctrl-C.
 
-The alerts of the present come to the desk, whose address, names and password are told
-at the start. You are the bank's analysts: what you close as fraud or as genuine is a
-label at once, and a lesson tells how many of these it had and what they changed. A
-payment is learnt from once it is 7 days old, half a minute at the default rate.
+The alerts of the present come to the desk with what was paid around them; its address,
+names and password are told at the start. You are the bank's analysts: what you close as
+fraud or as genuine is a label at once, and a lesson tells how many of these it had and
+what they changed. A payment is learnt from once it is 7 days old, half a minute at the
+default rate.
 The demo brings its own broker; weir simulate and weir up work on yours.`,
 	examples: []string{
 		"weir demo                     # until Ctrl-C",
@@ -71,14 +72,16 @@ type demo struct {
 
 	started time.Time
 
-	env  *env
-	s    *service
-	node *ingest.Node
-	spec *spec.Spec
-	feed *feed
-	live *live
-	web  *openDesk   // nil for none
-	desk *deskReport // of web
+	env    *env
+	s      *service
+	node   *ingest.Node
+	spec   *spec.Spec
+	feed   *feed
+	live   *live
+	web    *openDesk     // nil for none
+	memory *demoPast     // of web
+	paid   chan struct{} // closed when the past is decided
+	desk   *deskReport   // of web
 	pupil
 }
 
@@ -146,7 +149,7 @@ func (d *demo) serve(ctx context.Context) error {
 	}
 	defer stop()
 	d.env.printf("metrics       http://%s/metrics\n", at)
-	d.live = newLive(d)
+	d.live, d.paid = newLive(d), make(chan struct{})
 	if err := d.openDesk(ctx); err != nil {
 		return err
 	}
@@ -205,6 +208,7 @@ func (d *demo) story(ctx context.Context) error {
 	if err := d.pay(ctx); err != nil {
 		return err
 	}
+	close(d.paid)
 	if err := d.learn(ctx); err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/weir-risk/weir/alerts"
 	"github.com/weir-risk/weir/alerts/desk"
+	"github.com/weir-risk/weir/ingest/history"
 )
 
 // deskReport says in the demo's --json line where its desk is, and how to log in.
@@ -29,6 +30,8 @@ func (d *demo) openDesk(ctx context.Context) (err error) {
 		d.web = &openDesk{}
 		return nil
 	}
+	d.memory = &demoPast{history.NewMemory(demoPayments), d.s}
+	d.webFlags.lookup = d.memory
 	d.webFlags.accounts, d.webFlags.knownAt = demoAccounts, func(int64) int64 { return d.live.clock.Load() }
 	if d.web, err = d.s.openDesk(ctx, d.webFlags, d.spec); err != nil {
 		return err
@@ -58,7 +61,7 @@ func (d *demo) runDesk(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	return together(ctx, append(d.web.roles, role{"", func(ctx context.Context) error {
+	return together(ctx, append(d.web.roles, role{"", d.remember}, role{"", func(ctx context.Context) error {
 		select {
 		case <-d.live.begun:
 		case <-ctx.Done():

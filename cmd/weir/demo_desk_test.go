@@ -95,9 +95,47 @@ func analyst(ctx context.Context, demo *stopWhen) error {
 		if !strings.Contains(page, "The verdict is label 1 of transaction") {
 			return fmt.Errorf("alert %s is not closed:\n%s", path, page)
 		}
-		closed++
+		if closed++; closed == 1 {
+			if err := seesPayments(ctx, client, at+path); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
+}
+
+// seesPayments looks what was paid around an alert, the past included, and at the numbers
+// that were decided by; the memory of both may be moments behind.
+func seesPayments(ctx context.Context, client *http.Client, alert string) error {
+	get := func(path string) (string, error) {
+		r, err := http.NewRequestWithContext(ctx, "GET", alert+path, nil)
+		if err != nil {
+			return "", err
+		}
+		answer, err := client.Do(r)
+		if err != nil {
+			return "", err
+		}
+		defer answer.Body.Close()
+		page, err := io.ReadAll(answer.Body)
+		return string(page), err
+	}
+	page, err := get("/history")
+	for err == nil && strings.Contains(page, "does not have this payment") {
+		if err = sleep(ctx, 5*time.Millisecond); err == nil {
+			page, err = get("/history")
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if !regexp.MustCompile(`(\d\d|[4-9]) payments? without alert`).MatchString(page) {
+		return fmt.Errorf("no payments around %s:\n%s", alert, page)
+	}
+	if page, err = get("/features"); err == nil && !strings.Contains(page, "this customer") {
+		err = fmt.Errorf("no features of %s:\n%s", alert, page)
+	}
+	return err
 }
 
 // TestTheDeskOfTheDemo leaves out the alerts of the past, has labels known at the bank's

@@ -97,6 +97,7 @@ type deskFlags struct {
 	// default port is taken another one will do.
 	beside bool
 	past   history.Store                   // nil for none; whoever opened it closes it
+	lookup history.Lookup                  // where payments are looked up, where that is not past
 	around func(http.Handler) http.Handler // what measures the pages; nil for nothing
 }
 
@@ -276,6 +277,9 @@ func (s *service) deskOptions(f *deskFlags, sp *spec.Spec, d *openDesk) (desk.Op
 		WebhooksAllow: *f.webhooks,
 	}
 	withHistory(&options, f.past, sp)
+	if f.lookup != nil {
+		options.History = f.lookup
+	}
 	if err := f.oidc.apply(s.env, &options); err != nil {
 		return options, err
 	}

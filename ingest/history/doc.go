@@ -42,6 +42,6 @@
 // says whether to), delete old rows.
 //
 // Files: history.go (the store, opening), block.go, window.go and rows.go (what
-// comes out), lookup.go (single things), figures.go (what days came to),
-// classify.go, migrate.go with migrations/, sqlite*.go, clickhouse*.go.
+// comes out), lookup.go (single things), memory.go (payments without a store),
+// figures.go (what days came to), classify.go, migrate.go with migrations/, sqlite*.go, clickhouse*.go.
 package history

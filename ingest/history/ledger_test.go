@@ -274,7 +274,7 @@ type rowsRead struct {
 func (r *rowsRead) Len() int            { return len(r.x) }
 func (r *rowsRead) Row(i int) []float32 { return r.x[i] }
 
-func write(t testing.TB, s history.Store, b *history.Block) {
+func write(t testing.TB, s history.Writer, b *history.Block) {
 	t.Helper()
 	if err := s.Write(t.Context(), b); err != nil {
 		t.Fatal(err)

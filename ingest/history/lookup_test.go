@@ -122,11 +122,22 @@ func (w *town) winner(id string, sources []schemas.LabelSource) schemas.LabelVer
 	return schemas.LabelNone
 }
 
+// eachLookup runs a test over whatever payments are looked up in: every store, and memory.
+func eachLookup(t *testing.T, fn func(t *testing.T, s lookup)) {
+	eachStore(t, func(t *testing.T, url string) { fn(t, open(t, url)) })
+	t.Run("memory", func(t *testing.T) { fn(t, history.NewMemory(1<<20)) })
+}
+
+type lookup interface {
+	history.Writer
+	history.Lookup
+}
+
 // TestPaymentsOfAnEntity asks for the payments of entities drawn at random, and holds
 // the answer to a look at all decisions.
 func TestPaymentsOfAnEntity(t *testing.T) {
-	eachStore(t, func(t *testing.T, url string) {
-		s, w := open(t, url), newTown(t, 22)
+	eachLookup(t, func(t *testing.T, s lookup) {
+		w := newTown(t, 22)
 		write(t, s, w.block(0, len(w.batches)/2))
 		write(t, s, w.block(len(w.batches)/2, len(w.batches)))
 		order := []schemas.LabelSource{schemas.IssuerReport, schemas.Chargeback}
@@ -180,8 +191,8 @@ func TestPaymentsOfAnEntity(t *testing.T) {
 
 // TestDaysOfAMerchant counts days of merchants and of others.
 func TestDaysOfAMerchant(t *testing.T) {
-	eachStore(t, func(t *testing.T, url string) {
-		s, w := open(t, url), newTown(t, 23)
+	eachLookup(t, func(t *testing.T, s lookup) {
+		w := newTown(t, 23)
 		write(t, s, w.block(0, len(w.batches)))
 		frauds := int64(0)
 		for range 60 {
@@ -218,6 +229,45 @@ func TestDaysOfAMerchant(t *testing.T) {
 			t.Error("no day had a fraud")
 		}
 	})
+}
+
+// TestMemoryIsBounded has a memory forget the oldest payments and no others, and what is
+// known of them.
+func TestMemoryIsBounded(t *testing.T) {
+	const limit = 100
+	m, w := history.NewMemory(limit), newTown(t, 25)
+	for i := range w.batches {
+		write(t, m, w.block(i, i+1))
+	}
+	at, err := m.Position(t.Context(), history.Ledger, 0)
+	if err != nil || at.Offset != w.next {
+		t.Fatalf("%+v, %v", at, err)
+	}
+	if err := m.Write(t.Context(), w.block(3, 4)); err != nil { // again
+		t.Fatal(err)
+	}
+	if err := m.Write(t.Context(), w.block(len(w.batches), len(w.batches))); err != nil {
+		t.Fatal(err)
+	}
+	kept, labels := make(map[int64]bool), 0
+	for k := range 5 {
+		list, err := m.Payments(t.Context(), history.PaymentQuery{Field: schemas.Card, Value: fmt.Sprintf("it's \\ card %d", k), To: 1 << 60, Limit: 1 << 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range list {
+			kept[p.Offset] = true
+			labels += len(p.Labels)
+		}
+	}
+	if len(kept) < limit || len(kept) > limit+limit/8 || labels == 0 {
+		t.Errorf("%d payments are kept, with %d labels", len(kept), labels)
+	}
+	for _, offset := range w.offsets[len(w.offsets)-len(kept):] {
+		if !kept[offset] {
+			t.Fatalf("%d is forgotten, and older ones are not", offset)
+		}
+	}
 }
 
 // TestWhatIsAround asks for neighbourhoods drawn at random.

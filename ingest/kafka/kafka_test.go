@@ -202,4 +202,10 @@ func TestReaderOfTheChainTakesWhatExtendsIt(t *testing.T) {
 	if err != nil || got.ID != id(1, 2) {
 		t.Errorf("offset 2 is of %v, %v", got.ID, err)
 	}
+	if b, err := kafka.BatchAt(t.Context(), f.c, f.topic, 0, 2); err != nil || b.Base != 1 || b.Facts.ID != id(1, 2) || string(bytes.Join(b.Values, []byte(" "))) != "a b" {
+		t.Errorf("offset 2 is in %+v, %v", b, err)
+	}
+	if b, err := kafka.BatchAt(t.Context(), f.c, f.topic, 0, at+4); err != nil || b.Base != at+4 || b.Facts.ID != none || len(b.Values) != 0 {
+		t.Errorf("what is no batch of the ledger is %+v, %v", b, err)
+	}
 }

@@ -144,25 +144,31 @@ func (r *LedgerReader) gather() (*LedgerBatch, error) {
 	return b, nil
 }
 
-// FactsAt returns the facts of the batch that the record at an offset of the ledger
-// is of; zero ones where it is of none.
-func FactsAt(ctx context.Context, c *Client, topic string, shard int32, offset int64) (schemas.Facts, error) {
-	var facts schemas.Facts
-	r := NewReader(c, topic, shard, offset)
-	if err := r.fetch(ctx, 0); err != nil {
-		return facts, fmt.Errorf("read the ledger at %d: %w", offset, err)
+// BatchAt returns the batch that the record at an offset of the ledger is of, whether the
+// chain takes it or not; nil where it is of none.
+func BatchAt(ctx context.Context, c *Client, topic string, shard int32, offset int64) (*LedgerBatch, error) {
+	r := NewLedgerReader(c, topic, shard, schemas.Anchor{Offset: offset})
+	if err := r.reader.fetch(ctx, 0); err != nil {
+		return nil, fmt.Errorf("read the ledger at %d: %w", offset, err)
 	}
 	// The facts are on the batch's first record, which lies before the offset:
 	// the set is walked from its beginning.
-	r.records.Reset(&r.answer, 0)
+	r.records = &r.reader.records
+	r.records.Reset(&r.reader.answer, 0)
 	for r.records.Next() {
-		if in := r.records.Batch(); in.Next <= offset {
-			continue
+		if r.records.Batch().Next > offset {
+			return r.gather()
 		}
-		if err := schemas.ParseFacts(r.records.Record().Headers, &facts); err != nil {
-			return schemas.Facts{}, nil // not a batch of the ledger: on no chain
-		}
-		return facts, nil
 	}
-	return facts, r.records.Err()
+	return nil, r.records.Err()
+}
+
+// FactsAt returns the facts of the batch that the record at an offset of the ledger
+// is of; zero ones where it is of none.
+func FactsAt(ctx context.Context, c *Client, topic string, shard int32, offset int64) (schemas.Facts, error) {
+	b, err := BatchAt(ctx, c, topic, shard, offset)
+	if b == nil || err != nil {
+		return schemas.Facts{}, err
+	}
+	return b.Facts, nil
 }
