@@ -12,6 +12,7 @@ import (
 	"github.com/weir-risk/weir/ingest/kafka"
 	"github.com/weir-risk/weir/ingest/simulate"
 	"github.com/weir-risk/weir/schemas"
+	"github.com/weir-risk/weir/scoring/cuda"
 )
 
 var benchLatency = &command{
@@ -27,7 +28,7 @@ real one, and topics of a prefix of their own are left behind there.`,
 		"weir bench latency --kafka 127.0.0.1:9092 --topic-prefix bench1.",
 	},
 	flags: func(fs *flag.FlagSet) func(context.Context, *env, []string) error {
-		b := &latencyBench{kafka: addKafka(fs)}
+		b := &latencyBench{kafka: addKafka(fs), device: addDevice(fs)}
 		fs.Float64Var(&b.rate, "rate", 20_000, "`NUMBER` of payments a second")
 		fs.Float64Var(&b.seconds, "seconds", 30, "`SECONDS` to measure")
 		fs.Float64Var(&b.warm, "warm", 5, "`SECONDS` before that, at the same rate")
@@ -42,6 +43,7 @@ real one, and topics of a prefix of their own are left behind there.`,
 // latencyBench is one run of the measurement.
 type latencyBench struct {
 	kafka          *kafkaFlags
+	device         *deviceFlags
 	rate           float64
 	seconds, warm  float64
 	customers      int
@@ -68,7 +70,8 @@ type latencyReport struct {
 	Max     float64 `json:"max_ms"`
 	Sent    int     `json:"sent"`
 	Decided int     `json:"decided"`
-	CPU     float64 `json:"cpu_us_per_tx"` // of load and scorer together
+	CPU     float64 `json:"cpu_us_per_tx"`       // of load and scorer together
+	OnGPU   float64 `json:"gpu_share,omitempty"` // of the batches
 }
 
 func (b *latencyBench) run(ctx context.Context, e *env, _ []string) error {
@@ -99,7 +102,14 @@ func (b *latencyBench) run(ctx context.Context, e *env, _ []string) error {
 	if err != nil {
 		return err
 	}
-	node, err := benchNode(e, log, b.kafka.topics(), "payments", b.codec, bundle, b.published)
+	scorer, device, err := benchScorer(ctx, e, b.device, bundle)
+	if err != nil {
+		return err
+	}
+	if device != nil {
+		defer device.Close()
+	}
+	node, err := benchNode(e, log, b.kafka.topics(), "payments", b.codec, bundle, scorer, b.published)
 	if err != nil {
 		return err
 	}
@@ -116,6 +126,10 @@ func (b *latencyBench) run(ctx context.Context, e *env, _ []string) error {
 	}
 	r := b.report()
 	r.CPU = 1e6 * m.result.CPUSeconds / float64(r.Sent)
+	if device != nil {
+		n := device.Stats().Batches
+		r.OnGPU = float64(n[cuda.GPU]) / float64(max(1, n[cuda.GPU]+n[cuda.CPU]))
+	}
 	e.printf("%s payments at %s a second: p50 %.2f ms, p99 %.2f ms, p99.9 %.2f ms, max %.2f ms; %s decided; %.1f us of CPU each\n",
 		thousands(int64(r.Sent)), thousands(int64(r.Rate)), r.P50, r.P99, r.P999, r.Max, thousands(int64(r.Decided)), r.CPU)
 	return e.report(r)

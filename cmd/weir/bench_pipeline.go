@@ -31,7 +31,7 @@ themselves. Allocations are those of the whole process. Counting begins after
 		"weir bench pipeline --seconds 10 --profile cpu.pprof",
 	},
 	flags: func(fs *flag.FlagSet) func(context.Context, *env, []string) error {
-		b := &pipelineBench{}
+		b := &pipelineBench{device: addDevice(fs)}
 		fs.Float64Var(&b.seconds, "seconds", 60, "`SECONDS` to measure")
 		fs.IntVar(&b.warm, "warm", 1_000_000, "`NUMBER` of transactions before that")
 		fs.Float64Var(&b.rate, "rate", 0, "transactions a second to feed; 0 is as many as weir takes")
@@ -46,6 +46,7 @@ themselves. Allocations are those of the whole process. Counting begins after
 
 // pipelineBench is one run of the measurement.
 type pipelineBench struct {
+	device         *deviceFlags
 	seconds        float64
 	warm           int
 	rate           float64
@@ -98,7 +99,8 @@ func (b *pipelineBench) run(ctx context.Context, e *env, _ []string) error {
 	}
 	defer feeder.stop()
 	flags := []string{"--kafka", addr, "--spec", "payments", "--bundle", file, "--trust", trust, "--compression", b.codec,
-		"--warm", strconv.Itoa(b.warm), "--for", time.Duration(b.seconds * float64(time.Second)).String()}
+		"--warm", strconv.Itoa(b.warm), "--for", time.Duration(b.seconds * float64(time.Second)).String(),
+		"--device", b.device.device.String(), "--device-deadline", b.device.deadline.String()}
 	if b.profile != "" {
 		flags = append(flags, "--profile", b.profile)
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/weir-risk/weir/schemas"
 	"github.com/weir-risk/weir/scoring"
 	"github.com/weir-risk/weir/scoring/cpu"
+	"github.com/weir-risk/weir/scoring/cuda"
 )
 
 var benchRole = &command{
@@ -29,7 +30,7 @@ var benchRole = &command{
 	about:    "weir bench starts itself so. It runs until its standard input ends.",
 	examples: []string{"weir bench-role broker"},
 	flags: func(fs *flag.FlagSet) func(context.Context, *env, []string) error {
-		r := &benchWork{kafka: addKafka(fs)}
+		r := &benchWork{kafka: addKafka(fs), device: addDevice(fs)}
 		fs.StringVar(&r.bundle, "bundle", "", "bundle `FILE`")
 		fs.StringVar(&r.trust, "trust", "", "public key, in hexadecimal, that the bundle is signed with")
 		fs.StringVar(&r.spec, "spec", "", "feature spec")
@@ -48,6 +49,7 @@ var benchRole = &command{
 // benchWork is what a process of a measurement is told.
 type benchWork struct {
 	kafka         *kafkaFlags
+	device        *deviceFlags
 	bundle, trust string
 	spec, codec   string
 	profile, data string
@@ -152,7 +154,14 @@ func (r *benchWork) score(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	n, err := benchNode(e, r.client, r.kafka.topics(), r.spec, r.codec, b, func(places []schemas.Place, _ []schemas.Verdict) { r.meter.add(len(places)) })
+	scorer, device, err := benchScorer(ctx, e, r.device, b)
+	if err != nil {
+		return err
+	}
+	if device != nil {
+		defer device.Close()
+	}
+	n, err := benchNode(e, r.client, r.kafka.topics(), r.spec, r.codec, b, scorer, func(places []schemas.Place, _ []schemas.Verdict) { r.meter.add(len(places)) })
 	if err != nil {
 		return err
 	}
@@ -160,9 +169,36 @@ func (r *benchWork) score(ctx context.Context, e *env) error {
 	return r.measure(ctx, e, n.Run)
 }
 
+// benchScorer makes what scores a bundle: the device that the flags name, once it does,
+// or the CPU. The device is nil where there is none; whoever calls it closes it.
+func benchScorer(ctx context.Context, e *env, f *deviceFlags, b *scoring.Bundle) (scoring.Scorer, *cuda.Device, error) {
+	log := slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	device, err := f.open(e, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	if device == nil {
+		s, err := cpu.New(b.Model)
+		return s, nil, err
+	}
+	if err = device.Await(ctx, cuda.Serving, cuda.Waiting, cuda.Absent); err == nil {
+		if st := device.Stats(); st.State != cuda.Serving && f.device.gpu {
+			err = fmt.Errorf("--device %v: %s", &f.device, st.Reason)
+		}
+	}
+	if err == nil {
+		var s scoring.Scorer
+		if s, err = device.Scorer(b.Model, b.SelfTestRows); err == nil {
+			return s, device, nil
+		}
+	}
+	device.Close()
+	return nil, nil, err
+}
+
 // benchNode makes a scorer that decides with b, with the settings of weir score.
 // It keeps no snapshots.
-func benchNode(e *env, log *kafka.Client, topics schemas.Topics, specName, codecName string, b *scoring.Bundle, published func([]schemas.Place, []schemas.Verdict)) (*ingest.Node, error) {
+func benchNode(e *env, log *kafka.Client, topics schemas.Topics, specName, codecName string, b *scoring.Bundle, scorer scoring.Scorer, published func([]schemas.Place, []schemas.Verdict)) (*ingest.Node, error) {
 	s, err := loadSpec(specName)
 	if err != nil {
 		return nil, err
@@ -172,10 +208,6 @@ func benchNode(e *env, log *kafka.Client, topics schemas.Topics, specName, codec
 		return nil, usagef("--compression: %v", err)
 	}
 	tokens, err := benchTokens()
-	if err != nil {
-		return nil, err
-	}
-	scorer, err := cpu.New(b.Model)
 	if err != nil {
 		return nil, err
 	}
