@@ -27,6 +27,7 @@ func commands() []*command {
 		benchPipeline,
 		benchLatency,
 		benchDesk,
+		benchDevice,
 		benchCommand,
 		benchRole,
 	}
