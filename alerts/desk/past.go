@@ -110,9 +110,10 @@ func (s *Server) question(ctx context.Context, i *alerts.Item, now int64) *quest
 	q.past.from, q.past.to = plotSpan(i, now)
 	s.questions[id] = q
 	go func() { // ends when the history had its time, which is none where there is no history
-		from, to := q.past.from, q.past.to
+		from, to, began := q.past.from, q.past.to, time.Now()
 		q.past = s.pastOf(context.WithoutCancel(ctx), i, from, to+1)
 		q.past.from, q.past.to = from, to
+		s.slow.Store(time.Since(began) > s.options.HistoryAtOnce)
 		close(q.done)
 	}()
 	time.AfterFunc(s.options.HistoryWithin+questionKept, func() { s.forget(id, q) })
@@ -129,19 +130,22 @@ func (s *Server) forget(id string, q *question) {
 }
 
 // answered returns what was answered by a time; nil where nothing was, and then whoever
-// asks next finds it.
+// asks next finds it. Where the last answer took longer than a page waits, this one does
+// not wait at all.
 func (s *Server) answered(id string, q *question, by <-chan time.Time) *past {
-	select {
-	case <-q.done:
-	case <-by:
+	if !s.slow.Load() {
 		select {
-		case <-q.done: // as well
-		default:
-			return nil
+		case <-q.done:
+		case <-by:
 		}
 	}
-	s.forget(id, q)
-	return &q.past
+	select {
+	case <-q.done:
+		s.forget(id, q)
+		return &q.past
+	default:
+		return nil
+	}
 }
 
 // The bounds of what a page asks the history for: a picture of a month, and as many

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/weir-risk/weir/alerts"
@@ -61,8 +62,8 @@ type Options struct {
 	History       history.Lookup        // where payments are looked up; nil where there is none
 	Sources       []schemas.LabelSource // of labels, the strongest first, as the spec has them
 	HistoryWithin time.Duration         // how long the history may take to answer, 1 s if it is 0
-	// HistoryAtOnce is how long a case waits for it, 15 ms if it is 0; what the history
-	// says later is loaded apart.
+	// HistoryAtOnce is how long a case waits for it, 15 ms if it is 0, and not at all while
+	// it takes longer; what the history says later is loaded apart.
 	HistoryAtOnce time.Duration
 	Receipts      Receipts // what proves decisions
 }
@@ -82,6 +83,7 @@ type Server struct {
 	asking      chan struct{}        // held by who asks the history
 	asked       sync.Mutex           // guards questions
 	questions   map[string]*question // by alert
+	slow        atomic.Bool          // the history took longer for its last answer than a page waits
 	settling    sync.Mutex           // held by who carries out proposals
 	recomputing chan struct{}        // held by who recomputes a decision
 	offering    sync.Mutex
