@@ -109,8 +109,8 @@ func (s *Server) question(ctx context.Context, i *alerts.Item, now int64) *quest
 	q := &question{done: make(chan struct{})}
 	q.past.from, q.past.to = plotSpan(i, now)
 	s.questions[id] = q
+	from, to, began := q.past.from, q.past.to, time.Now()
 	go func() { // ends when the history had its time, which is none where there is no history
-		from, to, began := q.past.from, q.past.to, time.Now()
 		q.past = s.pastOf(context.WithoutCancel(ctx), i, from, to+1)
 		q.past.from, q.past.to = from, to
 		s.slow.Store(time.Since(began) > s.options.HistoryAtOnce)
