@@ -10,9 +10,14 @@ import (
 	"time"
 )
 
-// joinMax bounds a join to a broker that lives: one that forms a group anew answers
-// nobody before group.initial.rebalance.delay.ms, 3 s by default.
-const joinMax = 5 * time.Minute
+// joinSteps bounds a join to a broker that lives, 18 s of a session of 6 s: one that
+// forms a group anew answers nobody before group.initial.rebalance.delay.ms, 3 s by
+// default. The embedded broker never answers where it forgot that a member died.
+const joinSteps = 9
+
+// leaveGrace is how long a join is waited for when the membership has ended: whoever is
+// answered can leave, and who is not stays behind in a group that waits for them.
+const leaveGrace = 4 * time.Second
 
 // joinGroup is the number of the request in the protocol.
 const joinGroup = 11
@@ -35,7 +40,7 @@ func newGroupConn(raw net.Conn, member context.Context, step time.Duration, live
 	c := &groupConn{Conn: raw, member: member, step: step, lives: lives}
 	c.stop = context.AfterFunc(member, func() {
 		if c.joining.Load() != 0 {
-			_ = raw.SetReadDeadline(time.Unix(1, 0))
+			_ = raw.SetReadDeadline(time.Now().Add(leaveGrace))
 		}
 	})
 	return c
@@ -59,7 +64,7 @@ func (c *groupConn) Read(b []byte) (int, error) {
 		switch {
 		case n > 0 || since == 0 || !errors.Is(err, os.ErrDeadlineExceeded):
 			return n, err
-		case c.member.Err() != nil || time.Since(time.Unix(0, since)) > joinMax || !c.lives():
+		case c.member.Err() != nil || time.Since(time.Unix(0, since)) > joinSteps*c.step || !c.lives():
 			return n, err
 		}
 		if err := c.SetReadDeadline(time.Now().Add(c.step)); err != nil {
@@ -68,13 +73,13 @@ func (c *groupConn) Read(b []byte) (int, error) {
 	}
 }
 
-// SetReadDeadline sets the deadline of what is read; a join gets no time once the
+// SetReadDeadline sets the deadline of what is read; a join gets little time once the
 // membership has ended.
 func (c *groupConn) SetReadDeadline(t time.Time) error {
 	if err := c.Conn.SetReadDeadline(t); err != nil || c.joining.Load() == 0 || c.member.Err() == nil {
 		return err
 	}
-	return c.Conn.SetReadDeadline(time.Unix(1, 0))
+	return c.Conn.SetReadDeadline(time.Now().Add(leaveGrace))
 }
 
 // Close closes the connection.
