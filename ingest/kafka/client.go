@@ -87,7 +87,7 @@ func (c *Client) get(ctx context.Context, addr string) (*conn, error) {
 			return c.dial(ctx, addr)
 		}
 		now := time.Now()
-		if now.Sub(cn.idle) < idleMax && (cn.expiry.IsZero() || now.Before(cn.expiry)) && cn.quiet() {
+		if now.Sub(cn.idle) < idleMax && (cn.expiry.IsZero() || now.Before(cn.expiry)) && cn.quiet() && !cn.watch(ctx) {
 			return cn, nil
 		}
 		cn.close()
