@@ -24,9 +24,9 @@ did not take them, and says week by week what it would have flagged, with the la
 today, beside the decisions that were taken: alerts, precision, recall, money.
 
 A BUNDLE is a file; or with --kafka champion, challenger, or a hash of the topic of models.
-No label means genuine from the age --ripe on; what is younger counts as not known. Level is
-the model at the rank that flags at most as many as were flagged: what it would have found
-with the same review capacity. Who alerts finds out more of what they alert on, so that
+No label means genuine from the age --ripe on; what is younger counts as not known. At the
+same volume is the model at the rank from which it flags at most as many as were flagged:
+what it would have found with the same review capacity. Who alerts finds out more of what they alert on, so that
 frauds which nobody looked for, and no customer missed, count for neither of the two.`,
 	examples: []string{
 		"weir backtest --bundle model.weir --since 2026-03-01",

@@ -15,6 +15,7 @@ import (
 
 	"github.com/weir-risk/weir/alerts/desk"
 	"github.com/weir-risk/weir/ingest"
+	"github.com/weir-risk/weir/ingest/history"
 	"github.com/weir-risk/weir/ingest/kafka"
 	"github.com/weir-risk/weir/schemas"
 	"github.com/weir-risk/weir/trainer"
@@ -45,6 +46,7 @@ the time at the browser until the last byte. Alerts arrive meanwhile.`,
 		fs.Float64Var(&b.seconds, "seconds", 60, "`SECONDS` at that pace")
 		fs.Float64Var(&b.flat, "flat-out", 15, "`SECONDS` without a pause")
 		fs.Float64Var(&b.arrivals, "arrivals", 5, "`NUMBER` of alerts a second that arrive meanwhile")
+		fs.IntVar(&b.payments, "payments", 300_000, "`NUMBER` of payments in its history, of 60 days; 0 is no history")
 		fs.StringVar(&b.profile, "profile", "", "`FILE` for a CPU profile of the desk")
 		return b.run
 	},
@@ -57,6 +59,7 @@ type deskBench struct {
 	closed   float64
 	analysts int
 	leads    int
+	payments int
 	pace     time.Duration
 	seconds  float64
 	flat     float64
@@ -73,6 +76,7 @@ type deskBench struct {
 type deskBenchReport struct {
 	Alerts      int         `json:"alerts"`
 	Closed      int         `json:"closed"`
+	Payments    int         `json:"payments"`
 	FoldSeconds float64     `json:"fold_seconds"`
 	FoldCPU     float64     `json:"fold_cpu_seconds"`
 	RSS         int64       `json:"rss_bytes"`
@@ -83,7 +87,7 @@ type deskBenchReport struct {
 }
 
 func (b *deskBench) run(ctx context.Context, e *env, _ []string) error {
-	if b.alerts < 1 || b.analysts < 1 || b.seconds <= 0 || b.flat < 0 || b.leads < 0 || b.pace <= 0 || b.closed < 0 || b.closed > 1 || b.arrivals < 0 {
+	if b.alerts < 1 || b.analysts < 1 || b.seconds <= 0 || b.flat < 0 || b.leads < 0 || b.payments < 0 || b.pace <= 0 || b.closed < 0 || b.closed > 1 || b.arrivals < 0 {
 		return usagef("--alerts, --analysts, --seconds and --pace are above 0, --closed is from 0 to 1")
 	}
 	folder, err := os.MkdirTemp("", "weir-bench-")
@@ -110,7 +114,7 @@ func (b *deskBench) run(ctx context.Context, e *env, _ []string) error {
 	if err := b.log.Ensure(ctx, b.topics.Layouts(1)); err != nil {
 		return err
 	}
-	report := deskBenchReport{Alerts: b.alerts}
+	report := deskBenchReport{Alerts: b.alerts, Payments: b.payments}
 	if report.Closed, err = b.fill(ctx); err != nil {
 		return err
 	}
@@ -118,7 +122,7 @@ func (b *deskBench) run(ctx context.Context, e *env, _ []string) error {
 	if err != nil {
 		return err
 	}
-	if err := b.models(ctx, folder); err != nil {
+	if err := errors.Join(b.models(ctx, folder), b.past(ctx, folder)); err != nil {
 		return err
 	}
 	if err := b.measure(ctx, e, folder, people, &report); err != nil {
@@ -227,6 +231,18 @@ func (b *deskBench) models(ctx context.Context, folder string) error {
 		}
 	}
 	return nil
+}
+
+// past makes the history that the desk looks into, which is the one of its folder.
+func (b *deskBench) past(ctx context.Context, folder string) error {
+	if b.payments == 0 {
+		return nil
+	}
+	store, err := history.Open(ctx, filepath.Join(folder, "history.db"), history.Options{})
+	if err != nil {
+		return err
+	}
+	return errors.Join(benchHistory(ctx, store, max(1, b.alerts/4), b.payments, time.Now(), 60), store.Close())
 }
 
 // atOnce is how many records a request brings.
@@ -341,8 +357,8 @@ func timesOf(what string, server map[string][]int32, people []*benchAnalyst, sec
 }
 
 func (r *deskBenchReport) print(e *env, b *deskBench) {
-	e.printf("%s alerts, %s of them closed, folded from an empty view in %.1f s\n(%.1f s of CPU), %s MiB at most; %d analysts, %d errors\n",
-		thousands(int64(r.Alerts)), thousands(int64(r.Closed)), r.FoldSeconds, r.FoldCPU, thousands(r.RSS>>20), b.analysts, r.Errors)
+	e.printf("%s alerts, %s of them closed, folded from an empty view in %.1f s\n(%.1f s of CPU), %s MiB at most; a history of %s payments; %d analysts, %d errors\n",
+		thousands(int64(r.Alerts)), thousands(int64(r.Closed)), r.FoldSeconds, r.FoldCPU, thousands(r.RSS>>20), thousands(int64(r.Payments)), b.analysts, r.Errors)
 	table := func(title string, list []deskTimes) {
 		total := 0.0
 		for _, t := range list {

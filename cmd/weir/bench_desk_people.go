@@ -20,7 +20,7 @@ import (
 const benchPassword = "correct horse battery"
 
 // benchPages are the kinds of pages that are measured.
-var benchPages = []string{"start", "queue", "queue filtered", "queue page 2", "case", "next", "act", "print", "second looks",
+var benchPages = []string{"start", "queue", "queue filtered", "queue page 2", "case", "case history", "next", "act", "print", "second looks",
 	"supervisor", "person", "models", "audit", "audit filtered"}
 
 // benchFilters are what analysts look for.
@@ -143,6 +143,7 @@ func (p *benchAnalyst) ask(ctx context.Context, page, path string, form url.Valu
 var (
 	benchRows     = regexp.MustCompile(`href="/alerts/([^"/]+)"`)
 	benchMore     = regexp.MustCompile(`rel="next" href="([^"]+)"`)
+	benchLater    = regexp.MustCompile(`<a href="([^"]+)" data-later>`)
 	benchPrevious = regexp.MustCompile(`name="previous" value="([^"]*)"`)
 )
 
@@ -211,6 +212,9 @@ func (p *benchAnalyst) open(ctx context.Context, path string) {
 	_, p.body = p.ask(ctx, "case", path, nil)
 	p.id = strings.TrimPrefix(path, "/alerts/")
 	p.id, _, _ = strings.Cut(p.id, "?")
+	if later := benchLater.FindStringSubmatch(p.body); later != nil { // as the page's script does
+		p.ask(ctx, "case history", html.UnescapeString(later[1]), nil)
+	}
 }
 
 // act does something with the alert before the analyst, and looks at what came of it.

@@ -3,8 +3,8 @@ package main
 import "testing"
 
 func TestBenchDeskReports(t *testing.T) {
-	got := benchJSON(t, "desk", "--alerts", "3000", "--closed", "0.5", "--analysts", "2", "--pace", "20ms", "--seconds", "1", "--flat-out", "0.5", "--json")
-	positive(t, got, "alerts", "closed", "fold_seconds", "rss_bytes")
+	got := benchJSON(t, "desk", "--alerts", "3000", "--closed", "0.5", "--payments", "2000", "--analysts", "2", "--pace", "20ms", "--seconds", "1", "--flat-out", "0.5", "--json")
+	positive(t, got, "alerts", "closed", "payments", "fold_seconds", "rss_bytes")
 	if got["errors"] != 0.0 {
 		t.Errorf("%v errors", got["errors"])
 	}

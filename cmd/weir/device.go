@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -31,7 +30,6 @@ WEIR_LIBCUDA names another library than libcuda.so.1.`,
 	flags: func(fs *flag.FlagSet) func(context.Context, *env, []string) error {
 		d := &deviceRun{device: addDevice(fs)}
 		fs.StringVar(&d.bundle, "bundle", "", "bundle `FILE` whose model is measured")
-		fs.StringVar(&d.trust, "trust", filepath.Join("weir-data", "signing.key.pub"), "PEM `FILE` of the public keys that the bundle may be signed with")
 		return func(ctx context.Context, e *env, _ []string) error { return d.run(ctx, e) }
 	},
 }
@@ -40,7 +38,6 @@ WEIR_LIBCUDA names another library than libcuda.so.1.`,
 type deviceRun struct {
 	device *deviceFlags
 	bundle string
-	trust  string
 
 	model   *scoring.Model
 	scorers []*cuda.Scorer
@@ -111,13 +108,9 @@ func (d *deviceRun) load() error {
 	if err != nil {
 		return fmt.Errorf("read the bundle: %w", err)
 	}
-	trust, err := trainer.LoadPublicKeys(d.trust)
+	b, _, err := readAnyBundle(bundleFile{d.bundle, data}) // nothing is decided by it
 	if err != nil {
-		return fmt.Errorf("--trust: %w", err)
-	}
-	b, err := scoring.ReadBundle(data, trust)
-	if err != nil {
-		return fmt.Errorf("bundle %s: %w", d.bundle, err)
+		return err
 	}
 	d.model = b.Model
 	return nil

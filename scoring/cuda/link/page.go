@@ -113,9 +113,9 @@ func (i *Info) DeviceName() string { return text(i.Name[:]) }
 // Model is one to be put into a slot: the fields are the scorer's, the fault is the
 // worker's.
 type Model struct {
-	Slot, Columns, Members uint32
-	Bytes                  uint64
-	Fault                  Fault
+	Slot, Columns uint32
+	Bytes         uint64
+	Fault         Fault
 }
 
 // Lane is the words and fields of one lane.
