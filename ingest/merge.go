@@ -173,7 +173,8 @@ func (m *merger) add(c *chunk) {
 }
 
 // least returns the cursor whose next record comes first, nil where nothing
-// has arrived, and the one that comes second.
+// has arrived, and the one that comes second. Unmerged, none comes second: what has
+// arrived is taken whole, or partitions that all arrive in time would be in order.
 func (m *merger) least() (first, second *cursor) {
 	for _, c := range m.cursors {
 		switch {
@@ -185,6 +186,9 @@ func (m *merger) least() (first, second *cursor) {
 		case second == nil || c.before(second):
 			second = c
 		}
+	}
+	if m.unmerged {
+		second = nil
 	}
 	return first, second
 }

@@ -38,16 +38,21 @@ func TestASpecIsChanged(t *testing.T) {
 	after := strings.Replace(before, "count() by card over 10m", "count() by card over 20m", 1)
 	other := strings.Replace(after, "base EUR", "base USD", 1)
 	write(t, map[string]string{"before.spec": before, "after.spec": after, "other.spec": other})
-	simulated := func(seed int) {
-		call(t, "simulate", "--kafka", b.Addr(), "--seed", fmt.Sprint(seed), "--customers", "50", "--days", "2").succeeds(t)
+	simulated := func(seed int) int64 {
+		var sent struct{ Transactions int64 }
+		lastLine(t, call(t, "simulate", "--kafka", b.Addr(), "--seed", fmt.Sprint(seed), "--customers", "50", "--days", "2", "--json").succeeds(t).stdout, &sent)
+		return sent.Transactions
 	}
 	score := func(args ...string) *background {
 		return inBackground(t, append([]string{"score", "--kafka", b.Addr(), "--data", "data", "--listen", "127.0.0.1:0"}, args...)...)
 	}
-	simulated(1)
+	sent := simulated(1)
 	first := score("--spec", "before.spec")
-	done := first.decides(100)
+	done := first.decides(sent - 1) // all of them, so that the next decision is by the next spec
 	first.stop()
+	if done != sent {
+		t.Fatalf("%d decisions of %d transactions", done, sent)
+	}
 
 	halted := score("--spec", "after.spec")
 	halted.until("what to do", func() bool { return strings.Contains(halted.said(), "--spec-before") })
@@ -56,7 +61,7 @@ func TestASpecIsChanged(t *testing.T) {
 	call(t, "check", "--spec", "other.spec", "--spec-before", "before.spec").fails(t, exitFailed, "spec-before", "base currency is USD and was EUR")
 
 	next := score("--spec", "after.spec", "--spec-before", "before.spec")
-	simulated(2)
+	sent += simulated(2)
 	next.decides(done)
 	next.stop()
 	if !strings.Contains(next.said(), "the ledger goes on by another spec") {
@@ -66,7 +71,7 @@ func TestASpecIsChanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	again := score("--spec", "after.spec") // from the ledger, which says what was before
-	again.decides(done)
+	again.decides(sent - 1)
 	again.stop()
 
 	var tailed struct {
