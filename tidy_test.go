@@ -136,7 +136,8 @@ var may = map[string][]string{
 	"ingest/":                      {"ingest/", "features/", "scoring/", "schemas"},
 	"trainer/":                     {"trainer/", "ingest/kafka", "ingest/history/", "features/", "scoring/", "schemas"},
 	"alerts/":                      {"alerts/", "ingest/kafka", "ingest/history/", "features/", "scoring/", "schemas"},
-	"cmd/":                         {"ingest/", "trainer/", "alerts/", "features/", "scoring/", "schemas"},
+	"cmd/weir/internal/":           {},
+	"cmd/":                         {"cmd/weir/internal/", "ingest/", "trainer/", "alerts/", "features/", "scoring/", "schemas"},
 }
 
 // within reports whether a folder is the one of a pattern, or below it.

@@ -47,6 +47,8 @@ type env struct {
 	lookup         func(string) (string, bool)
 	tty            bool // whether stderr is a terminal: progress bars are drawn
 	json           bool // --json
+
+	config *configuration // nil where a command has none
 }
 
 func newEnv(stdin, stdout, stderr *os.File, lookup func(string) (string, bool)) *env {
@@ -111,17 +113,23 @@ func (c *command) run(ctx context.Context, args []string, e *env) int {
 	if c.json {
 		fs.BoolVar(&e.json, "json", false, "end with one line of JSON on stdout")
 	}
+	var configFile string
+	if e.config = bind(c.name, fs); e.config != nil {
+		fs.StringVar(&configFile, "config", "", configUsage)
+	}
 	rest, err := parse(fs, args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprint(e.stdout, c.help(fs))
+		fmt.Fprint(e.stdout, c.help(fs, e.config))
 		return exitOK
 	case err != nil:
 		err = usageError{twoDashes.ReplaceAllString(err.Error(), "$1 --")}
 	case c.args == "" && len(rest) > 0:
 		err = usagef("%q is not expected; flags begin with --", rest[0])
 	default:
-		err = f(ctx, e, rest)
+		if err = e.config.apply(e, configFile); err == nil {
+			err = f(ctx, e, rest)
+		}
 	}
 	var usage usageError
 	var own exitCode
@@ -159,11 +167,14 @@ func parse(fs *flag.FlagSet, args []string) (rest []string, err error) {
 }
 
 // help is the text of weir COMMAND --help.
-func (c *command) help(fs *flag.FlagSet) string {
+func (c *command) help(fs *flag.FlagSet, cfg *configuration) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "weir %s: %s\n\nUsage: weir %s [flags]%s\n\n%s\n", c.name, c.summary, c.name, pad(c.args), strings.TrimSpace(c.about))
 	first := true
 	fs.VisitAll(func(f *flag.Flag) {
+		if cfg != nil && cfg.aliases[f.Name] {
+			return
+		}
 		if first {
 			b.WriteString("\nFlags:\n")
 			first = false
@@ -202,6 +213,7 @@ func overview() string {
 		}
 	}
 	b.WriteString("\nweir COMMAND --help says more, with examples. Begin with: weir demo\n\n")
+	b.WriteString("Settings come from flags, from the environment, and from the file --config FILE, in this order.\nOne rule names them: the flag --kafka-sasl is the variable WEIR_KAFKA_SASL and the key kafka.sasl\nof the file. weir config explain KEY says more of each, and which have a shorter flag too.\n\n")
 	b.WriteString("A command exits with 0 where it did what was asked, with 1 where it could not or where\nwhat it checked is wrong, and with 2 where the command line is wrong. Results go to\nstdout, errors and the log to stderr.\n")
 	return b.String()
 }

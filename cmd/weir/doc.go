@@ -59,6 +59,14 @@
 // each command has a file of its name. service.go is what the long-running ones
 // share.
 //
+// # How it is told what to do
+//
+// A setting has one name: the flag --kafka-sasl is the variable WEIR_KAFKA_SASL and the
+// key kafka.sasl of the file that --config or WEIR_CONFIG names, weir.yaml; some have a
+// shorter flag beside, --web for desk.web. A flag goes before a variable, that before the
+// file, and the file before what holds otherwise; no file is read that nobody named.
+// [config.Settings] lists them all, and settings.go puts them into the flags.
+//
 // # What happens to a payment
 //
 // A fetcher reads it with others of its partition and decodes it into a chunk. The

@@ -150,6 +150,7 @@ func (f *serviceFlags) open(ctx context.Context, e *env, partitions int) (*servi
 	if err != nil {
 		return nil, err
 	}
+	e.config.say(log)
 	s := &service{flags: f, env: e, log: log, topics: f.kafka.topics(), registry: prometheus.NewRegistry()}
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if s.client, err = f.kafka.client(e); err != nil {

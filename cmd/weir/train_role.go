@@ -60,6 +60,7 @@ func (t *training) serve(ctx context.Context, e *env, args []string, f *trainRol
 	if err != nil {
 		return err
 	}
+	e.config.say(log)
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	r := t.role(e, args, f.every, log, reg)
