@@ -35,6 +35,8 @@ type View struct {
 	memory *memory
 	goals  Goals
 
+	recent recent // what was read last
+
 	statements sync.Map // of readers, by their texts, which are few
 }
 
@@ -215,6 +217,7 @@ func (v *View) Reset(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("empty the view: %w", err)
 	}
+	v.recent.clear()
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.memory = newMemory(v.goals)

@@ -274,6 +274,7 @@ func (v *View) FoldDispositions(ctx context.Context, rs []Record) (Folded, error
 	v.fold.Lock()
 	defer v.fold.Unlock()
 	f, changes, err := v.foldDispositions(ctx, rs)
+	v.recent.forget(changes) // of a commit that failed nobody knows how much is there
 	if err != nil {
 		return Folded{}, fmt.Errorf("fold dispositions: %w", err)
 	}

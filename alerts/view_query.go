@@ -291,8 +291,23 @@ func (v *View) Item(ctx context.Context, id string) (Item, error) {
 	return x, nil
 }
 
-// item reads an alert and its state, which are of one moment.
-func (v *View) item(ctx context.Context, key int64) (x Item, err error) {
+// item returns an alert and its state, which are of one moment. What it points to is
+// shared with others who read it.
+func (v *View) item(ctx context.Context, key int64) (Item, error) {
+	x, at, ok := v.recent.get(key)
+	if !ok {
+		var err error
+		if x, err = v.read(ctx, key); err != nil {
+			return x, err
+		}
+		v.recent.put(key, x, at)
+	}
+	v.blind(ctx, &x.State)
+	return x, nil
+}
+
+// read reads an alert and its state from the file.
+func (v *View) read(ctx context.Context, key int64) (x Item, err error) {
 	stmt, err := v.prepared(ctx, `SELECT a.raised, r.value, coalesce(s.state, '') FROM alerts a JOIN records r ON r.key = a.key
 		LEFT JOIN states s ON s.key = a.key WHERE a.key = ?`)
 	if err != nil {
@@ -308,9 +323,6 @@ func (v *View) item(ctx context.Context, key int64) (x Item, err error) {
 	}
 	if err == nil {
 		err = parseState(state, &x.State)
-	}
-	if err == nil {
-		v.blind(ctx, &x.State)
 	}
 	return x, err
 }
