@@ -18,6 +18,7 @@ func commands() []*command {
 		migrateCommand,
 		deskCommand,
 		userCommand,
+		healthCommand,
 		verifyCommand,
 		tailCommand,
 		versionCommand,
