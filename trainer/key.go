@@ -26,14 +26,21 @@ const keyBytesMax = 64 << 10
 // errors.Is.
 var ErrKey = errors.New("no Ed25519 key")
 
+// OthersMayRead reports whether a file of this mode may be read by others than those whom
+// it is for. 0440 is of one group and written by nobody: so a secret looks that Kubernetes
+// mounts for a process that is not root, which owns none of its files.
+func OthersMayRead(mode fs.FileMode) bool {
+	return mode.Perm()&0o077 != 0 && mode.Perm() != 0o440
+}
+
 // LoadKey reads the private key of a PEM file (PKCS #8). A file that others than
-// its owner may read is refused.
+// its owner may read is refused, see [OthersMayRead].
 func LoadKey(path string) (ed25519.PrivateKey, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("read signing key: %w", err)
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+	if mode := info.Mode().Perm(); OthersMayRead(mode) {
 		return nil, fmt.Errorf("read signing key: %s may be read by others (mode %04o, want 0600)", path, mode)
 	}
 	keys, err := readBlocks(path)

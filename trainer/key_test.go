@@ -50,6 +50,16 @@ func TestKeySuccess(t *testing.T) {
 	}
 	f(path, 0o600, "-----BEGIN PRIVATE KEY-----")
 	f(path+".pub", 0o644, "-----BEGIN PUBLIC KEY-----")
+	// As Kubernetes mounts a secret, of root and for a group.
+	if err := os.Chmod(path, 0o440); err != nil {
+		t.Fatal(err)
+	}
+	if k, err := LoadKey(path); err != nil || !k.Equal(keys[0]) {
+		t.Errorf("a key of mode 0440: %v", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if left, _ := os.ReadDir(filepath.Dir(path)); len(left) != 2 {
 		t.Errorf("%d files are left", len(left))
 	}
@@ -87,6 +97,8 @@ func TestKeyFailure(t *testing.T) {
 		}
 	}
 	f("open", string(text), 0o644, nil)
+	f("group", string(text), 0o640, nil)
+	f("all", string(text), 0o444, nil)
 	f("empty", "", 0o600, ErrKey)
 	f("torn", string(text[:len(text)/2]), 0o600, ErrKey)
 	f("rubbish", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", 0o600, ErrKey)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/weir-risk/weir/features"
 	"github.com/weir-risk/weir/ingest/decode"
+	"github.com/weir-risk/weir/trainer"
 )
 
 // tokenFlags say where the deployment's token key is: the key under which card
@@ -101,13 +102,14 @@ func derive(secret []byte, purpose string) []byte {
 	return m.Sum(nil)
 }
 
-// readSecret reads a file that only its owner may read.
+// readSecret reads a file that only its owner may read, or one group, see
+// [trainer.OthersMayRead].
 func readSecret(name string) ([]byte, error) {
 	info, err := os.Stat(name)
 	if err != nil {
 		return nil, fmt.Errorf("read key: %w", err)
 	}
-	if info.Mode().Perm()&0o077 != 0 {
+	if trainer.OthersMayRead(info.Mode()) {
 		return nil, fmt.Errorf("read key: others than the owner may read %s: chmod 600 it", name)
 	}
 	b, err := os.ReadFile(name)
