@@ -33,6 +33,10 @@ programs with the same engine hash give the same bits.`,
 	},
 }
 
+// release and revision are what -ldflags -X tells a build that has no repository to look
+// at, such as a container's.
+var release, revision string
+
 // version is the command's --json line.
 type version struct {
 	Version  string `json:"version"`
@@ -62,6 +66,12 @@ func versionOf() (version, error) {
 			}
 		}
 	}
+	if release != "" {
+		v.Version = release
+	}
+	if revision != "" {
+		v.Revision = revision
+	}
 	s, err := cpu.New(trainer.RandomModel(1, 1, 1))
 	if err != nil {
 		return v, err
@@ -77,7 +87,11 @@ func (v *version) print(e *env) {
 		if v.Modified {
 			changed = ", with changes that are not committed"
 		}
-		e.printf("revision    %s of %s%s\n", v.Revision, v.Time, changed)
+		of := ""
+		if v.Time != "" {
+			of = " of " + v.Time
+		}
+		e.printf("revision    %s%s%s\n", v.Revision, of, changed)
 	}
 	e.printf("built with  %s for %s\n", v.Go, v.Platform)
 	e.printf("engine      %s\n", v.Engine)
