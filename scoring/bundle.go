@@ -84,21 +84,22 @@ func (b *Bundle) SetSelfTest(s Scorer, rows Matrix) error {
 
 // SelfTest scores the self-test rows with s, together and then one by one,
 // and returns an error that is ErrSelfTest at the first score with other bits
-// than the bundle says, or the error of s.
+// than the bundle says, or the error of s. Scores in float16 arithmetic are held
+// to their bound instead.
 func (b *Bundle) SelfTest(s Scorer) error {
 	n, cols := len(b.SelfTestScores), len(b.Features)
 	got := make([]float32, n)
 	if err := s.Score(Matrix{Data: b.SelfTestRows, Rows: n, Cols: cols}, got); err != nil {
 		return fmt.Errorf("score %d self-test rows: %w", n, err)
 	}
-	if err := b.compare(got, 0); err != nil {
+	if err := b.compare(got, 0, Half(s)); err != nil {
 		return err
 	}
 	for i := range n {
 		if err := s.Score(Matrix{Data: b.SelfTestRows[i*cols : (i+1)*cols], Rows: 1, Cols: cols}, got[:1]); err != nil {
 			return fmt.Errorf("score self-test row %d: %w", i, err)
 		}
-		if err := b.compare(got[:1], i); err != nil {
+		if err := b.compare(got[:1], i, Half(s)); err != nil {
 			return err
 		}
 	}
@@ -106,10 +107,17 @@ func (b *Bundle) SelfTest(s Scorer) error {
 }
 
 // compare holds scores of self-test rows, the first of them row first, to the
-// bundle's.
-func (b *Bundle) compare(got []float32, first int) error {
+// bundle's, to the bit or within what half precision may do.
+func (b *Bundle) compare(got []float32, first int, half bool) error {
+	var bound *HalfBound
+	if half {
+		bound = NewHalfBound(b.Model)
+	}
 	for i, v := range got {
-		want := b.SelfTestScores[first+i]
+		want, row := b.SelfTestScores[first+i], b.SelfTestRows[(first+i)*len(b.Features):][:len(b.Features)]
+		if half && bound.Allows(row, v, want) {
+			continue
+		}
 		if math.Float32bits(v) != math.Float32bits(want) {
 			return fmt.Errorf("row %d scores %g (%08x), not %g (%08x): %w", first+i,
 				v, math.Float32bits(v), want, math.Float32bits(want), ErrSelfTest)

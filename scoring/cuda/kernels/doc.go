@@ -14,7 +14,7 @@
 // than 1e-3 on networks of the size that ships, drawn and trained, usually by less
 // than 1e-4. A deep network without an ensemble, or one whose outputs are large, can
 // be off by more, so the difference is to be measured on a model's own rows, and no
-// decision rests on it unasked.
+// decision rests on it unasked. [scoring.HalfBound] is what it cannot exceed.
 //
 // The sources are f32.cu, f16.cu and common.cuh; compile.py compiles them.
 //

@@ -11,46 +11,6 @@ import (
 	"github.com/weir-risk/weir/trainer"
 )
 
-// roundings returns how far half precision can take a row's score from the CPU's: each
-// input and each weight of a product is off by a part in 2^11 at most, and what
-// follows from that is followed to the end, every error at its worst. It is in
-// float64; what else there is rounded is below the small terms that it adds.
-func roundings(m *scoring.Model, x []float32) float64 {
-	const part = 0x1p-11 + 0x1p-18
-	code, reach, sum := make([]float32, m.Width), m.Reach(), 0.
-	for i := range m.Inputs {
-		m.Inputs[i].Add(x[m.Inputs[i].Column], code)
-	}
-	for k := range m.Members {
-		var h, off []float64
-		for l := range m.Hidden {
-			layer := &m.Hidden[l]
-			acc, accOff := make([]float64, layer.Width), make([]float64, layer.Width)
-			for j := range acc {
-				if l == 0 {
-					acc[j] = float64(code[j])
-				}
-				for i, v := range h {
-					r, w := float64(layer.R[k*len(h)+i]), float64(layer.W[i*layer.Width+j])
-					in, inOff := v*r, off[i]*math.Abs(r)+part*math.Abs(v*r)+0x1p-37*reach[l]
-					acc[j] += in * w
-					accOff[j] += inOff*math.Abs(w)*(1+part) + part*math.Abs(in*w)
-				}
-			}
-			h, off = make([]float64, layer.Width), make([]float64, layer.Width)
-			for j, v := range acc {
-				s := float64(layer.S[k*layer.Width+j])
-				h[j] = max(0, v*s+float64(layer.B[k*layer.Width+j]))
-				off[j] = accOff[j] * math.Abs(s)
-			}
-		}
-		for j, v := range off {
-			sum += v * math.Abs(float64(m.Out[k*len(h)+j]))
-		}
-	}
-	return min(1, sum/float64(m.Members)/4) + 1e-6 // a sigmoid rises by a quarter at most
-}
-
 // TestTensorCoresAreNear prints how far the scores of the tensor-core kernel are
 // from the CPU's, at most and on average.
 func TestTensorCoresAreNear(t *testing.T) {
@@ -82,7 +42,7 @@ func measure(t *testing.T, about string, m *scoring.Model, x scoring.Matrix) {
 }
 
 // TestTensorCoresKeepTheirBound draws models of any shape and scale, some of which
-// half precision suits badly, and holds each row to what the roundings allow.
+// half precision suits badly, and holds each row to its bound.
 func TestTensorCoresKeepTheirBound(t *testing.T) {
 	over, rows, worst, closest := 0, 0, 0., 0.
 	for seed := range uint64(40) {
@@ -98,7 +58,7 @@ func TestTensorCoresKeepTheirBound(t *testing.T) {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
 		for i, w := range want(t, m, x) {
-			d, bound := math.Abs(float64(got[i])-float64(w)), roundings(m, x.Data[i*x.Cols:(i+1)*x.Cols])
+			d, bound := math.Abs(float64(got[i])-float64(w)), scoring.NewHalfBound(m).Of(x.Data[i*x.Cols:(i+1)*x.Cols])
 			if !(d <= bound) {
 				t.Fatalf("seed %d, row %d: scores %g, want %g within %g", seed, i, got[i], w, bound)
 			}

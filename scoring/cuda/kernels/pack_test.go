@@ -145,7 +145,7 @@ func TestImagesHoldTheModel(t *testing.T) {
 				row := x.Data[i*x.Cols : (i+1)*x.Cols]
 				got, off := imageReader(image).score(row), 0.
 				if c == inF16 {
-					off = roundings(m, row)
+					off = scoring.NewHalfBound(m).Of(row)
 				}
 				if d := math.Abs(float64(got) - float64(all[i])); !(d <= off) {
 					t.Fatalf("%s, seed %d, row %d: %s from the image, want %s", c.entry, seed, i, scoringtest.Hex(got), scoringtest.Hex(all[i]))
