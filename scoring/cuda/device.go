@@ -28,6 +28,9 @@ type Config struct {
 	Persist bool
 	// Always sends every batch to the GPU while it serves, be it faster or not.
 	Always bool
+	// Half has the models scored in float16 arithmetic, on tensor cores, that have a
+	// matrix for them (scoring.Halved). What the CPU scores is float32 all the same.
+	Half bool
 	// Deadline is how long a batch may take on the GPU before the CPU scores it and the
 	// worker is replaced; 0 is DeadlineDefault.
 	Deadline time.Duration
@@ -203,7 +206,7 @@ func (d *Device) run() {
 // open starts a worker and gives it the models that are open. The worker is returned
 // with an error too, where there is one to be ended.
 func (d *Device) open() (*process, error) {
-	w, err := spawn(d.cfg.Command, environment(d.cfg.Env), d.cfg.Ordinal, d.cfg.Log)
+	w, err := spawn(&d.cfg)
 	if err != nil {
 		return nil, faultf(link.Start, "%v", err)
 	}
@@ -345,23 +348,30 @@ func environment(more []string) []string {
 // Scorer returns a scorer of a model, which is put on the device in the background, or,
 // where the device serves, before Scorer returns. rows are those of the bundle's
 // self-test, flat, or none: the device has to give their scores to the bit before it
-// scores others. Its errors are the model's; whatever the device does, the CPU scores.
+// scores others, or within the bound of float16 arithmetic. Its errors are the model's; whatever the device does, the CPU scores.
 func (d *Device) Scorer(m *scoring.Model, rows []float32) (*Scorer, error) {
 	c, err := cpu.New(m)
 	if err != nil {
 		return nil, err
 	}
-	g, err := newGolden(m, rows, c, time.Now)
-	if err != nil {
-		return nil, err
+	s := &Scorer{device: d, model: m, cpu: c, half: d.cfg.Half, other: make([]float32, link.RowsOf(m.Columns)), tried: make(chan struct{}), audit: audit{owed: auditEach - 1}}
+	image, err := s.pack()
+	if errors.Is(err, kernels.ErrNoProduct) {
+		s.half = false
+		image, err = s.pack()
 	}
-	s := &Scorer{device: d, model: m, cpu: c, golden: g, other: make([]float32, link.RowsOf(m.Columns)), tried: make(chan struct{})}
-	if image, err := kernels.Pack(m); err != nil || len(image) > link.ImageBytes {
+	if err != nil || len(image) > link.ImageBytes {
 		s.barred = fmt.Sprintf("the model has no room on the GPU: %v, %d MiB", err, len(image)>>20)
 		d.cfg.Log.Info("this model is scored on the CPU", "why", s.barred)
 	}
+	if s.half {
+		s.bound = scoring.NewHalfBound(m)
+	}
+	if s.golden, err = newGolden(m, rows, c, s.bound, time.Now); err != nil {
+		return nil, err
+	}
 	for i, rows := range seedRows {
-		s.router.observe(CPU, rows, g.cost[i], false)
+		s.router.observe(CPU, rows, s.golden.cost[i], false)
 	}
 	d.mu.Lock()
 	d.models = append(d.models, s)

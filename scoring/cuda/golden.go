@@ -3,6 +3,7 @@ package cuda
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/weir-risk/weir/scoring"
@@ -22,13 +23,16 @@ var seedRows = [...]int{1, 65, 257, 1025}
 type golden struct {
 	x    scoring.Matrix
 	want []float32
+	off  []float64 // how far from want a score may be in float16 arithmetic; nil in float32
+	// ordinary is the median of off.
+	ordinary float64
 	// wide are rows enough for every size of batch: those of x over and over.
 	wide []float32
 	cost [len(seedRows)]time.Duration // of the batches of seedRows on the CPU
 }
 
 // newGolden takes rows of a bundle's self-test, or none, and adds its own.
-func newGolden(m *scoring.Model, rows []float32, s *cpu.Scorer, now func() time.Time) (*golden, error) {
+func newGolden(m *scoring.Model, rows []float32, s *cpu.Scorer, bound *scoring.HalfBound, now func() time.Time) (*golden, error) {
 	if len(rows)%m.Columns != 0 {
 		return nil, fmt.Errorf("%d numbers for golden rows of %d: %w", len(rows), m.Columns, scoring.ErrMatrix)
 	}
@@ -37,6 +41,14 @@ func newGolden(m *scoring.Model, rows []float32, s *cpu.Scorer, now func() time.
 	g := &golden{x: scoring.Matrix{Data: data, Rows: n, Cols: m.Columns}, want: make([]float32, n)}
 	if err := s.Score(g.x, g.want); err != nil {
 		return nil, err
+	}
+	if bound != nil {
+		g.off = make([]float64, n)
+		for i := range g.off {
+			g.off[i] = bound.Of(part(g.x, i, 1).Data)
+		}
+		sorted := slices.Sorted(slices.Values(g.off))
+		g.ordinary = sorted[n/2]
 	}
 	most := seedRows[len(seedRows)-1]
 	for len(g.wide) < most*m.Columns {
@@ -60,11 +72,14 @@ func (g *golden) batch(rows int) scoring.Matrix {
 	return scoring.Matrix{Data: g.wide[:rows*g.x.Cols], Rows: rows, Cols: g.x.Cols}
 }
 
-// check compares scores with those of the CPU, bit for bit: the first of them are those
-// of row from.
+// check compares scores with those of the CPU, bit for bit, or in float16 arithmetic with
+// each row's bound: the first of them are those of row from.
 func (g *golden) check(scores []float32, from int) error {
 	for i, v := range scores {
 		row := (from + i) % g.x.Rows
+		if g.off != nil && math.Abs(float64(v)-float64(g.want[row])) <= g.off[row] {
+			continue
+		}
 		if math.Float32bits(v) != math.Float32bits(g.want[row]) {
 			return fmt.Errorf("golden row %d scores %08x, not %08x", row, math.Float32bits(v), math.Float32bits(g.want[row]))
 		}

@@ -16,7 +16,7 @@ func (d *Device) load(w *process, fresh bool) error {
 		if s == nil {
 			return nil
 		}
-		image, err := kernels.Pack(s.model)
+		image, err := s.pack()
 		if err == nil {
 			err = w.upload(slot, image, s.model.Columns, d.cfg.StartWithin, d.stop)
 		}
@@ -64,6 +64,14 @@ func (d *Device) placed(w *process, s *Scorer, slot int, err error) {
 		return
 	}
 	s.on, s.slot, s.fresh = w, slot, true
+}
+
+// pack makes the image of the model for the kernel that is to score with it.
+func (s *Scorer) pack() ([]byte, error) {
+	if s.half {
+		return kernels.PackF16(s.model)
+	}
+	return kernels.Pack(s.model)
 }
 
 // wrong counts golden rows of a model that came out wrong beside another model's that

@@ -185,7 +185,7 @@ func TestProbesFindWrongBits(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	t.Logf("found after %d batches", n)
+	t.Logf("found after %d batches, %d of them on the GPU", n, b.Stats().Batches[GPU])
 	if b.Stats().Faults[link.WrongBits] == 0 {
 		t.Errorf("%+v", b.Stats())
 	}

@@ -68,15 +68,15 @@ func (w *process) fail(f *Fault) {
 // errStopped says that the device is being closed.
 var errStopped = errors.New("the device is being closed")
 
-// spawn starts a worker for the device of that ordinal, and does not wait for it.
-func spawn(command, env []string, ordinal int, log *slog.Logger) (*process, error) {
-	page, file, err := link.New(ordinal)
+// spawn starts a worker for a device, and does not wait for it.
+func spawn(cfg *Config) (*process, error) {
+	page, file, err := link.New(cfg.Ordinal, cfg.Half)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
 	w := &process{page: page, ended: make(chan struct{}), failed: make(chan struct{})}
-	if err := w.start(command, env, file, log); err != nil {
+	if err := w.start(cfg.Command, environment(cfg.Env), file, cfg.Log); err != nil {
 		page.Close()
 		return nil, fmt.Errorf("start the GPU worker: %w", err)
 	}

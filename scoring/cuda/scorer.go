@@ -19,9 +19,13 @@ type Scorer struct {
 	device *Device
 	model  *scoring.Model
 	cpu    *cpu.Scorer
+	half   bool               // in float16 arithmetic, on the GPU
+	bound  *scoring.HalfBound // of that
 	golden *golden
 	router router
-	other  []float32     // scores of a probe
+	audit  audit
+	other  []float32     // scores of a probe or an audit
+	halved bool          // of float16 arithmetic are the last scores
 	tried  chan struct{} // closed once the supervisor has had its try
 
 	// The rest is the device's, under its lock.
@@ -37,7 +41,7 @@ type Scorer struct {
 }
 
 var (
-	_ scoring.Scorer = (*Scorer)(nil)
+	_ scoring.Halved = (*Scorer)(nil)
 	_ io.Closer      = (*Scorer)(nil)
 )
 
@@ -156,6 +160,7 @@ func (s *Scorer) Score(x scoring.Matrix, out []float32) error {
 	if x.Rows == 0 {
 		return nil
 	}
+	s.halved = false
 	s.learn()
 	each := min(x.Rows, link.RowsOf(x.Cols))
 	batches := (x.Rows + each - 1) / each
@@ -178,14 +183,18 @@ func (s *Scorer) Score(x scoring.Matrix, out []float32) error {
 		if err := s.onCPU(x, out, each); err != nil {
 			return err
 		}
-		s.probeGPU(&v, scoring.Matrix{Data: x.Data, Rows: probe, Cols: x.Cols}, out)
+		s.probeGPU(&v, part(x, 0, probe), out)
 		return nil
 	}
+	s.audit.next(x.Rows, len(s.other))
 	start := time.Now()
 	done, fault := s.onGPU(&v, x, out)
 	took := time.Since(start)
-	if fault == nil && probe > 0 && !s.probeCPU(scoring.Matrix{Data: x.Data, Rows: probe, Cols: x.Cols}, out) {
-		done, fault = 0, faultf(link.WrongBits, "a batch on the GPU scored otherwise than on the CPU")
+	if fault == nil && !s.confirm(x, out, probe) {
+		done, fault = 0, errWrongBits
+	}
+	if fault != nil && s.half {
+		done = 0 // all of a matrix is of one arithmetic
 	}
 	if done > 0 {
 		n := (done + each - 1) / each
@@ -193,14 +202,21 @@ func (s *Scorer) Score(x scoring.Matrix, out []float32) error {
 		s.router.observe(GPU, each, took/time.Duration(n), false)
 	}
 	if fault == nil {
+		s.halved = s.half
 		return nil
 	}
 	s.device.withdraw(v.w)
 	v.w.fail(fault)
-	rest := scoring.Matrix{Data: x.Data[done*x.Cols:], Rows: x.Rows - done, Cols: x.Cols}
+	rest := part(x, done, x.Rows-done)
 	s.device.meter.fallbacks.Add(uint64((rest.Rows + each - 1) / each))
 	return s.onCPU(rest, out[done:], min(each, rest.Rows))
 }
+
+// Half implements [scoring.Halved].
+func (s *Scorer) Half() bool { return s.halved }
+
+// errWrongBits is the fault of a device that goes wrong while it serves.
+var errWrongBits = faultf(link.WrongBits, "a batch on the GPU scored otherwise than on the CPU")
 
 // ErrNotServing says that the GPU does not score with this model now.
 var ErrNotServing = errors.New("the GPU does not score with this model now")
@@ -223,6 +239,7 @@ func (s *Scorer) Measure(b Backend, x scoring.Matrix, out []float32) (time.Durat
 		return 0, ErrNotServing
 	}
 	defer s.leave(&v)
+	s.audit.rows = 0
 	if _, f := s.onGPU(&v, x, out); f != nil {
 		s.device.withdraw(v.w)
 		v.w.fail(f)
@@ -253,7 +270,8 @@ func (s *Scorer) onCPU(x scoring.Matrix, out []float32, each int) error {
 }
 
 // onGPU scores on the device, with a batch in flight in each lane of the visit, and
-// returns how many rows it has scored: all of them, or those before the fault.
+// returns how many rows it has scored: all of them, or those before the fault. The CPU
+// scores the rows of the audit meanwhile.
 func (s *Scorer) onGPU(v *visit, x scoring.Matrix, out []float32) (done int, f *Fault) {
 	var before [servingLanes]uint32
 	var since [servingLanes]time.Time
@@ -266,6 +284,11 @@ func (s *Scorer) onGPU(v *visit, x scoring.Matrix, out []float32) (done int, f *
 			since[at] = time.Now()
 			before[at] = v.w.submit(v.lanes[at], v.slot, n)
 			sent, flying = sent+n, flying+1
+		}
+		if done == 0 && s.audit.rows > 0 {
+			if s.cpu.Score(part(x, s.audit.from, s.audit.rows), s.other) != nil {
+				s.audit.rows = 0 // x fits the model, or it would not be here
+			}
 		}
 		lane, n := v.lanes[first], min(each, x.Rows-done)
 		if f := v.w.collect(lane, before[first], s.device.spin, s.device.cfg.Deadline-time.Since(since[first])); f != nil {
@@ -282,16 +305,29 @@ func (s *Scorer) onGPU(v *visit, x scoring.Matrix, out []float32) (done int, f *
 	return done, nil
 }
 
+// confirm compares what the GPU gave with the rows of the audit, and of the probe where
+// there is one, and reports whether it is right.
+func (s *Scorer) confirm(x scoring.Matrix, out []float32, probe int) bool {
+	if a := &s.audit; a.rows > 0 {
+		s.device.meter.audits.Add(uint64(a.rows))
+		if !s.agree(part(x, a.from, a.rows), out[a.from:], s.other) {
+			return false
+		}
+	}
+	return probe == 0 || s.probeCPU(part(x, 0, probe), out)
+}
+
 // probeGPU scores rows on the device that the CPU has scored, for what it costs; and
 // compares.
 func (s *Scorer) probeGPU(v *visit, x scoring.Matrix, want []float32) {
 	start := time.Now()
+	s.audit.rows = 0
 	_, f := s.onGPU(v, x, s.other)
 	if f == nil {
 		s.router.observe(GPU, x.Rows, time.Since(start), true)
 		s.device.meter.probes[GPU].Add(1)
-		if !same(s.other[:x.Rows], want) {
-			f = faultf(link.WrongBits, "a batch on the GPU scored otherwise than on the CPU")
+		if !s.agree(x, s.other, want) {
+			f = errWrongBits
 		}
 	}
 	if f != nil {
@@ -309,7 +345,7 @@ func (s *Scorer) probeCPU(x scoring.Matrix, want []float32) bool {
 	}
 	s.router.observe(CPU, x.Rows, time.Since(start), true)
 	s.device.meter.probes[CPU].Add(1)
-	return same(s.other[:x.Rows], want)
+	return s.agree(x, want, s.other)
 }
 
 // same compares bits.

@@ -1,6 +1,7 @@
 package cuda
 
 import (
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -43,6 +44,10 @@ type Stats struct {
 	// Of each back end: what it scored, and what it was probed with beside that.
 	Batches, Rows, Probes [backends]uint64
 	Latency               [backends]Latency
+	// Audits are rows on the GPU that were scored on the CPU too, and compared, probes
+	// aside; Difference is the largest in what was compared, 0 in float32 arithmetic.
+	Audits     uint64
+	Difference float64
 	// Fallbacks are batches that were begun on the GPU and scored on the CPU.
 	Fallbacks uint64
 	// Busy are batches that found every lane taken, and were scored on the CPU.
@@ -77,6 +82,16 @@ type meter struct {
 	nanos                 [backends]atomic.Uint64
 	buckets               [backends][len(LatencyBounds) + 1]atomic.Uint64
 	fallbacks, busy       atomic.Uint64
+	audits, difference    atomic.Uint64 // difference: bits of a float64, which sort as it does
+}
+
+// differ takes in how far scores of the two back ends were apart.
+func (m *meter) differ(d float64) {
+	for now := math.Float64bits(d); ; {
+		if most := m.difference.Load(); now <= most || m.difference.CompareAndSwap(most, now) {
+			return
+		}
+	}
 }
 
 // scored counts batches of a back end.
@@ -104,4 +119,5 @@ func (m *meter) read(s *Stats) {
 		}
 	}
 	s.Fallbacks, s.Busy = m.fallbacks.Load(), m.busy.Load()
+	s.Audits, s.Difference = m.audits.Load(), math.Float64frombits(m.difference.Load())
 }

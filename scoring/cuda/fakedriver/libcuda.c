@@ -3,8 +3,9 @@
  *
  * Device memory is host memory under other addresses, so that an address of the wrong
  * side is caught; a thread has to make the context current, as with the real one. A
- * stream is a thread that works off what was queued. The kernel is score.c: it scores
- * from a packed model with the arithmetic of scoring/doc.go, to the same bits.
+ * stream is a thread that works off what was queued. The kernels are in score.c: they
+ * score from a packed model with the arithmetic of scoring/doc.go, to the same bits, or
+ * with inputs and matrices of half precision.
  *
  * What fails is said by the environment, CUDA_FAKE=what[:n]:
  *
@@ -106,7 +107,7 @@ static void *at(devptr p, size_t size) {
 }
 
 /* A launch, a copy or a fill. */
-struct op { enum { KERNEL, COPY, FILL } kind; devptr to; const void *from; size_t size; uint32_t fill; devptr arg[4]; };
+struct op { enum { KERNEL, KERNEL_F16, COPY, FILL } kind; devptr to; const void *from; size_t size; uint32_t fill; devptr arg[4]; };
 struct graph { int count; struct op op[4]; };
 struct item { struct op op; int hang, illegal; };
 struct stream {
@@ -118,7 +119,7 @@ struct stream {
     struct graph *capture;
 };
 
-/* kernel is weir_score_f32: it returns the error that the device would end in. */
+/* kernel is weir_score_f32 or weir_score_f16: it returns the error that the device would end in. */
 static result kernel(const struct op *op) {
     const struct batch_header *h = at(op->arg[0], sizeof *h);
     atomic_uint *scratch = at(op->arg[1], 256);
@@ -135,15 +136,17 @@ static result kernel(const struct op *op) {
     if (!model || !x || !out || !done || !at(h->model, model[2])) return ILLEGAL_ADDRESS;
     if (h->model % 256) return MISALIGNED;
     if (control->slow) usleep(control->slow);
-    if (!score(model, x, h->rows, h->columns, out)) {
-        fprintf(stderr, "fake driver: no model, or of other columns than the batch's %u\n", h->columns);
+    if (!score(op->kind == KERNEL_F16, model, x, h->rows, h->columns, out)) {
+        fprintf(stderr, "fake driver: no model for this kernel, or of other columns than the batch's %u\n", h->columns);
         return ILLEGAL_ADDRESS;
     }
-    if ((wrong || control->wrong) && h->rows) {
+    /* 1: the first score has a wrong bit; 2: each is wrong, by a quarter or more of itself. */
+    uint32_t how = control->wrong ? control->wrong : (uint32_t)wrong;
+    for (uint32_t i = 0; i < (how == 1 ? h->rows > 0 : how ? h->rows : 0); i++) {
         uint32_t bits;
-        memcpy(&bits, out, 4);
-        bits ^= 1;
-        memcpy(out, &bits, 4);
+        memcpy(&bits, out + i, 4);
+        bits ^= how == 1 ? 1 : 1 << 22;
+        memcpy(out + i, &bits, 4);
     }
     uint64_t seq = h->seq;
     atomic_store(scratch, 0);
@@ -152,7 +155,7 @@ static result kernel(const struct op *op) {
 }
 
 static result perform(const struct op *op) {
-    if (op->kind == KERNEL) return kernel(op);
+    if (op->kind == KERNEL || op->kind == KERNEL_F16) return kernel(op);
     char *to = at(op->to, op->size);
     if (!to) return ILLEGAL_ADDRESS;
     if (op->kind == COPY) memcpy(to, op->from, op->size);
@@ -252,7 +255,7 @@ result cuModuleLoadData(void **m, const void *image) {
 }
 result cuModuleGetFunction(void **f, struct module *m, const char *name) {
     IN_CONTEXT;
-    if (!memmem(m->image, m->size, name, strlen(name)) || strcmp(name, "weir_score_f32")) return NOT_FOUND;
+    if (!memmem(m->image, m->size, name, strlen(name)) || (strcmp(name, "weir_score_f32") && strcmp(name, "weir_score_f16"))) return NOT_FOUND;
     *f = strdup(name);
     return OK;
 }
@@ -319,8 +322,9 @@ result cuStreamQuery(struct stream *s) {
 result cuLaunchKernel(char *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared,
                       struct stream *s, void **args, void **extra) {
     IN_CONTEXT;
-    if (!f || !gx || gy != 1 || gz != 1 || bx != 128 || by != 1 || bz != 1 || shared || !args || extra) return INVALID;
-    struct op op = {.kind = KERNEL};
+    int half = f && !strcmp(f, "weir_score_f16");
+    if (!f || !gx || gy != 1 || gz != 1 || bx != (half ? 256 : 128) || by != 1 || bz != 1 || shared || !args || extra) return INVALID;
+    struct op op = {.kind = half ? KERNEL_F16 : KERNEL};
     for (int i = 0; i < 4; i++) memcpy(&op.arg[i], args[i], 8);
     return submit(s, op);
 }

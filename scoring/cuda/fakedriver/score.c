@@ -84,8 +84,24 @@ static void encode(const uint32_t *m, const float *row, float *code) {
     }
 }
 
+/* multiply adds to acc the product of h, rounded to half precision, and a matrix of that
+ * in the order in which tensor cores take it. */
+static void multiply(const uint16_t *w, uint32_t before, uint32_t width, const float *h, float *acc) {
+    for (uint32_t i = 0; i < before; i += 16)
+        for (uint32_t j = 0; j < width; j += 16)
+            for (uint32_t lane = 0; lane < 32; lane++)
+                for (uint32_t q = 0; q < 4; q++, w += 2) {
+                    uint32_t row = i + q % 2 * 8 + lane % 4 * 2, column = j + q / 2 * 8 + lane / 4;
+                    for (int n = 0; n < 2; n++) {
+                        _Float16 a = (_Float16)h[row + n], b;
+                        memcpy(&b, w + n, 2);
+                        acc[column] += (float)a * (float)b;
+                    }
+                }
+}
+
 /* member returns the dot product of one member. */
-static float member(const uint32_t *m, uint32_t k, const float *code) {
+static float member(int half, const uint32_t *m, uint32_t k, const float *code) {
     static __thread float acc[WIDTH_MAX], h[WIDTH_MAX];
     uint32_t before = 0;
     if (!m[7]) return code[0];
@@ -94,7 +110,8 @@ static float member(const uint32_t *m, uint32_t k, const float *code) {
         const float *w = part(m, m[17 + 4 * l]), *s = part(m, m[18 + 4 * l]) + (size_t)3 * width * k;
         if (!l) memcpy(acc, code, 4 * width);
         else memset(acc, 0, 4 * width);
-        for (uint32_t i = 0; i < before; i++)
+        if (half && l) multiply((const uint16_t *)w, before, width, h, acc);
+        for (uint32_t i = 0; i < before && !half; i++)
             for (uint32_t j = 0; j < width; j++) acc[j] = fmaf(h[i], w[i * width + j], acc[j]);
         for (uint32_t j = 0; j < width; j++) {
             float v = higher(fmaf(acc[j], s[j], s[width + j]), 0.0f);
@@ -110,14 +127,14 @@ static float member(const uint32_t *m, uint32_t k, const float *code) {
     return lane[0];
 }
 
-int score(const uint32_t *m, const float *x, uint32_t rows, uint32_t columns, float *out) {
+int score(int half, const uint32_t *m, const float *x, uint32_t rows, uint32_t columns, float *out) {
     static __thread float code[WIDTH_MAX];
-    if (m[0] != 0x72696577 || m[1] != 1 || m[3] != columns || m[9] > WIDTH_MAX) return 0;
+    if (m[0] != 0x72696577 || m[1] != (half ? 2 : 1) || m[3] != columns || m[9] > WIDTH_MAX) return 0;
     const float *bias = part(m, m[14]);
     for (uint32_t i = 0; i < rows; i++) {
         encode(m, x + (size_t)i * columns, code);
         float sum = 0;
-        for (uint32_t k = 0; k < m[6]; k++) sum = sum + sigmoid(member(m, k, code) + bias[k]);
+        for (uint32_t k = 0; k < m[6]; k++) sum = sum + sigmoid(member(half, m, k, code) + bias[k]);
         out[i] = sum / (float)m[6];
     }
     return 1;

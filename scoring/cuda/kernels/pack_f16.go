@@ -31,6 +31,11 @@ const (
 // Pack's and ErrNoProduct.
 func PackF16(m *scoring.Model) ([]byte, error) { return pack(m, formatF16) }
 
+// IsF16 reports whether an image is one of PackF16.
+func IsF16(image []byte) bool {
+	return len(image) >= 8 && binary.LittleEndian.Uint32(image[4:]) == formatF16
+}
+
 // halves chooses the scales of the layers.
 func halves(m *scoring.Model) ([]half, error) {
 	if len(m.Hidden) < 2 {

@@ -14,7 +14,7 @@ import (
 // pair returns a page as both sides map it.
 func pair(t *testing.T) (scorer, worker *Page, file *os.File) {
 	t.Helper()
-	scorer, file, err := New(2)
+	scorer, file, err := New(2, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,8 +11,8 @@ import (
 )
 
 // New makes a page and the file to hand to a worker; the file is closed by who
-// called.
-func New(device int) (*Page, *os.File, error) {
+// called. half says that models may come for the float16 kernel too.
+func New(device int, half bool) (*Page, *os.File, error) {
 	fd, err := unix.MemfdCreate("weir-gpu", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
 		return nil, nil, fmt.Errorf("memfd_create: %w", err)
@@ -33,6 +33,9 @@ func New(device int) (*Page, *os.File, error) {
 		return nil, nil, err
 	}
 	p.version, p.Control.Device = version, uint32(device)
+	if half {
+		p.Control.Half = 1
+	}
 	return p, f, nil
 }
 

@@ -9,7 +9,7 @@ import (
 )
 
 // New returns ErrUnsupported.
-func New(device int) (*Page, *os.File, error) { return nil, nil, ErrUnsupported }
+func New(device int, half bool) (*Page, *os.File, error) { return nil, nil, ErrUnsupported }
 
 // Open returns ErrUnsupported.
 func Open(f *os.File) (*Page, error) { return nil, ErrUnsupported }

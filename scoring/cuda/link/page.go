@@ -33,7 +33,7 @@ const (
 
 	pageBytes    = 4096
 	controlBytes = 2 * pageBytes
-	version      = 0x77656972_0001 // "weir", and the number of the layout
+	version      = 0x77656972_0002 // "weir", and the number of the layout
 )
 
 // RowsOf is how many rows of so many columns a lane takes.
@@ -83,6 +83,7 @@ func (w *Word) Add() {
 type Control struct {
 	version uint64
 	Device  uint32 // the ordinal that the worker opens
+	Half    uint32 // 1 where models may come for the float16 kernel too
 
 	State    Word
 	Bell     Word

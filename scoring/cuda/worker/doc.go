@@ -1,5 +1,6 @@
 // Package worker is the process that holds the GPU: weir gpu-worker, which weir
-// starts from its own binary and talks to as scoring/cuda/link says.
+// starts from its own binary and talks to as scoring/cuda/link says. An image says itself
+// for which of the two kernels it is; that of float16 is loaded where the page asks for it.
 //
 // [Main] opens the device ([driver.Load] and what follows), tells the scorer that it
 // is ready, and then has two threads: one launches batches and looks for their end, one

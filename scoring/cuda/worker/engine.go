@@ -48,20 +48,36 @@ type engine struct {
 	page  *link.Page
 	found link.Info
 
-	context, module, kernel uintptr
-	loader                  uintptr // the stream of uploads
-	lanes                   [link.Lanes]lane
-	slots                   [link.Slots]slot
-	pinned                  []byte // what the device reads and writes: the page's lanes, or a copy
-	pinnedAt                uint64 // its device address
-	out                     vars
+	context  uintptr
+	kernels  [len(codes)]uintptr // 0 is not loaded
+	loader   uintptr             // the stream of uploads
+	lanes    [link.Lanes]lane
+	slots    [link.Slots]slot
+	pinned   []byte // what the device reads and writes: the page's lanes, or a copy
+	pinnedAt uint64 // its device address
+	out      vars
+}
+
+// The kernels, by the arithmetic of the models that they take.
+const (
+	float32Code = iota
+	float16Code
+)
+
+var codes = [...]struct {
+	ptx, cubin func() []byte
+	entry      string
+	threads    uintptr
+}{
+	float32Code: {kernels.PTX, kernels.Cubin, kernels.Entry, kernels.Threads},
+	float16Code: {kernels.PTXF16, kernels.CubinF16, kernels.EntryF16, kernels.ThreadsF16},
 }
 
 // lane is one batch at a time.
 type lane struct {
 	stream uintptr
-	exec   [len(tiers)]uintptr
-	launch [len(tiers)][]uintptr // arguments, made once
+	exec   [len(codes)][len(tiers)]uintptr
+	launch [len(codes)][len(tiers)][]uintptr // arguments, made once
 	query  []uintptr
 	batch  []byte // header and rows, as the device sees them
 	word   *atomic.Uint64
@@ -69,11 +85,12 @@ type lane struct {
 	rows   int
 }
 
-// slot is room for a model. The loader writes columns and the serving thread reads
-// them, with the scorer between the two.
+// slot is room for a model. The loader writes columns and code and the serving thread
+// reads them, with the scorer between the two.
 type slot struct {
 	at      uint64
 	columns atomic.Uint32
+	code    atomic.Uint32 // of codes
 }
 
 // vars is what the driver writes to and reads from by address. It lies in the
@@ -171,23 +188,27 @@ func (e *engine) find() error {
 }
 
 // modules loads the kernels: the ready made ones of compute capability 9.0, or what
-// the driver makes of the PTX.
+// the driver makes of the PTX; that of float16 where it was asked for.
 func (e *engine) modules() error {
 	l, o := e.lib, &e.out
-	if e.found.Major == 9 {
-		o.image, e.found.Binary = kernels.Cubin(), 1
-	} else {
-		o.image = append(bytes.Clone(kernels.PTX()), 0)
+	for i, c := range codes {
+		if i == float16Code && e.page.Control.Half == 0 {
+			continue
+		}
+		if e.found.Major == 9 {
+			o.image, e.found.Binary = c.cubin(), 1
+		} else {
+			o.image = append(bytes.Clone(c.ptx()), 0)
+		}
+		if err := l.ModuleLoadData.Call(ptr(&o.handle), ptr(&o.image[0])); err != nil {
+			return err
+		}
+		o.entry, o.image = append([]byte(c.entry), 0), nil
+		if err := l.ModuleGetFunction.Call(ptr(&o.handle), o.handle, ptr(&o.entry[0])); err != nil {
+			return err
+		}
+		e.kernels[i] = o.handle
 	}
-	if err := l.ModuleLoadData.Call(ptr(&o.handle), ptr(&o.image[0])); err != nil {
-		return err
-	}
-	e.module = o.handle
-	o.entry = append([]byte(kernels.Entry), 0)
-	if err := l.ModuleGetFunction.Call(ptr(&o.handle), e.module, ptr(&o.entry[0])); err != nil {
-		return err
-	}
-	e.kernel, o.image = o.handle, nil
 	return nil
 }
 
@@ -239,7 +260,7 @@ func (e *engine) memory() error {
 	return nil
 }
 
-// graphs makes the launches: for each lane and tier a graph of one kernel.
+// graphs makes the launches: for each lane, kernel and tier a graph of one node.
 func (e *engine) graphs() error {
 	l, o := e.lib, &e.out
 	for n := range e.lanes {
@@ -259,11 +280,16 @@ func (e *engine) graphs() error {
 		for i := range o.args {
 			o.pointers[i] = ptr(&o.args[i])
 		}
-		for tier, rows := range tiers {
-			if err := e.graph(kernels.Grid(rows), &lane.exec[tier]); err != nil {
-				return err
+		for code, kernel := range e.kernels {
+			for tier, rows := range tiers {
+				if kernel == 0 {
+					continue
+				}
+				if err := e.graph(code, kernels.Grid(rows), &lane.exec[code][tier]); err != nil {
+					return err
+				}
+				lane.launch[code][tier] = []uintptr{lane.exec[code][tier], lane.stream}
 			}
-			lane.launch[tier] = []uintptr{lane.exec[tier], lane.stream}
 		}
 	}
 	return l.StreamSynchronize.Call(e.loader)
@@ -271,12 +297,12 @@ func (e *engine) graphs() error {
 
 // graph captures a launch of so many blocks with the arguments in e.out, and makes it
 // ready for use.
-func (e *engine) graph(blocks int, exec *uintptr) error {
+func (e *engine) graph(code, blocks int, exec *uintptr) error {
 	l, o := e.lib, &e.out
 	if err := l.StreamBeginCapture.Call(e.loader, captureRelaxed); err != nil {
 		return err
 	}
-	if err := l.LaunchKernel.Call(e.kernel, uintptr(blocks), 1, 1, kernels.Threads, 1, 1, 0, e.loader, ptr(&o.pointers[0]), 0); err != nil {
+	if err := l.LaunchKernel.Call(e.kernels[code], uintptr(blocks), 1, 1, codes[code].threads, 1, 1, 0, e.loader, ptr(&o.pointers[0]), 0); err != nil {
 		return err
 	}
 	if err := l.StreamEndCapture.Call(e.loader, ptr(&o.handle)); err != nil {
@@ -295,7 +321,13 @@ func (e *engine) graph(blocks int, exec *uintptr) error {
 
 // Upload copies an image into a slot, on the loader's stream: batches go on meanwhile.
 func (e *engine) Upload(slot int, image []byte, columns int) error {
-	s := &e.slots[slot]
+	s, code := &e.slots[slot], float32Code
+	if kernels.IsF16(image) {
+		code = float16Code
+	}
+	if e.kernels[code] == 0 {
+		return fmt.Errorf("%w: a model for %s, which is not loaded", errRequest, codes[code].entry)
+	}
 	if err := e.lib.MemcpyHtoDAsync.Call(uintptr(s.at), ptr(&image[0]), uintptr(len(image)), e.loader); err != nil {
 		return err
 	}
@@ -303,6 +335,7 @@ func (e *engine) Upload(slot int, image []byte, columns int) error {
 		return err
 	}
 	s.columns.Store(uint32(columns))
+	s.code.Store(uint32(code))
 	return nil
 }
 
@@ -326,7 +359,7 @@ func (e *engine) Launch(n, slot, rows int, seq uint64) error {
 		tier++
 	}
 	l.seq, l.rows = seq, rows
-	return e.lib.GraphLaunch.Call(l.launch[tier]...)
+	return e.lib.GraphLaunch.Call(l.launch[e.slots[slot].code.Load()][tier]...)
 }
 
 // Done looks for the batch's number in the lane's done word.

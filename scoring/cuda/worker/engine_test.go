@@ -49,7 +49,7 @@ func opened(t *testing.T) (*engine, *link.Page) {
 	if library == "" {
 		t.Skip("WEIR_LIBCUDA names no driver; make gpu builds one and runs this")
 	}
-	p, file, err := link.New(0)
+	p, file, err := link.New(0, true)
 	if err != nil {
 		t.Fatal(err)
 	}
