@@ -101,6 +101,7 @@ func (n *Node) published(f *flight) {
 	for _, v := range f.verdicts {
 		m.decided(v)
 	}
+	m.Labels.Add(float64(f.labels))
 	m.Position.Set(float64(f.end))
 	n.set(func(s *Status) {
 		s.Counts, s.Ledger = f.counts, f.end
@@ -192,6 +193,7 @@ func (n *Node) measure(s *State) error {
 	n.entities = s.Engine.Entities()
 	n.Metrics.StateBytes.Set(float64(bytes))
 	n.Metrics.Entities.Set(float64(n.entities))
+	n.Metrics.SnapEvery.Set(float64(n.snapshotEvery()))
 	if most > 0 && bytes > most {
 		n.measured = time.Time{} // the next attempt is to know at once
 		return fmt.Errorf("the state holds %d bytes, state-max is %d: %w", bytes, most, ErrStateFull)

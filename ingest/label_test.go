@@ -97,6 +97,9 @@ func TestALabelsCardGetsItsToken(t *testing.T) {
 		return testutil.ToFloat64(r.node.Metrics.Malformed.WithLabelValues(w.topics.Labels)) == 1
 	})
 	r.stop()
+	if got := testutil.ToFloat64(r.node.Metrics.Labels); got != 3 {
+		t.Errorf("the metric says %v labels, want 3", got)
+	}
 	for _, value := range w.ledger() {
 		var e schemas.Entry
 		w.must(schemas.ParseEntry(value, &e))

@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/weir-risk/weir/ingest/history"
 	"github.com/weir-risk/weir/schemas"
 )
 
@@ -15,6 +16,7 @@ import (
 //	weir_reasons_quick_total                   those with quick reasons, since they came too fast
 //	weir_dead_letters_total                    dead letters acknowledged
 //	weir_malformed_total{topic}                labels and rates that could not be read
+//	weir_labels_total                          labels that took effect
 //	weir_step_seconds                          one step, decode aside
 //	weir_decision_seconds                      from a record's Kafka timestamp to its durable decision
 //	weir_step_records                          records in a step
@@ -22,7 +24,9 @@ import (
 //	weir_fold_position                         ledger offset up to which state is folded
 //	weir_state_bytes, weir_state_entities      what the engine holds
 //	weir_state_max_bytes                       what it must stay below; 0 is no bound
-//	weir_snapshot_timestamp_seconds            when the newest snapshot was written
+//	weir_snapshot_timestamp_seconds            when the newest snapshot was written; 0 before the first one
+//	weir_snapshot_position                     ledger offset of the newest snapshot, of the node that decides
+//	weir_snapshot_interval_records             ledger records from one snapshot to the next
 //	weir_snapshot_pause_seconds                each time that the owner stood still for a snapshot: once
 //	                                           to begin it, and once a step for the next parts
 //	weir_snapshot_seconds                      from the begin of a snapshot's bytes to its file
@@ -52,6 +56,7 @@ type Metrics struct {
 	Quick       prometheus.Counter // alerts with quick reasons
 	Dead        prometheus.Counter
 	Malformed   *prometheus.CounterVec
+	Labels      prometheus.Counter
 	Step        prometheus.Histogram
 	Decision    prometheus.Histogram
 	Records     prometheus.Histogram
@@ -61,6 +66,8 @@ type Metrics struct {
 	StateMax    prometheus.Gauge
 	Entities    prometheus.Gauge
 	Snapshot    prometheus.Gauge
+	SnapAt      prometheus.Gauge
+	SnapEvery   prometheus.Gauge
 	SnapPause   prometheus.Histogram
 	SnapWrite   prometheus.Histogram
 	SnapBytes   prometheus.Gauge
@@ -111,6 +118,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		Alerts:      counter("weir_alerts_total", "Alerts acknowledged."),
 		Quick:       counter("weir_reasons_quick_total", "Alerts with quick reasons, since they came too fast."),
 		Dead:        counter("weir_dead_letters_total", "Dead letters acknowledged."),
+		Labels:      counter("weir_labels_total", "Labels that took effect."),
 		Step:        histogram("weir_step_seconds", "Time of one step.", seconds),
 		Decision:    histogram("weir_decision_seconds", "From a record's Kafka timestamp to its durable decision.", seconds),
 		Records:     histogram("weir_step_records", "Records in a step.", prometheus.ExponentialBuckets(1, 2, 14)),
@@ -120,6 +128,8 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		StateMax:    gauge("weir_state_max_bytes", "Bytes that the engine must stay below; 0 is no bound."),
 		Entities:    gauge("weir_state_entities", "Entities that the engine holds."),
 		Snapshot:    gauge("weir_snapshot_timestamp_seconds", "When the newest snapshot was written."),
+		SnapAt:      gauge("weir_snapshot_position", "Ledger offset of the newest snapshot."),
+		SnapEvery:   gauge("weir_snapshot_interval_records", "Ledger records from one snapshot to the next."),
 		SnapPause:   histogram("weir_snapshot_pause_seconds", "Each time that the owner stood still for a snapshot, or a part of it.", prometheus.ExponentialBuckets(50e-6, 2, 20)),
 		SnapWrite:   histogram("weir_snapshot_seconds", "From the begin of a snapshot's bytes to its file.", prometheus.ExponentialBuckets(1e-3, 2, 18)),
 		SnapBytes:   gauge("weir_snapshot_bytes", "Size of the newest snapshot's file."),
@@ -139,7 +149,60 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		Model:       prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "weir_model_info", Help: "1 for the bundle that decides, and for the challenger."}, []string{"slot", "bundle"}),
 	}
 	r.MustRegister(m.byOutcome, m.Malformed, m.Refused, m.Model, m.WatchAlarms)
+	m.begin()
 	return m
+}
+
+// begin has every series there from the start whose labels have values that are known:
+// one that appears with its first event shows no increase.
+func (m *Metrics) begin() {
+	for r := range schemas.NumReasons {
+		m.byOutcome.WithLabelValues(r.Outcome().String(), r.String())
+	}
+	m.halted("")
+	for _, reason := range []string{"drift", "no_key"} {
+		m.WatchAlarms.WithLabelValues(reason)
+	}
+	for _, k := range []string{champion.String(), challenger.String(), slotless} {
+		m.Refused.WithLabelValues(k, "error")
+		for _, r := range refusals {
+			m.Refused.WithLabelValues(k, r.name)
+		}
+	}
+}
+
+// MetricValues are the values that labels may have of metrics that are not there from
+// the start, by metric and label. Of what is neither here nor there anything may be one.
+func MetricValues() map[string]map[string][]string {
+	slots := []string{champion.String(), challenger.String()}
+	var streams []string
+	for _, s := range history.Streams() {
+		streams = append(streams, string(s))
+	}
+	return map[string]map[string][]string{
+		"weir_model_info":        {"slot": slots},
+		"weir_watch_alert_share": {"which": watched[:]},
+		"weir_history_position":  {"stream": streams},
+		"weir_history_lag":       {"stream": streams},
+	}
+}
+
+// watched are the two champions while a new one is on probation, by slot.
+var watched = [numSlots]string{"champion", "previous"}
+
+// halted says why the scorer refuses to go on; empty: it does go on.
+func (m *Metrics) halted(name string) {
+	set := func(reason string) {
+		is := 0.0
+		if reason == name {
+			is = 1
+		}
+		m.Halted.WithLabelValues(reason).Set(is)
+	}
+	set("error")
+	for _, r := range haltReasons {
+		set(r.name)
+	}
 }
 
 // decided counts a durable decision. The counters are looked up once each: a

@@ -176,6 +176,9 @@ type Status struct {
 func NewNode(log *kafka.Client, c Config) *Node {
 	c = c.withDefaults()
 	c.Metrics.StateMax.Set(float64(c.StateMax))
+	for _, topic := range []string{c.Topics.Labels, c.Topics.Rates} {
+		c.Metrics.Malformed.WithLabelValues(topic)
+	}
 	n := &Node{Config: c, log: log, status: Status{Reason: "starting"}, lookout: newLookout(c.Spec),
 		committing: make(chan struct{}, 1), committed: make(map[int32]int64)}
 	if decode.NeedsTokens(c.Spec) {
@@ -232,15 +235,14 @@ func (n *Node) Run(ctx context.Context) error {
 // say the same.
 func (n *Node) alarm(what string, err error) {
 	name := haltReason(err)
-	n.Metrics.Halted.Reset()
-	n.Metrics.Halted.WithLabelValues(name).Set(1)
+	n.Metrics.halted(name)
 	n.Log.Error(what, "reason", name, "cause", err)
 	n.set(func(s *Status) { s.Ready, s.Reason = false, err.Error() })
 }
 
 // calm takes an alarm back.
 func (n *Node) calm() {
-	n.Metrics.Halted.Reset()
+	n.Metrics.halted("")
 	n.set(func(s *Status) { s.Ready, s.Reason = true, "" })
 }
 

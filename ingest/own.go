@@ -258,6 +258,7 @@ func (o *owner) fill(ctx context.Context, f *flight) error {
 	f.places, f.verdicts = f.places[:0], f.verdicts[:0]
 	f.places = append(f.places, o.work.rows.Place...)
 	f.verdicts = append(f.verdicts, o.work.rows.Verdict...)
+	f.labels = len(o.work.labels)
 	o.merge.release()
 	err = o.encode(f)
 	o.node.Metrics.stepped(&o.work, o.node.Now().Sub(started))

@@ -144,7 +144,7 @@ func (o *owner) tryChampion() {
 	found := p.count(&o.work.rows, &d.scores)
 	if p.rows > 0 {
 		for k := range numSlots {
-			n.Metrics.WatchShare.WithLabelValues([numSlots]string{"champion", "previous"}[k]).Set(float64(p.alerts[k]) / float64(p.rows))
+			n.Metrics.WatchShare.WithLabelValues(watched[k]).Set(float64(p.alerts[k]) / float64(p.rows))
 		}
 	}
 	switch found {

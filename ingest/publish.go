@@ -31,6 +31,7 @@ type flight struct {
 	// outcomes, the counts and the ledger offset after the step.
 	places   []schemas.Place
 	verdicts []schemas.Verdict
+	labels   int
 	counts   Counts
 	end      int64
 }

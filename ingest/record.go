@@ -188,6 +188,7 @@ func (r *Recorder) try(ctx context.Context, call func() error) error {
 		err := call()
 		switch {
 		case err == nil:
+			r.Metrics.Up.Set(1)
 			if r.away {
 				r.away = false
 				r.Log.Info("history answers again")
@@ -203,6 +204,7 @@ func (r *Recorder) try(ctx context.Context, call func() error) error {
 		// what lasts is worth a line.
 		if !r.away && attempt > 0 {
 			r.away = true
+			r.Metrics.Up.Set(0)
 			r.Log.Warn("history does not answer; tried again until it does", "cause", err)
 			r.set(func(s *RecorderStatus) { s.Ready, s.Reason = false, err.Error() })
 		}

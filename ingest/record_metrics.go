@@ -15,6 +15,7 @@ import (
 //	weir_history_lag{stream,partition}       records in the log that are not in the history
 //	weir_history_blocks_total{stream}        blocks written
 //	weir_history_rows_total{stream}          records in them
+//	weir_history_up                          1 while the history answers
 //	weir_history_retries_total               attempts that failed and were made again
 //	weir_live_precision{age}                 of the alerts of a day whose labels were known at an age of it, the
 //	                                         share of fraud: of the last day that is old enough
@@ -24,6 +25,7 @@ type RecorderMetrics struct {
 	Position, Lag *prometheus.GaugeVec
 	Blocks, Rows  *prometheus.CounterVec
 	Retries       prometheus.Counter
+	Up            prometheus.Gauge
 	// Live are the gauges of labels, by the quantity of the history's figures.
 	Live map[string]*prometheus.GaugeVec
 }
@@ -41,6 +43,7 @@ func NewRecorderMetrics(r prometheus.Registerer) *RecorderMetrics {
 		Lag:      gauge("weir_history_lag", "Records in the log that are not in the history."),
 		Blocks:   counter("weir_history_blocks_total", "Blocks written into the history."),
 		Rows:     counter("weir_history_rows_total", "Records written into the history."),
+		Up:       prometheus.NewGauge(prometheus.GaugeOpts{Name: "weir_history_up", Help: "1 while the history answers."}),
 		Retries:  prometheus.NewCounter(prometheus.CounterOpts{Name: "weir_history_retries_total", Help: "Attempts that failed and were made again."}),
 	}
 	m.Live = make(map[string]*prometheus.GaugeVec)
@@ -52,7 +55,11 @@ func NewRecorderMetrics(r prometheus.Registerer) *RecorderMetrics {
 		m.Live[q.name] = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "weir_live_" + q.name, Help: q.help}, []string{"age"})
 		r.MustRegister(m.Live[q.name])
 	}
-	r.MustRegister(m.Position, m.Lag, m.Blocks, m.Rows, m.Retries)
+	r.MustRegister(m.Position, m.Lag, m.Blocks, m.Rows, m.Retries, m.Up)
+	for _, s := range history.Streams() {
+		m.Blocks.WithLabelValues(string(s))
+		m.Rows.WithLabelValues(string(s))
+	}
 	return m
 }
 

@@ -323,6 +323,9 @@ func TestRecorderOutlastsTheStore(t *testing.T) {
 		if attempts++; attempts <= 100 {
 			ready = ready || attempts > 2 && r.Status().Ready
 			lag = max(lag, r.Status().Lag)
+			if up := testutil.ToFloat64(r.Metrics.Up); attempts > 2 && up != 0 {
+				t.Errorf("the store is away and the metric says %v", up)
+			}
 			return errors.New("connection refused")
 		}
 		return s.Write(ctx, b)
@@ -344,6 +347,9 @@ func TestRecorderOutlastsTheStore(t *testing.T) {
 	}
 	if lines := strings.Count(log.String(), "does not answer"); lines != 1 {
 		t.Fatalf("the log speaks of the outage in %d lines:\n%s", lines, log.String())
+	}
+	if got := testutil.ToFloat64(r.Metrics.Up); got != 1 {
+		t.Fatalf("the store answers and the metric says %v", got)
 	}
 	if got := testutil.ToFloat64(r.Metrics.Retries); got != 100 {
 		t.Fatalf("metric says %v retries, want 100", got)

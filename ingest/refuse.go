@@ -98,6 +98,9 @@ type bundleRef struct {
 	offset int64
 }
 
+// slotless stands in metrics for a record of models that is none of a slot.
+const slotless = "none"
+
 // refusal says that a slot did not take a bundle.
 func (n *Node) refusal(k slot, hash [32]byte, cause error) {
 	name := RefusalName(cause)
@@ -111,7 +114,7 @@ func (n *Node) sayRefused(m *Models) {
 	for _, r := range m.unsaid {
 		k := r.Slot
 		if k != champion.String() && k != challenger.String() {
-			k = "none" // a label takes no value from outside
+			k = slotless // a label takes no value from outside
 		}
 		name := RefusalName(r.Err)
 		n.Metrics.Refused.WithLabelValues(k, name).Inc()

@@ -24,6 +24,7 @@ type saver struct {
 func newSaver(n *Node, at int64) *saver {
 	s := &saver{node: n, done: make(chan struct{}), free: make(chan []byte, features.Parts)}
 	s.at.Store(at)
+	n.Metrics.SnapAt.Set(float64(at))
 	close(s.done)
 	return s
 }
@@ -95,6 +96,7 @@ func (s *saver) written(name string, at, size int64, began time.Time) {
 	n.Metrics.SnapWrite.Observe(n.Now().Sub(began).Seconds())
 	n.Metrics.SnapBytes.Set(float64(size))
 	n.Metrics.Snapshot.Set(float64(n.Now().Unix()))
+	n.Metrics.SnapAt.Set(float64(at))
 	n.Log.Info("snapshot written", "file", name, "ledger_offset", at)
 }
 

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +28,10 @@ func (w *world) snapshots() (names []string, n int64) {
 	names, err := Snapshots(w.dir)
 	if err != nil || len(names) != snapshotsKept {
 		w.t.Fatalf("%d snapshots, %v", len(names), err)
+	}
+	m := r.node.Metrics
+	if at := testutil.ToFloat64(m.SnapAt); !strings.Contains(names[0], strconv.Itoa(int(at))) || testutil.ToFloat64(m.SnapEvery) != 500 {
+		w.t.Fatalf("the newest snapshot is %s, metrics say %v, every %v", names[0], at, testutil.ToFloat64(m.SnapEvery))
 	}
 	return names, n
 }

@@ -52,6 +52,21 @@ func (a AuditAct) String() string        { return nameOf(auditNames[:], int(a)) 
 func (f TextField) String() string       { return nameOf(textNames[:], int(f)) }
 func (r Reason) String() string          { return nameOf(reasonNames[:], int(r)) }
 
+// Outcome returns the outcome that a reason is given with.
+func (r Reason) Outcome() Outcome {
+	switch {
+	case r == NoReason:
+		return Scored
+	case r >= TooLate && r <= NotScoredType:
+		return Unscored
+	case r == Repeat || r == Conflict:
+		return Duplicate
+	case r == NoModel || r == ModelFailed:
+		return Degraded
+	}
+	return Rejected
+}
+
 // ParseTxType returns the transaction type of a name.
 func ParseTxType(name string) (TxType, bool) { return parseName[TxType](typeNames[:], name) }
 

@@ -20,6 +20,9 @@ const (
 	Dispositions Stream = "dispositions"
 )
 
+// Streams are all of them.
+func Streams() []Stream { return []Stream{Ledger, Alerts, Dispositions} }
+
 // The errors that callers look for; compare with errors.Is.
 var (
 	ErrNewer      = errors.New("the history was written by a newer weir")
