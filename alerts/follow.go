@@ -145,6 +145,30 @@ func (d *Desk) Behind() string {
 	return d.halted["fold"]
 }
 
+// Lag returns how many records of each partition the view does not hold yet.
+func (d *Desk) Lag(ctx context.Context) (map[Place]int64, error) {
+	lag := make(map[Place]int64)
+	for _, of := range []struct{ place, topic string }{{PlaceAlerts, d.Topics.Alerts}, {PlaceDispositions, d.Topics.Dispositions}} {
+		t, err := d.log.Describe(ctx, of.topic)
+		if err != nil {
+			return lag, fmt.Errorf("describe %s: %w", of.topic, err)
+		}
+		for p := range int32(t.Partitions) {
+			place := Place{of.place, p}
+			next, err := d.view.Next(ctx, place)
+			if err != nil {
+				return lag, err
+			}
+			first, end, err := d.log.Offsets(ctx, of.topic, p)
+			if err != nil {
+				return lag, fmt.Errorf("look up the ends of %s: %w", of.topic, err)
+			}
+			lag[place] = max(0, end-max(first, next))
+		}
+	}
+	return lag, nil
+}
+
 // session follows alerts and dispositions from where the view is, until an error.
 func (d *Desk) session(ctx context.Context, on func()) error {
 	tapes, err := d.begin(ctx)

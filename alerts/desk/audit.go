@@ -56,7 +56,14 @@ func (s *Server) audit(ctx context.Context, e schemas.AuditEntry) error {
 		e.Address = []byte(q.address)
 	}
 	if err := s.options.Audit(ctx, e); err != nil {
+		s.options.Metrics.auditErrors.Inc()
 		return fmt.Errorf("%w: %w", errAudit, err)
+	}
+	switch e.What {
+	case schemas.AuditLoggedIn:
+		s.options.Metrics.logins.WithLabelValues("let_in").Inc()
+	case schemas.AuditLoginFailed:
+		s.options.Metrics.logins.WithLabelValues("refused").Inc()
 	}
 	return nil
 }

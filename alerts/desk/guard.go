@@ -46,14 +46,15 @@ func (s *Server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	s.mux.ServeHTTP(w, r)
 }
 
-// tracked knows whether an answer has begun.
+// tracked knows whether an answer has begun, and how.
 type tracked struct {
 	http.ResponseWriter
-	begun bool
+	begun  bool
+	status int // 0 where nobody named one
 }
 
 func (t *tracked) WriteHeader(status int) {
-	t.begun = true
+	t.begun, t.status = true, status
 	t.ResponseWriter.WriteHeader(status)
 }
 
@@ -91,6 +92,21 @@ func (s *Server) headers(h http.Header) {
 // guard lets requests of a route through to its handler, if they may.
 func (s *Server) guard(rt route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		began := s.options.Now()
+		defer func() {
+			p := recover()
+			status := http.StatusOK
+			if t, ok := w.(*tracked); ok && t.status > 0 {
+				status = t.status
+			}
+			if p != nil {
+				status = http.StatusInternalServerError
+			}
+			s.options.Metrics.answered(r, &rt, status, s.options.Now().Sub(began))
+			if p != nil {
+				panic(p)
+			}
+		}()
 		err := s.admit(w, r, &rt)
 		if err == nil {
 			err = rt.handle(w, s.blinded(r))

@@ -124,6 +124,7 @@ func (s *Server) takeLogin(w http.ResponseWriter, r *http.Request, bucket string
 	if wait <= 0 {
 		return true, nil
 	}
+	s.options.Metrics.logins.WithLabelValues("limited").Inc()
 	seconds := int((wait + time.Second - 1) / time.Second)
 	w.Header().Set("Retry-After", strconv.Itoa(seconds))
 	form.Wrong = "There were too many log-ins from your address. Try again in " + strconv.Itoa(seconds) + " s."

@@ -20,6 +20,8 @@ type route struct {
 	// passive is of requests that a browser makes without its user: a stream, a poll.
 	// They keep no session from ending.
 	passive bool
+	// file is of what is no page, and is not counted as one.
+	file bool
 	// act is what of is audited as, where it is not AuditViewed.
 	act schemas.AuditAct
 	// nav is what the page is called in the header of every page, for those who may
@@ -41,7 +43,7 @@ func (s *Server) routes() []route {
 		// Passive: a session that ends needs no other id.
 		{pattern: "POST /logout", roles: everyone, handle: s.logout, passive: true},
 		{pattern: "POST /logout-everywhere", roles: everyone, handle: s.logoutEverywhere, passive: true},
-		{pattern: "GET /static/{name}", roles: public, handle: s.static},
+		{pattern: "GET /static/{name}", roles: public, handle: s.static, file: true},
 		{pattern: "GET /{$}", roles: everyone, handle: s.start},
 		{pattern: "GET /keys", roles: everyone, handle: s.keys},
 		{pattern: "GET /queue", roles: desk, handle: s.queue, of: address, nav: "Queue"},

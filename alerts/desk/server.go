@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/weir-risk/weir/alerts"
 	"github.com/weir-risk/weir/ingest/history"
 	"github.com/weir-risk/weir/schemas"
@@ -66,6 +68,7 @@ type Options struct {
 	// it takes longer; what the history says later is loaded apart.
 	HistoryAtOnce time.Duration
 	Receipts      Receipts // what proves decisions
+	Metrics       *Metrics // nil: nobody reads them
 }
 
 // Server is the web application. It may serve many requests at once.
@@ -97,6 +100,9 @@ func New(o Options) (*Server, error) {
 	}
 	if o.ActWithin == 0 {
 		o.ActWithin = 10 * time.Second
+	}
+	if o.Metrics == nil {
+		o.Metrics = NewMetrics(prometheus.NewRegistry())
 	}
 	if o.HistoryWithin == 0 {
 		o.HistoryWithin = time.Second

@@ -187,6 +187,7 @@ func (s *Server) letIn(w http.ResponseWriter, r *http.Request, _ *route) error {
 		return err
 	}
 	if wait := s.buckets.take(bucketOf(s.address(r)), s.options.Now().UnixMilli()); wait > 0 {
+		s.options.Metrics.logins.WithLabelValues("limited").Inc()
 		seconds := int((wait + time.Second - 1) / time.Second)
 		w.Header().Set("Retry-After", strconv.Itoa(seconds))
 		return problemf(http.StatusTooManyRequests, "There were too many wrong tokens from this address. Try again in %d s.", seconds)

@@ -185,6 +185,7 @@ func (s *Server) round(ctx context.Context, hook int64) (time.Duration, error) {
 			return min(lookEvery, max(0, time.Duration(due-s.options.Now().UnixMilli())*time.Millisecond)), err
 		}
 		tried := s.try(ctx, &h, list)
+		s.options.Metrics.tried(tried)
 		if len(tried) > 0 { // what was taken is not sent again because the desk stops
 			if err := a.settleDeliveries(context.WithoutCancel(ctx), hook, tried); err != nil {
 				return 0, err
