@@ -21,6 +21,7 @@ func commands() []*command {
 		healthCommand,
 		verifyCommand,
 		tailCommand,
+		metricsCommand,
 		versionCommand,
 		deviceCommand,
 		gpuWorkerCommand,

@@ -236,7 +236,7 @@ func (s *service) openDesk(ctx context.Context, f *deskFlags, sp *spec.Spec) (_ 
 	if err != nil {
 		return nil, err
 	}
-	options.Trail, options.Models = trail, models
+	options.Trail, options.Models, options.Metrics = trail, models, desk.NewMetrics(s.registry)
 	models.withReceipts(&options, sp)
 	pages, err := desk.New(options)
 	if err != nil {
@@ -253,7 +253,8 @@ func (s *service) openDesk(ctx context.Context, f *deskFlags, sp *spec.Spec) (_ 
 		handler = f.around(pages)
 	}
 	serve := func(ctx context.Context) error { return f.serve(ctx, l, desk.HTTPServer(handler, s.log)) }
-	d.roles = []role{{"", pages.Run}, {"", pages.Deliver}, follow, {"", models.run}, {"", serve}}
+	d.roles = []role{{"", pages.Run}, {"", pages.Deliver}, {"", pages.Measure}, follow, {"", models.run}, {"", serve}}
+	tellReady(s.registry, roleDesk, func() bool { ok, _ := d.Ready(); return ok })
 	s.log.Info("serves the desk", "address", d.url)
 	return d, nil
 }

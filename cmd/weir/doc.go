@@ -91,7 +91,7 @@
 //	weir verify              every bit recomputed
 //	weir model watch         whether days are as in training, and what the labels say
 //	/metrics, /readyz        what a node says of itself; weir_halted names what a person has to mend;
-//	                         ingest.Metrics, ingest.RecorderMetrics and gpuMetrics list them all
+//	                         weir metrics lists them all
 //	go test ./ingest -run X  the whole program on the embedded broker, in one process
 //	make integration         the same on Apache Kafka, ClickHouse and a schema registry
 //	make browser             a day at the desk, in Chromium; make screenshots shows its pages

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/weir-risk/weir/ingest"
 	"github.com/weir-risk/weir/ingest/kafka"
@@ -151,8 +150,7 @@ func (f *serviceFlags) open(ctx context.Context, e *env, partitions int) (*servi
 		return nil, err
 	}
 	e.config.say(log)
-	s := &service{flags: f, env: e, log: log, topics: f.kafka.topics(), registry: prometheus.NewRegistry()}
-	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	s := &service{flags: f, env: e, log: log, topics: f.kafka.topics(), registry: newRegistry(f.data)}
 	if s.client, err = f.kafka.client(e); err != nil {
 		return nil, err
 	}
@@ -218,6 +216,7 @@ func (s *service) scorer(ctx context.Context, f *scoreFlags) (*ingest.Node, *ing
 		WatchFor: f.watch, RollbackKey: rollback, NewScorer: s.newScorer(),
 		Now: time.Now, After: time.After, Log: s.log, Metrics: ingest.NewMetrics(s.registry), Probe: probe,
 	})
+	tellReady(s.registry, roleScore, func() bool { return n.Status().Ready })
 	m := ingest.NewModels(s.client, s.topics, trust)
 	if err := n.Load(ctx, m); err != nil {
 		return nil, nil, err

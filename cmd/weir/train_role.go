@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 )
 
 // trainRoleFlags are what weir train takes where it is a role.
@@ -61,8 +60,7 @@ func (t *training) serve(ctx context.Context, e *env, args []string, f *trainRol
 		return err
 	}
 	e.config.say(log)
-	reg := prometheus.NewRegistry()
-	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	reg := newRegistry("")
 	r := t.role(e, args, f.every, log, reg)
 	at, stop, err := serveMetrics(f.listen, "", reg, func() (bool, any) { return true, r.status() })
 	if err != nil {
@@ -83,6 +81,7 @@ func (t *training) serve(ctx context.Context, e *env, args []string, f *trainRol
 
 // role makes the role of a training that was checked.
 func (t *training) role(e *env, args []string, every time.Duration, log *slog.Logger, reg prometheus.Registerer) *trainRole {
+	tellReady(reg, roleTrain, func() bool { return true })
 	// What a single training prints goes into the log, and its figures with it.
 	quiet := &env{stdin: e.stdin, stdout: io.Discard, stderr: logWriter{log}, lookup: e.lookup}
 	return &trainRole{
@@ -214,7 +213,11 @@ func resultOf(rep *trainReport, err error) string {
 	return trainNotBetter
 }
 
-// trainMetrics are what a trainer that is a role says of itself.
+// trainMetrics are what a trainer that is a role says of itself. Their names are stable:
+//
+//	weir_train_runs_total{result}                trainings that ended: published, not_better, too_few_labels, failed
+//	weir_train_last_timestamp_seconds{result}    when the last one with a result ended; 0 where there was none
+//	weir_train_last_duration_seconds             how long the last one took
 type trainMetrics struct {
 	runs    *prometheus.CounterVec
 	at      *prometheus.GaugeVec

@@ -51,8 +51,19 @@ type version struct {
 }
 
 func versionOf() (version, error) {
-	v := version{Version: "unknown", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
-		Engine: hex.EncodeToString(ingest.EngineHash[:]), Zones: spec.ZoneRelease}
+	v := version{Platform: runtime.GOOS + "/" + runtime.GOARCH, Engine: hex.EncodeToString(ingest.EngineHash[:]), Zones: spec.ZoneRelease}
+	v.read()
+	s, err := cpu.New(trainer.RandomModel(1, 1, 1))
+	if err != nil {
+		return v, err
+	}
+	v.Backend = s.Backend()
+	return v, nil
+}
+
+// read fills in what the build says of itself.
+func (v *version) read() {
+	v.Version, v.Go = "unknown", runtime.Version()
 	if b, ok := debug.ReadBuildInfo(); ok {
 		v.Version = b.Main.Version
 		for _, s := range b.Settings {
@@ -72,12 +83,6 @@ func versionOf() (version, error) {
 	if revision != "" {
 		v.Revision = revision
 	}
-	s, err := cpu.New(trainer.RandomModel(1, 1, 1))
-	if err != nil {
-		return v, err
-	}
-	v.Backend = s.Backend()
-	return v, nil
 }
 
 func (v *version) print(e *env) {
