@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/weir-risk/weir/cmd/weir/internal/config"
 	"github.com/weir-risk/weir/features"
 	"github.com/weir-risk/weir/features/spec"
 	"github.com/weir-risk/weir/ingest"
@@ -30,13 +31,18 @@ var checkCommand = &command{
 right: what is, and what is to be known, on stdout; every mistake at once, with its
 place and a remedy, on stderr, and the exit code is then 1. Nothing is started or
 made; the brokers are asked for the settings of the topics and the schema registry for
-its schemas, where they are given.`,
+its schemas, where they are given.
+
+With --config FILE every mistake in the file of settings is told with its line and
+column, its reason and what to do: keys that there are not, values that are none, what
+contradicts what, files that are not there or that others may read.`,
 	examples: []string{
 		"weir check --spec bank.spec",
 		"weir check --spec bank.spec --bundle model.weir --trust keys.pem",
 		"weir check --kafka k1:9093,k2:9093 --kafka-tls --kafka-ca ca.pem --history clickhouse://ch:9000/weir   # topics too",
 		"weir check --source-format avro --schema-registry https://sr:8081 --schema-registry-ca ca.pem",
 		"weir check --spec payments --print > bank.spec",
+		"weir check --config weir.yaml                   # each mistake as weir.yaml:LINE:COLUMN: reason; hint",
 	},
 	flags: func(fs *flag.FlagSet) func(context.Context, *env, []string) error {
 		c := &checking{up: addUp(fs)}
@@ -63,6 +69,7 @@ func (c *checking) run(ctx context.Context, e *env, _ []string) error {
 		return err
 	}
 	f := newFindings(e)
+	settled := f.settings(e.config)
 	s := f.spec(*c.score.spec)
 	for _, before := range c.score.before {
 		f.follows(s, before)
@@ -72,12 +79,31 @@ func (c *checking) run(ctx context.Context, e *env, _ []string) error {
 	if c.bundle != "" {
 		f.bundle(c.bundle, trust, s)
 	}
+	if !settled { // what follows would say the same again, without the place
+		return f.end()
+	}
 	if _, err := c.training(); err != nil {
 		f.wrong("training", "%v", err)
 	}
 	c.wiring(ctx, f, s)
 	c.registry(ctx, f)
 	return f.end()
+}
+
+// settings says what is wrong with the file of settings, and reports whether it is right.
+func (f *findings) settings(c *configuration) bool {
+	if c.file == nil {
+		return true
+	}
+	c.file.Look(c.outside(f.env), spec.BuiltinNames(), trainer.OthersMayRead)
+	for _, p := range c.file.Problems {
+		f.Problems = append(f.Problems, finding{"settings", p.String(), &p})
+	}
+	if len(c.file.Problems) > 0 {
+		return false
+	}
+	f.right("settings", "%s: %s", c.name, several(len(c.file.Values), "setting"))
+	return true
 }
 
 // findings are what a check has found: right things and those to know on stdout, wrong
@@ -97,15 +123,17 @@ func newFindings(e *env) *findings {
 type finding struct {
 	What string `json:"what"`
 	Text string `json:"text"`
+
+	*config.Problem // of a file of settings, for programs
 }
 
 func (f *findings) right(what, format string, a ...any) {
-	f.Right = append(f.Right, finding{what, fmt.Sprintf(format, a...)})
+	f.Right = append(f.Right, finding{What: what, Text: fmt.Sprintf(format, a...)})
 }
 
 func (f *findings) wrong(what, format string, a ...any) {
 	for line := range strings.SplitSeq(fmt.Sprintf(format, a...), "\n") {
-		f.Problems = append(f.Problems, finding{what, line})
+		f.Problems = append(f.Problems, finding{What: what, Text: line})
 	}
 }
 
@@ -311,7 +339,7 @@ func (c *checking) topics(ctx context.Context, f *findings, s *spec.Spec) {
 		if t.Wrong {
 			f.wrong("topics", "%s", text)
 		} else {
-			f.Notes = append(f.Notes, finding{"topics", text})
+			f.Notes = append(f.Notes, finding{What: "topics", Text: text})
 		}
 	}
 	if len(f.Problems) == before && there > 0 {

@@ -22,7 +22,7 @@ const configVariable = "WEIR_CONFIG"
 var configured = map[string][]string{
 	"up": nil, "score": nil, "record": nil, "desk": nil, "train": nil, "migrate": nil, "check": nil,
 	"tail": {"kafka", "kafka.brokers"}, "verify": {"kafka", "kafka.brokers", "data", "history", "schema-registry", "source", "keys"},
-	"user": {"data"}, "simulate": {"kafka"}, "model": {"kafka"},
+	"user": {"data"}, "health": {"metrics"}, "simulate": {"kafka"}, "model": {"kafka"},
 }
 
 // configFree are flags of those commands that are said anew each time, and so have no
@@ -115,7 +115,11 @@ func (c *configuration) apply(e *env, name string) error {
 		case c.given(given, b):
 			b.from, b.text = fromFlag, b.flag.Value.String()
 		case text != "":
-			if err := c.set(b, fromEnvironment, text, b.Split(text)); err != nil {
+			err := b.Check(text)
+			if err == nil {
+				err = c.set(b, fromEnvironment, text, b.Split(text))
+			}
+			if err != nil {
 				return usagef("%s: %v", b.Variable(), err)
 			}
 		}

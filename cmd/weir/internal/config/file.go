@@ -180,6 +180,8 @@ func (f *File) broken(err error) {
 		switch text := bytes.TrimSpace(f.lines[n]); {
 		case bytes.ContainsAny(text, "@`"):
 			hint = "a value that begins with @ or ` has to stand in quotes"
+		case strings.Contains(reason, "anchor"):
+			hint = "anchors are not taken: write the value out"
 		case bytes.Contains(text, []byte("{{")):
 			hint = "{{ }} is of templates: let Helm or another put the value in first"
 		}
@@ -201,7 +203,7 @@ func (f *File) root(n *yaml.Node) {
 	f.pairs(n, "", func(name string, key, value *yaml.Node) {
 		s := Find(name)
 		switch {
-		case s != nil:
+		case s != nil && s.Section() == "":
 			f.value(s, value)
 		case isSection(name):
 			f.section(name, value)

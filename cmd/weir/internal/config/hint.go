@@ -23,7 +23,7 @@ func (f *File) unknown(at Place, section, name string) {
 	}
 	spelled := spelling(full)
 	if key := held[spelled]; key != "" {
-		f.problem(at, full, full+" would be a secret in the file", "write "+below(key)+"; "+Find(key).refer())
+		f.problem(at, full, full+" would be a secret in the file", "set "+key+": "+Find(key).refer())
 		return
 	}
 	reason, hint := "there is no key "+full, "weir config default lists all keys"

@@ -165,7 +165,7 @@ func (j *judging) login() {
 		j.wrong("oidc.client-id", "the provider does not know where to send people back to", "desk.public-url is where browsers reach the desk")
 	}
 	for _, key := range []string{"oidc.issuer", "desk.public-url"} {
-		if url := j.get(key); strings.HasPrefix(url, "http://") && !local(strings.TrimPrefix(url, "http://")) && !localURL(url) {
+		if url := j.get(key); strings.HasPrefix(url, "http://") && !localURL(url) {
 			j.wrong(key, key+" is without TLS, and sessions would cross the network in clear", "https://")
 		}
 	}
