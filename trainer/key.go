@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // The types of the PEM blocks of key files.
@@ -57,7 +58,8 @@ func LoadKey(path string) (ed25519.PrivateKey, error) {
 
 // LoadOrMakeKey reads the private key of a file, or makes a key and the file,
 // readable by its owner only, where there is none. The public key goes into a
-// file of the same name with ".pub" behind it, unless that is there.
+// file of the same name with ".pub" behind it, unless that is there, or nothing can
+// be written beside the key: a secret that is mounted.
 func LoadOrMakeKey(path string) (key ed25519.PrivateKey, made bool, err error) {
 	key, err = LoadKey(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -70,7 +72,8 @@ func LoadOrMakeKey(path string) (key ed25519.PrivateKey, made bool, err error) {
 	if err == nil {
 		err = writeFresh(path+".pub", &pem.Block{Type: publicBlock, Bytes: public}, 0o644)
 	}
-	if err != nil && !errors.Is(err, fs.ErrExist) {
+	mounted := !made && (errors.Is(err, syscall.EROFS) || errors.Is(err, fs.ErrPermission))
+	if err != nil && !errors.Is(err, fs.ErrExist) && !mounted {
 		return nil, false, fmt.Errorf("write public key: %w", err)
 	}
 	return key, made, nil

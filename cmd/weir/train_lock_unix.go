@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"syscall"
 	"time"
@@ -13,9 +14,13 @@ import (
 
 // lockFile takes a file for this process until it is closed; the kernel gives it
 // back when the process ends, however it ends. It waits for whoever has it, and says
-// so once. Nobody deletes the file.
-func lockFile(ctx context.Context, e *env, name string) (*os.File, error) {
+// so once. Nobody deletes the file. Where it cannot be made, since the key is a secret that
+// is mounted, the key's own file is taken.
+func lockFile(ctx context.Context, e *env, name, key string) (*os.File, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	if errors.Is(err, syscall.EROFS) || errors.Is(err, fs.ErrPermission) {
+		f, err = os.Open(key)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("lock: %w", err)
 	}

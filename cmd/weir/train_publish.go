@@ -85,7 +85,7 @@ func (g *gateFlags) open(ctx context.Context, e *env, s *spec.Spec, key ed25519.
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("trusted keys: %w", err)
 	}
-	if r.lock, err = lockFile(ctx, e, keyFile+".lock"); err != nil {
+	if r.lock, err = lockFile(ctx, e, keyFile+".lock", keyFile); err != nil {
 		return nil, err
 	}
 	if r.log, err = g.kafka.client(e); err != nil {
