@@ -1,5 +1,5 @@
 # The commands of the project; `make` lists them.
-.PHONY: help test race integration arm64 browser gpu kernels kernels-verify screenshots prove fuzz bench vulncheck
+.PHONY: help test race integration arm64 browser gpu kernels kernels-verify screenshots prove fuzz bench vulncheck container
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -38,6 +38,10 @@ kernels:
 ## make kernels-verify  the embedded kernels are what their source compiles to
 kernels-verify:
 	python3 scoring/cuda/kernels/compile.py verify
+
+## make container    build the images, start weir from them, and find planted mistakes; needs root on Debian
+container:
+	deploy/container/check
 
 ## make screenshots  every page of the desk, light and dark, wide and narrow, as pictures in .cache/screenshots
 SCREENSHOTS ?= .cache/screenshots
