@@ -205,9 +205,17 @@ func (t *retrial) score() {
 		t.note(what, NotCompared, "it could not be scored: %v", err)
 		return
 	}
-	r := by.bundle.Decide(out[0], d.Tx.AmountBase, d.Text[schemas.ID])
-	again.Score, again.Prob, again.Rank, again.Threshold, again.Action, again.ReviewProb = out[0], r.Prob, r.Rank, r.Threshold, r.Action, r.ReviewProb
-	if bytes.Equal(schemas.AppendDecision(nil, d), schemas.AppendDecision(nil, &again)) {
+	var c claims
+	c.add(d)
+	score, arithmetic := c.of(by.bundle, 0, d.Features, schemas.Float16, out[0])
+	r := by.bundle.Decide(score, d.Tx.AmountBase, d.Text[schemas.ID])
+	again.Score, again.Prob, again.Rank, again.Threshold, again.Action, again.ReviewProb = score, r.Prob, r.Rank, r.Threshold, r.Action, r.ReviewProb
+	again.Arithmetic = d.Arithmetic&^schemas.Float16 | arithmetic
+	if equal := bytes.Equal(schemas.AppendDecision(nil, d), schemas.AppendDecision(nil, &again)); equal && arithmetic != schemas.Float32 {
+		t.note(what, Equal, "bundle %x gives %g in float32; the recorded %g is of float16 arithmetic, which allows %.1g here, and probability, rank and action follow from it to the bit",
+			by.bundle.Hash, out[0], score, c.bounds[by.bundle].Of(d.Features))
+		return
+	} else if equal {
 		t.note(what, Equal, "bundle %x gives the recorded bits of score, probability and rank, and the same action", by.bundle.Hash)
 		return
 	}
@@ -387,7 +395,8 @@ func (t *retrial) differs(s *State) string {
 	bare.Verdict = schemas.Verdict{}
 	w.rows.AddDecision(&bare)
 	w.order = append(w.order, run{class: Transactions, from: 0, to: 1})
-	by := Decider{serves: t.serves, tenant: d.Tenant, engine: schemas.HashPrefix(EngineHash)}
+	by := Decider{serves: t.serves, tenant: d.Tenant, engine: schemas.HashPrefix(EngineHash), claims: &claims{}}
+	by.claims.add(d)
 	if d.Outcome == schemas.Degraded && d.Reason == schemas.ModelFailed {
 		by.serves[champion].scorer = failed{}
 	}

@@ -16,6 +16,8 @@ type Decider struct {
 	view     schemas.Batch
 	x        []float32 // vectors, row-major
 	scores   [numSlots][]float32
+	half     [numSlots]bool // the scores are of float16 arithmetic
+	claims   *claims        // of who recomputes; nil for who decides
 	fallback []schemas.Action
 	decision schemas.Decision
 	failure  error   // why the last step ended the shadow; nil: it did not
@@ -91,7 +93,7 @@ func (s *State) convert(b *schemas.Batch) {
 // dense call costs less than picking rows.
 func (d *Decider) score(w *work) bool {
 	n := w.rows.Len()
-	d.failure = nil
+	d.failure, d.half = nil, [numSlots]bool{}
 	if n == 0 {
 		return d.serves[champion].scorer != nil
 	}
@@ -104,7 +106,9 @@ func (d *Decider) score(w *work) bool {
 
 func (d *Decider) scoreBy(k slot, x scoring.Matrix) error {
 	d.scores[k] = grow(d.scores[k], x.Rows)
-	return d.serves[k].scorer.Score(x, d.scores[k])
+	err := d.serves[k].scorer.Score(x, d.scores[k])
+	d.half[k] = err == nil && scoring.Half(d.serves[k].scorer)
+	return err
 }
 
 // endShadow ends the shadow of a challenger that failed, before anything of the
@@ -147,7 +151,7 @@ func (d *Decider) rule(s *State, w *work, i, width int, scored bool) {
 	w.rows.Decision(i, x)
 	x.Tenant, x.Spec, x.Engine = d.tenant, schemas.HashPrefix(s.Spec.Hash), d.engine
 	x.Features, x.Score, x.Prob, x.Threshold, x.Rank, x.ReviewProb, x.Bundle = nil, 0, 0, 0, 0, 0, 0
-	x.Challenger, x.ChallengerScore = 0, 0
+	x.Challenger, x.ChallengerScore, x.Arithmetic = 0, 0, schemas.Float32
 	switch x.Outcome {
 	case schemas.Scored:
 		x.Features = d.x[i*width : (i+1)*width]
@@ -179,7 +183,8 @@ func (d *Decider) judge(x *schemas.Decision, i int, scored bool) {
 		k, beside = challenger, champion
 	}
 	if b := d.serves[beside].bundle; b != nil {
-		x.Challenger, x.ChallengerScore = b.Prefix(), d.scores[beside][i]
+		x.Challenger = b.Prefix()
+		x.ChallengerScore, x.Arithmetic = d.scoreOf(beside, i, x.Features, schemas.ChallengerFloat16)
 	}
 	if !scored {
 		x.Outcome, x.Reason = schemas.Degraded, schemas.NoModel
@@ -189,7 +194,9 @@ func (d *Decider) judge(x *schemas.Decision, i int, scored bool) {
 		x.Action = d.fallback[i]
 		return
 	}
-	b, score := d.serves[k].bundle, d.scores[k][i]
+	b := d.serves[k].bundle
+	score, arithmetic := d.scoreOf(k, i, x.Features, schemas.Float16)
+	x.Arithmetic |= arithmetic
 	r := b.Decide(score, x.Tx.AmountBase, x.Text[schemas.ID])
 	x.Score, x.Prob, x.Rank, x.Threshold = score, r.Prob, r.Rank, r.Threshold
 	x.Action, x.ReviewProb, x.Bundle = r.Action, r.ReviewProb, b.Prefix()

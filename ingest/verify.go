@@ -44,13 +44,18 @@ type Report struct {
 	Duplicate     int64 `json:"duplicate"`
 	Rejected      int64 `json:"rejected"`
 	Approximate   int64 `json:"approximate"`
-	Lost          int64 `json:"lost"`
-	Doubled       int64 `json:"doubled"`
-	Different     int64 `json:"different"`
-	Gaps          int64 `json:"gaps"`
-	Labels        int64 `json:"labels"`
-	Batches       int64 `json:"batches"`
-	Dropped       int64 `json:"dropped"` // batches that the reader drops: resent, or of a loser
+	// Float16 are scores of float16 arithmetic that are within its bound of what they are in
+	// float32, and Difference the largest that they are apart: their bits cannot be
+	// compared. Those that are not within are different.
+	Float16    int64   `json:"float16"`
+	Difference float64 `json:"float16_difference"`
+	Lost       int64   `json:"lost"`
+	Doubled    int64   `json:"doubled"`
+	Different  int64   `json:"different"`
+	Gaps       int64   `json:"gaps"`
+	Labels     int64   `json:"labels"`
+	Batches    int64   `json:"batches"`
+	Dropped    int64   `json:"dropped"` // batches that the reader drops: resent, or of a loser
 	// Specs are what the ledger was decided by, one after the other.
 	Specs []SpecRun `json:"specs"`
 	// First are the first findings, at most maxFindings; empty, and no null, for none.
@@ -101,7 +106,7 @@ func NewVerifier(s *spec.Spec, o features.Options, shard int32,
 	v := &Verifier{Report: Report{Specs: []SpecRun{}, First: []Finding{}}, state: NewState(s, o), options: o, bundles: bundles, shard: shard}
 	v.past.add(s)
 	v.past.add(before...)
-	v.decider.engine = schemas.HashPrefix(EngineHash)
+	v.decider.engine, v.decider.claims = schemas.HashPrefix(EngineHash), &claims{}
 	v.reset()
 	return v
 }
@@ -110,6 +115,7 @@ func (v *Verifier) reset() {
 	in := &v.state.Spec.Input
 	v.work.reset(len(in.OwnText), len(in.OwnNumber))
 	v.out.reset()
+	v.decider.claims.rows = v.decider.claims.rows[:0]
 	v.values, v.offsets = v.values[:0], v.offsets[:0]
 }
 
@@ -249,6 +255,7 @@ func (v *Verifier) decided(offset int64, value []byte) {
 		d.Verdict = schemas.Verdict{}
 	}
 	v.work.rows.AddDecision(d)
+	v.decider.claims.add(d)
 	v.queue(Transactions, v.work.rows.Len(), offset, value)
 }
 
@@ -305,6 +312,7 @@ func (v *Verifier) flush() {
 	}
 	v.decider.step(v.state, &v.work, &v.out)
 	v.Report.Labels = v.state.Counts.Labels
+	v.Report.Float16, v.Report.Difference = v.decider.claims.accepted, v.decider.claims.largest
 	for i, want := range v.values {
 		if got := v.out.record(i); !bytes.Equal(got, want) {
 			v.explain(v.offsets[i], want, got)
@@ -349,6 +357,9 @@ func difference(s *spec.Spec, a, b *schemas.Decision) string {
 	}{{"score", a.Score, b.Score}, {"probability", a.Prob, b.Prob}, {"rank", a.Rank, b.Rank}, {"threshold", a.Threshold, b.Threshold}, {"review probability", a.ReviewProb, b.ReviewProb},
 		{"challenger's score", a.ChallengerScore, b.ChallengerScore}} {
 		if math.Float32bits(p.a) != math.Float32bits(p.b) {
+			if a.Arithmetic != b.Arithmetic {
+				return f(p.name, p.a, p.b) + ", further apart than float16 arithmetic can be"
+			}
 			return f(p.name, p.a, p.b)
 		}
 	}
@@ -359,6 +370,8 @@ func difference(s *spec.Spec, a, b *schemas.Decision) string {
 		return f("bundle", fmt.Sprintf("%016x", a.Bundle), fmt.Sprintf("%016x", b.Bundle))
 	case a.Challenger != b.Challenger:
 		return f("challenger", fmt.Sprintf("%016x", a.Challenger), fmt.Sprintf("%016x", b.Challenger))
+	case a.Arithmetic != b.Arithmetic:
+		return f("arithmetic", a.Arithmetic, b.Arithmetic)
 	case a.Spec != b.Spec || a.Engine != b.Engine:
 		return f("spec and engine", fmt.Sprintf("%016x %016x", a.Spec, a.Engine), fmt.Sprintf("%016x %016x", b.Spec, b.Engine))
 	case a.Tx != b.Tx:

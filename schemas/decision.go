@@ -35,14 +35,29 @@ const (
 	FoldOnly                      // of a type that the spec folds and does not score
 )
 
-// Arithmetic is how a score was computed.
+// Arithmetic is how the scores of a decision were computed: a set of what was not
+// computed in the exact order of scoring/doc.go, which is the same on any device.
 type Arithmetic uint8
 
 // The arithmetics.
 const (
-	Float32 Arithmetic = iota // the exact order of scoring/doc.go, on any device
-	Float16                   // tensor cores; bounded error
+	Float32           Arithmetic = 0 // all in that order
+	Float16           Arithmetic = 1 // Score on tensor cores, within scoring.HalfBound
+	ChallengerFloat16 Arithmetic = 2 // ChallengerScore likewise
 )
+
+// String says it as receipts do.
+func (a Arithmetic) String() string {
+	switch a {
+	case Float32:
+		return "float32, in the order of its definition"
+	case Float16:
+		return "float16"
+	case ChallengerFloat16:
+		return "float32, in the order of its definition; the challenger's score float16"
+	}
+	return "float16, the challenger's score too"
+}
 
 // Decision is the ledger's record of one transaction. Its slices alias the
 // buffer it was parsed from, or the batch it was made of; whoever keeps one

@@ -55,7 +55,7 @@ func randomDecision(r *rand.Rand) Decision {
 			Type: TxType(r.IntN(int(NumTxTypes))), Status: Status(r.IntN(int(NumStatuses)))},
 		Tenant: randomText(r), PrevCard: randomText(r), Action: Action(r.IntN(int(NumActions))),
 		Score: r.Float32(), Prob: r.Float32(), Threshold: r.Float32(), Rank: float32(maybe(3)), ReviewProb: 1,
-		Arithmetic: Arithmetic(r.IntN(2)), Bundle: r.Uint64(), Spec: r.Uint64(), Engine: uint64(maybe(7)),
+		Arithmetic: Arithmetic(r.IntN(4)), Bundle: r.Uint64(), Spec: r.Uint64(), Engine: uint64(maybe(7)),
 		Challenger: uint64(maybe(9)), ChallengerScore: r.Float32(),
 	}
 	for f := range d.Text {

@@ -162,14 +162,10 @@ func recordFacts(d *decided) []receiptGroup {
 	}{{"score", x.Score}, {"probability", x.Prob}, {"rank", x.Rank}, {"threshold, on the rank", x.Threshold}, {"review probability", x.ReviewProb}, {"challenger's score", x.ChallengerScore}} {
 		decision = append(decision, fact{n.name, exact(n.v) + "  bits " + bitsOf(n.v)})
 	}
-	arithmetic := "float32, in the order of its definition"
-	if x.Arithmetic != schemas.Float32 {
-		arithmetic = "float16"
-	}
 	sum := sha256.Sum256(d.record.Value)
 	return []receiptGroup{
 		{"The payment, as it was read", payment},
-		{"The decision", append(decision, fact{"arithmetic", arithmetic})},
+		{"The decision", append(decision, fact{"arithmetic", x.Arithmetic.String()})},
 		{"By what it was decided", []fact{{"bundle", hashOrPrefix(x.Bundle, f.Bundle)}, {"challenger", hashOrPrefix(x.Challenger, f.Bundle)}, {"spec", hashOrPrefix(x.Spec, f.Spec)}, {"engine", hashOrPrefix(x.Engine, f.Engine)}}},
 		{"Where it lies", []fact{
 			{"ledger", fmt.Sprintf("partition %d, offset %d", d.item.Shard, d.record.Offset)},
