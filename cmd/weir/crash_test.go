@@ -62,6 +62,7 @@ type crashWorld struct {
 	snapshotEvery int64
 	hits          map[ingest.Phase]int
 	halves        map[string]bool // files of snapshots that a kill left half written
+	hidden        []int           // layers of the champion
 }
 
 func newCrashWorld(t testing.TB, brokers string) *crashWorld {
@@ -70,7 +71,7 @@ func newCrashWorld(t testing.TB, brokers string) *crashWorld {
 		seed, _ = strconv.ParseUint(s, 10, 64)
 	}
 	t.Logf("seed %d (WEIR_SEED)", seed)
-	w := &crashWorld{t: t, command: "score", brokers: brokers, dir: t.TempDir(), seed: seed, now: time.Now().UnixMilli(), r: rand.New(rand.NewPCG(seed, 1)), hits: make(map[ingest.Phase]int), halves: make(map[string]bool)}
+	w := &crashWorld{t: t, command: "score", brokers: brokers, hidden: []int{32}, dir: t.TempDir(), seed: seed, now: time.Now().UnixMilli(), r: rand.New(rand.NewPCG(seed, 1)), hits: make(map[ingest.Phase]int), halves: make(map[string]bool)}
 	if _, err := signingKey(w.dir); err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +157,7 @@ func (w *crashWorld) champion(topics schemas.Topics) {
 	s, _ := spec.Builtin("payments")
 	names := s.FeatureNames()
 	b := &scoring.Bundle{Name: "random", Spec: scoring.SpecText{Name: s.Name, Text: s.Text, Hash: s.Hash}, Features: names,
-		Model: trainer.RandomModel(w.seed, len(names), 32, 1), Policy: scoring.Policy{Review: 0.6, Block: 0.9, Explore: 0.001, ExploreKey: [16]byte{1}}, Calibration: scoring.Calibration{A: 1, B: 1}}
+		Model: trainer.RandomModel(w.seed, append(append([]int{len(names)}, w.hidden...), 1)...), Policy: scoring.Policy{Review: 0.6, Block: 0.9, Explore: 0.001, ExploreKey: [16]byte{1}}, Calibration: scoring.Calibration{A: 1, B: 1}}
 	scorer, err := cpu.New(b.Model)
 	if err != nil {
 		w.t.Fatal(err)
@@ -415,12 +416,11 @@ func (w *crashWorld) compare(killed, calm string) {
 }
 
 // verified runs weir verify over a run.
-func (w *crashWorld) verified(brokers, run string) {
+func (w *crashWorld) verified(brokers, run string) (r ingest.Report) {
 	w.t.Helper()
 	var out, stderr bytes.Buffer
 	e := &env{stdin: strings.NewReader(""), stdout: &out, stderr: &stderr, lookup: func(string) (string, bool) { return "", false }}
 	code := run2(w, e, brokers, run)
-	var r ingest.Report
 	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
 		w.t.Fatalf("%v: %s%s", err, out.String(), stderr.String())
 	}
@@ -428,6 +428,7 @@ func (w *crashWorld) verified(brokers, run string) {
 		w.t.Errorf("verify exits with %d: %s%s", code, out.String(), stderr.String())
 	}
 	w.t.Logf("verify: %s", bytes.TrimSpace(out.Bytes()))
+	return r
 }
 
 func run2(w *crashWorld, e *env, brokers, name string) int {

@@ -15,8 +15,38 @@ import (
 
 // deviceFlags say what scores.
 type deviceFlags struct {
-	device   deviceChoice
-	deadline time.Duration
+	device     deviceChoice
+	deadline   time.Duration
+	arithmetic arithmeticChoice
+	always     bool // every batch, be it faster on the GPU or not
+}
+
+// addArithmetic declares in which arithmetic a GPU scores.
+func (f *deviceFlags) addArithmetic(fs *flag.FlagSet, name, usage string) {
+	f.arithmetic.flag = "--" + name
+	fs.Var(&f.arithmetic, name, usage)
+}
+
+// arithmeticChoice is the value of a flag that is float32 or float16.
+type arithmeticChoice struct {
+	half bool
+	flag string
+}
+
+func (c *arithmeticChoice) String() string {
+	if c.half {
+		return "float16"
+	}
+	return "float32"
+}
+
+// Set takes float32 or float16.
+func (c *arithmeticChoice) Set(text string) error {
+	if text != "float32" && text != "float16" {
+		return fmt.Errorf("%q is neither float32 nor float16", text)
+	}
+	c.half = text == "float16"
+	return nil
 }
 
 func addDevice(fs *flag.FlagSet) *deviceFlags {
@@ -84,16 +114,21 @@ func (f *deviceFlags) open(e *env, log *slog.Logger) (*cuda.Device, error) {
 	case f.device.auto && !e.mayHaveGPU():
 		log.Info("scoring on the CPU: this machine has no NVIDIA GPU")
 		return nil, nil
+	case !f.device.auto && !f.device.gpu && f.arithmetic.half:
+		return nil, usagef("%s float16 is a GPU's, and --device is cpu", f.arithmetic.flag)
 	case !f.device.auto && !f.device.gpu:
 		return nil, nil
 	}
-	return cuda.Open(cuda.Config{Ordinal: f.device.ordinal, Persist: f.device.gpu, Always: f.device.gpu, Deadline: f.deadline, Log: log}), nil
+	return cuda.Open(cuda.Config{Ordinal: f.device.ordinal, Persist: f.device.gpu, Always: f.device.gpu || f.always, Half: f.arithmetic.half, Deadline: f.deadline, Log: log}), nil
 }
 
 // openDevice begins to use the GPU that the flags ask for. It is closed with the service.
 func (s *service) openDevice(f *deviceFlags) (err error) {
 	if s.device, err = f.open(s.env, s.log); s.device != nil {
 		s.registry.MustRegister(&gpuMetrics{s.device})
+		if f.arithmetic.half {
+			s.log.Warn("the GPU scores in float16 arithmetic, and each decision says so: its score can be verified to a bound, and not to the bit")
+		}
 	}
 	return err
 }

@@ -19,6 +19,8 @@ import (
 //	weir_gpu_rows_total{backend}             rows of them
 //	weir_gpu_batch_seconds{backend}          how long a batch took
 //	weir_gpu_probes_total{backend}           batches scored on the other back end too, for its cost
+//	weir_gpu_audits_total                    rows that the GPU scored and the CPU too, to compare them
+//	weir_gpu_difference                      the largest difference of a score on both, in float16 arithmetic
 //	weir_gpu_fallbacks_total                 batches that were begun on the GPU and scored on the CPU
 //	weir_gpu_busy_total                      batches for which the GPU had no room, scored on the CPU
 //	weir_gpu_faults_total{class}             why the GPU failed: link.Class lists the classes
@@ -42,6 +44,8 @@ var (
 	gpuRows      = gpuDesc("rows_total", "Rows scored.", "backend")
 	gpuSeconds   = gpuDesc("batch_seconds", "How long a batch took.", "backend")
 	gpuProbes    = gpuDesc("probes_total", "Batches scored on the other back end too.", "backend")
+	gpuAudits    = gpuDesc("audits_total", "Rows that the GPU scored and the CPU too, to compare them.")
+	gpuDiffer    = gpuDesc("difference", "The largest difference of a score on both back ends, in float16 arithmetic.")
 	gpuFallbacks = gpuDesc("fallbacks_total", "Batches begun on the GPU and scored on the CPU.")
 	gpuBusy      = gpuDesc("busy_total", "Batches for which the GPU had no room.")
 	gpuFaults    = gpuDesc("faults_total", "Why the GPU failed.", "class")
@@ -53,7 +57,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (m *gpuMetrics) Describe(c chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{gpuUp, gpuState, gpuInfo, gpuBatches, gpuRows, gpuSeconds, gpuProbes, gpuFallbacks, gpuBusy,
+	for _, d := range []*prometheus.Desc{gpuUp, gpuState, gpuInfo, gpuBatches, gpuRows, gpuSeconds, gpuProbes, gpuAudits, gpuDiffer, gpuFallbacks, gpuBusy,
 		gpuFaults, gpuWorkers, gpuRecovered, gpuRecovery, gpuModels} {
 		c <- d
 	}
@@ -91,6 +95,8 @@ func (m *gpuMetrics) Collect(c chan<- prometheus.Metric) {
 		}
 		c <- prometheus.MustNewConstHistogram(gpuSeconds, s.Latency[b].Count, s.Latency[b].Sum, buckets, b.String())
 	}
+	counter(gpuAudits, float64(s.Audits))
+	gauge(gpuDiffer, s.Difference)
 	counter(gpuFallbacks, float64(s.Fallbacks))
 	counter(gpuBusy, float64(s.Busy))
 	for _, class := range link.Classes() {

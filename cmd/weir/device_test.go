@@ -201,6 +201,47 @@ func TestGPUFaultsChangeNoDecision(t *testing.T) {
 	w.verified(w.brokers, "gpu")
 }
 
+// TestGPUFloat16IsVerifiedToABound has a GPU score a stream in float16 arithmetic, and fail:
+// the decisions of the CPU are float32, all others say that they are not, and weir verify
+// holds each of these to its bound.
+func TestGPUFloat16IsVerifiedToABound(t *testing.T) {
+	needsDriver(t)
+	name := filepath.Join(t.TempDir(), "control")
+	mapWord(name) // makes the file
+	control := mapped(t, name)
+	t.Setenv("CUDA_FAKE_CONTROL", name)
+	w := newCrashWorld(t, kafkaForTest(t))
+	w.snapshotEvery, w.hidden = 10_000, []int{32, 24}
+	w.load(0, 4, "half")
+	p := start(t, append(w.flags("half", filepath.Join(w.dir, "half")), "--kafka", w.brokers, "--device", "cuda", "--device-deadline", "300ms", "--device-arithmetic", "float16")...)
+	p.until("the GPU", func() bool { return p.metric(`weir_gpu_models{where="device"}`) == 1 })
+	f := w.feed(w.topics("half"))
+	grow := func() {
+		t.Helper()
+		for w.total += 3000; f.total < w.total; {
+			f.drawHour(min(2000, int(w.total-f.total)))
+			if err := f.flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p.until("decisions", func() bool { return w.progress("half") >= w.total })
+	}
+	grow()
+	strike(control, 4, 2)
+	grow()
+	p.until("recovery", func() bool { return p.metric("weir_gpu_recoveries_total") > 0 })
+	grow()
+	rows, audits, off := p.metric(`weir_gpu_rows_total{backend="gpu"}`), p.metric("weir_gpu_audits_total"), p.metric("weir_gpu_difference")
+	if r := w.finish(p, "half"); r.Degraded != 0 || r.Scored == 0 {
+		t.Errorf("%+v", r)
+	}
+	r := w.verified(w.brokers, "half")
+	t.Logf("%g rows on the GPU, %g audited, at most %g apart; verified: %d at most %g apart", rows, audits, off, r.Float16, r.Difference)
+	if r.Float16 == 0 || r.Float16 >= r.Scored || float64(r.Float16) > rows || r.Difference == 0 || off == 0 || r.Difference > .01 {
+		t.Errorf("%+v", r)
+	}
+}
+
 // mapped maps a file's first page.
 func mapped(t *testing.T, name string) []byte {
 	t.Helper()

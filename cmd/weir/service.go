@@ -69,6 +69,7 @@ const stateShare = 0.5
 
 func addScore(fs *flag.FlagSet) *scoreFlags {
 	s := &scoreFlags{spec: addSpec(fs, "payments"), format: addFormat(fs), tokens: addTokens(fs), device: addDevice(fs), stateMax: size(stateShare * float64(memoryLimit()))}
+	s.device.addArithmetic(fs, "device-arithmetic", "`ARITHMETIC` of the GPU: float32 has the CPU's bits; float16 is faster for large ensembles, and\nnear them: a decision says so, and is verified within a bound. The CPU has float32")
 	fs.StringVar(&s.trust, "trust", "", "PEM `FILE` of the public keys whose bundles and slots are taken\n(the one of this data folder if not given)")
 	fs.StringVar(&s.group, "group", "weir-score", "consumer `GROUP` whose members share the shards out; how far the source is\ndecided is committed to GROUP.progress, for lag dashboards")
 	fs.StringVar(&s.tenant, "tenant", "", "`NAME` of the bank or unit, in every decision")
