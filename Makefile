@@ -1,5 +1,5 @@
 # The commands of the project; `make` lists them.
-.PHONY: help test race integration arm64 browser gpu kernels kernels-verify screenshots prove fuzz bench vulncheck container
+.PHONY: help test race integration arm64 browser gpu kernels kernels-verify screenshots prove fuzz bench vulncheck container lint
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -42,6 +42,10 @@ kernels-verify:
 ## make container    build the images, start weir from them, and find planted mistakes; needs root on Debian
 container:
 	deploy/container/check
+
+## make lint         the chart and compose.yaml: helm, kubeconform, Compose's parser, and weir itself
+lint:
+	deploy/lint/run
 
 ## make screenshots  every page of the desk, light and dark, wide and narrow, as pictures in .cache/screenshots
 SCREENSHOTS ?= .cache/screenshots
