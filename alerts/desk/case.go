@@ -149,11 +149,11 @@ func (s *Server) casePage(r *http.Request, i *alerts.Item) (casePage, error) {
 		Who: value, Merchant: otherSide(i), Channel: string(i.Text[schemas.Channel]),
 		Time: fullTime(i.Tx.Time), Clock: clock(i.Tx.Time, now), Ago: agoOf(i, now), Label: labelWords(i),
 		Likely: likely(i.Prob), Prob: percent(i.Prob), State: statusWords(i.State, now), Class: status.String(),
-		Age: span(max(waits, 0)), Within: span(s.options.Within), Until: fullTime(i.Raised + s.options.Within.Milliseconds()),
+		Age: span(max(waits, 0)), Within: span(s.within()), Until: fullTime(i.Raised + s.within().Milliseconds()),
 		Quick: i.Quick, Open: !status.Closed(), Mine: i.Owner == who, MayEscalate: !i.Escalated,
 		Works: u.Roles.Any(workers), May: mayDecide(u, i, now), Owner: i.Owner, Reasons: reasonRows(i.Reasons), NoReasons: withoutReasons(i),
 		Codes: reasonCodes, Snoozes: snoozes, Previous: i.Last}
-	p.Left, p.Late = left(waits, s.options.Within)
+	p.Left, p.Late = left(waits, s.within())
 	if i.Before != nil && i.LastBy == who {
 		p.UndoMs = max(0, i.LastAt+alerts.UndoMs-now)
 	}

@@ -66,7 +66,7 @@ func (s *Server) propose(w http.ResponseWriter, r *http.Request) error {
 	p := Proposal{ID: string(entryID()[:12]), What: what, Bundle: target.Hash, Name: target.Name, Before: now.Champion.Hash, BeforeMs: now.Since,
 		Reason: reason, By: u.Name, At: s.options.Now().UnixMilli(), State: proposalOpen}
 	act, verb := schemas.AuditChanged, "proposes to "
-	if s.options.Approvals == 1 {
+	if s.limits.Load().Approvals == 1 {
 		act, verb = schemas.AuditApproved, "decides alone to "
 		p.State, p.DecidedBy, p.DecidedMs = proposalApproved, u.Name, p.At
 	}

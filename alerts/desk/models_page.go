@@ -86,7 +86,7 @@ func (s *Server) models(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	u, at := s.user(r), s.options.Now().UnixMilli()
-	p := modelsPage{MayPropose: u.Roles.Any(Roles(ModelOwner)), MaySign: now.MaySign, Alone: s.options.Approvals == 1, Refused: now.Refused}
+	p := modelsPage{MayPropose: u.Roles.Any(Roles(ModelOwner)), MaySign: now.MaySign, Alone: s.limits.Load().Approvals == 1, Refused: now.Refused}
 	if err := s.proposalsOf(r, &p, at); err != nil {
 		return err
 	}

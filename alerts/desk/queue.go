@@ -189,8 +189,8 @@ func (s *Server) queueRow(c *alerts.Case, who string, now int64) queueRow {
 		row.Why = withoutReasons(best)
 	}
 	waits := time.Duration(now-c.Oldest) * time.Millisecond
-	row.Age, row.Until = span(max(waits, 0)), fullTime(c.Oldest+s.options.Within.Milliseconds())
-	row.Left, row.Late = left(waits, s.options.Within)
+	row.Age, row.Until = span(max(waits, 0)), fullTime(c.Oldest+s.within().Milliseconds())
+	row.Left, row.Late = left(waits, s.within())
 	if best.At(now) == alerts.Claimed && best.Owner == who {
 		row.State = "yours"
 	}

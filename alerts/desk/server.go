@@ -82,6 +82,7 @@ type Server struct {
 	buckets     buckets
 	provider    *provider // nil where there is none
 	sender      *sender
+	limits      atomic.Pointer[Limits]
 	hooked      chan struct{}        // holds one where webhooks have changed
 	asking      chan struct{}        // held by who asks the history
 	asked       sync.Mutex           // guards questions
@@ -133,7 +134,7 @@ func New(o Options) (*Server, error) {
 		return nil, fmt.Errorf("make desk: %w", err)
 	}
 	s.table = s.routes()
-	o.View.Measure(alerts.Goals{Within: o.Within, Looks: o.SecondLooks})
+	s.SetLimits(Limits{o.Within, o.SecondLooks, o.Approvals, o.WebhooksAllow})
 	for _, rt := range s.table {
 		method, path, _ := strings.Cut(rt.pattern, " ")
 		if method == "" || !strings.HasPrefix(path, "/") || rt.handle == nil || rt.roles == 0 {

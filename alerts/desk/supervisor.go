@@ -102,7 +102,7 @@ func (s *Server) supervisor(w http.ResponseWriter, r *http.Request) error {
 		return fmt.Errorf("read the overview: %w", err)
 	}
 	p := supervisorPage{Note: note(r.URL.Query()), Acts: u.Roles.Any(Roles(Supervisor)), Open: count(o.Figures.Open), Claimed: count(o.Figures.Claimed),
-		Late: count(o.Late), Within: span(s.options.Within), MoreProposed: o.NumProposed - len(o.Proposed), MoreDisputed: o.NumDisputed - len(o.Disputed),
+		Late: count(o.Late), Within: span(s.within()), MoreProposed: o.NumProposed - len(o.Proposed), MoreDisputed: o.NumDisputed - len(o.Disputed),
 		Agreement: o.Agreement, AgreementDays: alerts.AgreementDays, Looks: count(o.Agreement.Looks())}
 	if o.LateSnoozed > 0 {
 		p.LateSnoozed = count(o.LateSnoozed)

@@ -123,7 +123,7 @@ func (s *Server) teamRow(m *member, now int64) teamRow {
 	t := teamRow{Name: m.name, Claimed: m.load.Claimed, Given: m.load.Given, Oldest: "–"}
 	if m.load.Claimed > 0 {
 		waits := time.Duration(now-m.load.Oldest) * time.Millisecond
-		t.Oldest, t.Late = span(max(waits, 0)), waits > s.options.Within
+		t.Oldest, t.Late = span(max(waits, 0)), waits > s.within()
 	}
 	t.Today, t.TodayFraud, t.TodayMedian = workWords(m.work.Today)
 	t.Week, t.WeekFraud, t.WeekMedian = workWords(m.work.Week)
@@ -213,7 +213,7 @@ func (s *Server) person(w http.ResponseWriter, r *http.Request) error {
 		v := rowOf(x)
 		waits := time.Duration(now-x.Raised) * time.Millisecond
 		p.Held = append(p.Held, heldRow{ID: v.ID, Amount: v.Amount, Who: v.Who, Merchant: v.Merchant, Prob: percent(x.Prob), Age: span(max(waits, 0)),
-			Raised: fullTime(x.Raised), Begun: x.Since != 0, Late: waits > s.options.Within})
+			Raised: fullTime(x.Raised), Begun: x.Since != 0, Late: waits > s.within()})
 	}
 	return s.page(w, r, http.StatusOK, "person", p)
 }

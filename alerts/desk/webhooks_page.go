@@ -94,7 +94,7 @@ func (s *Server) addWebhook(w http.ResponseWriter, r *http.Request) error {
 	}
 	p := webhooksPage{URL: r.PostForm.Get("url"), Events: hookChoices(r.PostForm["event"])}
 	h := webhook{By: s.user(r).Name}
-	if h.URL, p.Wrong = parseHookURL(p.URL, len(s.options.WebhooksAllow) > 0); p.Wrong != "" {
+	if h.URL, p.Wrong = parseHookURL(p.URL, len(*s.sender.allow.Load()) > 0); p.Wrong != "" {
 		return s.showWebhooks(w, r, http.StatusBadRequest, p)
 	}
 	for _, e := range p.Events {

@@ -15,6 +15,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -28,14 +29,15 @@ const (
 
 // sender sends messages to webhooks.
 type sender struct {
-	allow         []netip.Prefix
+	allow         atomic.Pointer[[]netip.Prefix]
 	secure, plain *http.Client
 }
 
 // newSender makes a sender that reaches what is public, and the networks that are
 // allowed. Plain http it speaks with those only.
 func newSender(allow []netip.Prefix, resolver *net.Resolver) *sender {
-	s := &sender{allow: allow}
+	s := &sender{}
+	s.allow.Store(&allow)
 	client := func(may func(netip.Addr) bool) *http.Client {
 		// The address is looked at when the connection is made, by its number: a name
 		// that led elsewhere a moment before does not help.
@@ -69,7 +71,7 @@ func (s *sender) close() {
 var errAddress = errors.New("the address is not public")
 
 func (s *sender) allowed(a netip.Addr) bool {
-	for _, p := range s.allow {
+	for _, p := range *s.allow.Load() {
 		if p.Contains(a.Unmap().WithZone("")) {
 			return true
 		}

@@ -133,7 +133,7 @@ var secretShown = regexp.MustCompile(`whsec_([A-Za-z0-9&#;+/=]+)`)
 // hook sets a webhook up by the page.
 func (f *floor) hook(rc *receiver, sue *browser, events ...string) {
 	f.t.Helper()
-	f.server.options.WebhooksAllow, f.server.sender = loopback, newSender(loopback, nil)
+	f.server.sender = newSender(loopback, nil)
 	f.t.Cleanup(f.server.sender.close)
 	for ok := false; !ok; ok, _ = f.desk.Ready() {
 		time.Sleep(time.Millisecond)
@@ -347,7 +347,7 @@ func TestWebhooksAreBounded(t *testing.T) {
 		{"https://a.example/", "", "one event or more"}, {"https://a.example/", "alert.lost", "one event or more"}, {"https://a.example/" + strings.Repeat("a", urlMax), "alert.raised", "no address"}} {
 		sue.do("POST", "/webhooks", url.Values{"url": {c.address}, "event": {c.event}}).is(t, http.StatusBadRequest, c.wrong)
 	}
-	f.server.options.WebhooksAllow = nil
+	f.server.SetLimits(Limits{Within: time.Hour})
 	sue.do("POST", "/webhooks", url.Values{"url": {"http://a.example/"}, "event": {"alert.raised"}}).is(t, http.StatusBadRequest, "https://")
 	for range webhooksMax - 1 {
 		sue.do("POST", "/webhooks", url.Values{"url": {`https://a.example/"><script>`}, "event": {"alert.raised"}}).is(t, 200)
