@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"regexp"
 	"slices"
@@ -49,10 +50,20 @@ type env struct {
 	json           bool // --json
 
 	config *configuration // nil where a command has none
+	level  *slog.LevelVar // of the log, nil before there is one
 }
 
 func newEnv(stdin, stdout, stderr *os.File, lookup func(string) (string, bool)) *env {
 	return &env{stdin: stdin, stdout: stdout, stderr: stderr, lookup: lookup, tty: term.IsTerminal(int(stderr.Fd()))}
+}
+
+// variable returns a variable of the environment, "" where there is none.
+func (e *env) variable(name string) string {
+	if e.lookup == nil {
+		return ""
+	}
+	text, _ := e.lookup(name)
+	return text
 }
 
 func (e *env) printf(format string, a ...any) { fmt.Fprintf(e.stdout, format, a...) }
@@ -116,6 +127,18 @@ func (c *command) run(ctx context.Context, args []string, e *env) int {
 	var configFile string
 	if e.config = bind(c.name, fs); e.config != nil {
 		fs.StringVar(&configFile, "config", "", configUsage)
+		e.config.again = func() (*configuration, error) {
+			fs := flag.NewFlagSet(c.name, flag.ContinueOnError)
+			fs.SetOutput(io.Discard)
+			c.flags(fs)
+			next := bind(c.name, fs)
+			fs.String("config", "", "")
+			if c.json {
+				fs.Bool("json", false, "")
+			}
+			_, err := parse(fs, args)
+			return next, err
+		}
 	}
 	rest, err := parse(fs, args)
 	switch {

@@ -94,11 +94,11 @@ func addLog(fs *flag.FlagSet) func(*env) (*slog.Logger, error) {
 	format := fs.String("log", "text", "`FORMAT` of the log on stderr: text or json")
 	level := fs.String("log-level", "info", "`LEVEL` of the log: debug, info, warn or error")
 	return func(e *env) (*slog.Logger, error) {
-		var l slog.Level
-		if err := l.UnmarshalText([]byte(*level)); err != nil {
+		e.level = new(slog.LevelVar)
+		if err := e.level.UnmarshalText([]byte(*level)); err != nil {
 			return nil, usagef("--log-level %q: debug, info, warn or error", *level)
 		}
-		o := &slog.HandlerOptions{Level: l}
+		o := &slog.HandlerOptions{Level: e.level}
 		switch *format {
 		case "text":
 			return slog.New(slog.NewTextHandler(e.stderr, o)), nil

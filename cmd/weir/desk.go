@@ -166,7 +166,7 @@ func (s *service) desk(ctx context.Context, f *deskFlags, specName string) (err 
 	}
 	defer stop()
 	s.log.Info("serves metrics", "address", at)
-	return d.run(ctx)
+	return together(ctx, role{"", d.run}, role{"", s.reloads.run})
 }
 
 // deskBeside makes the desk of a process that does more, and says in the log what a
@@ -242,6 +242,11 @@ func (s *service) openDesk(ctx context.Context, f *deskFlags, sp *spec.Spec) (_ 
 	if err != nil {
 		return nil, err
 	}
+	reloadLimits(s.reloads, pages)
+	certificate, err := f.certificate(s.reloads)
+	if err != nil {
+		return nil, err
+	}
 	l, err := f.listen(ctx)
 	if err != nil {
 		return nil, err
@@ -252,7 +257,7 @@ func (s *service) openDesk(ctx context.Context, f *deskFlags, sp *spec.Spec) (_ 
 	if f.around != nil {
 		handler = f.around(pages)
 	}
-	serve := func(ctx context.Context) error { return f.serve(ctx, l, desk.HTTPServer(handler, s.log)) }
+	serve := func(ctx context.Context) error { return f.serve(ctx, l, desk.HTTPServer(handler, s.log), certificate) }
 	d.roles = []role{{"", pages.Run}, {"", pages.Deliver}, {"", pages.Measure}, follow, {"", models.run}, {"", serve}}
 	tellReady(s.registry, roleDesk, func() bool { ok, _ := d.Ready(); return ok })
 	s.log.Info("serves the desk", "address", d.url)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -39,12 +40,13 @@ func (f *deskFlags) scheme() string {
 const deskStop = 5 * time.Second
 
 // serve answers browsers until the context ends.
-func (f *deskFlags) serve(ctx context.Context, l net.Listener, server *http.Server) error {
+func (f *deskFlags) serve(ctx context.Context, l net.Listener, server *http.Server, c *certificate) error {
 	server.BaseContext = func(net.Listener) context.Context { return ctx } // streams end with it
 	ended := make(chan error, 1)
 	go func() { // ends with Shutdown
-		if f.certFile != "" {
-			ended <- server.ServeTLS(l, f.certFile, f.keyFile)
+		if c != nil {
+			server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.get}
+			ended <- server.ServeTLS(l, "", "")
 		} else {
 			ended <- server.Serve(l)
 		}

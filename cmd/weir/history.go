@@ -134,7 +134,7 @@ date first. There should be one recorder a history.`,
 			}
 			defer stop()
 			s.log.Info("serves metrics", "address", at)
-			if err := together(ctx, what, s.watch(store, r)); err != nil {
+			if err := together(ctx, what, s.watch(store, r), role{"", s.reloads.run}); err != nil {
 				return err
 			}
 			st := r.Status()

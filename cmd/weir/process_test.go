@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -114,6 +115,20 @@ func (p *process) said(msg string) map[string]any {
 		}
 	}
 	return nil
+}
+
+// forget forgets what the log said.
+func (p *process) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.log = nil
+}
+
+// level reports whether the log has a line of a level.
+func (p *process) level(name string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.ContainsFunc(p.log, func(line map[string]any) bool { return line["level"] == name })
 }
 
 // logged returns the last lines of the log, and of a panic the functions that

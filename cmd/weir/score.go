@@ -81,6 +81,7 @@ func (s *service) score(ctx context.Context, f *scoreFlags, beside ...role) erro
 	}
 	roles := append([]role{
 		{"score", node.Run},
+		{"", s.reloads.run},
 		{"models", func(ctx context.Context) error { return node.Watch(ctx, models) }},
 	}, beside...)
 	err = together(ctx, roles...)

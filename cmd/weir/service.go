@@ -141,6 +141,7 @@ type service struct {
 	topics   schemas.Topics
 	registry *prometheus.Registry
 	device   *cuda.Device // nil where the CPU alone scores
+	reloads  *reloads     // nil where there is no file of settings
 }
 
 // open connects a service to Kafka at brokers and makes the topics that are
@@ -151,12 +152,14 @@ func (f *serviceFlags) open(ctx context.Context, e *env, partitions int) (*servi
 		return nil, err
 	}
 	e.config.say(log)
-	s := &service{flags: f, env: e, log: log, topics: f.kafka.topics(), registry: newRegistry(f.data)}
+	s := &service{flags: f, env: e, log: log, reloads: newReloads(e, log), topics: f.kafka.topics(), registry: newRegistry(f.data)}
 	if s.client, err = f.kafka.client(e); err != nil {
+		s.reloads.stop()
 		return nil, err
 	}
 	if err := s.client.Ensure(ctx, s.topics.Layouts(partitions)); err != nil {
 		s.client.Close()
+		s.reloads.stop()
 		return nil, fmt.Errorf("topics on %s: %w", f.kafka.brokers, err)
 	}
 	return s, nil
@@ -167,6 +170,7 @@ func (s *service) close() {
 		s.device.Close() // it never fails
 	}
 	s.client.Close()
+	s.reloads.stop()
 }
 
 // probe is set where a test runs this program as a process of its own, to know

@@ -40,8 +40,10 @@ type configuration struct {
 	fs      *flag.FlagSet
 	bound   []*binding
 	aliases map[string]bool // the flags that are there for the naming rule alone
-	name    string          // of the file, "" for none
-	file    *config.File    // nil for none
+	// again binds the command's flags once more and parses what was given.
+	again func() (*configuration, error)
+	name  string       // of the file, "" for none
+	file  *config.File // nil for none
 }
 
 // A binding is a setting that a command has a flag for.
@@ -98,19 +100,31 @@ func takes(of []string, s *config.Setting) bool {
 	return false
 }
 
-// apply sets the flags that nobody has given: by their variables, and where there are
-// none by the file. Variables that are empty count as none.
+// apply sets the flags that nobody has given, and says what is wrong with the file; weir
+// check does that itself.
 func (c *configuration) apply(e *env, name string) error {
 	if c == nil {
 		return nil
 	}
+	if err := c.load(e, name); err != nil || c.file == nil || len(c.file.Problems) == 0 || c.command == "check" {
+		return err
+	}
+	for _, p := range c.file.Problems {
+		fmt.Fprintln(e.stderr, p)
+	}
+	return fmt.Errorf("%s: %s", c.name, several(len(c.file.Problems), "mistake"))
+}
+
+// load sets the flags that nobody has given: by their variables, and where there are none
+// by the file. Variables that are empty count as none.
+func (c *configuration) load(e *env, name string) error {
 	if c.name = name; c.name == "" {
-		c.name, _ = e.lookup(configVariable)
+		c.name = e.variable(configVariable)
 	}
 	given := make(map[string]bool)
 	c.fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
 	for _, b := range c.bound {
-		text, _ := e.lookup(b.Variable())
+		text := e.variable(b.Variable())
 		switch {
 		case c.given(given, b):
 			b.from, b.text = fromFlag, b.flag.Value.String()
@@ -141,12 +155,6 @@ func (c *configuration) apply(e *env, name string) error {
 		}
 	}
 	c.file.Judge(c.outside(e))
-	if c.command != "check" && len(c.file.Problems) > 0 {
-		for _, p := range c.file.Problems {
-			fmt.Fprintln(e.stderr, p)
-		}
-		return fmt.Errorf("%s: %s", c.name, several(len(c.file.Problems), "mistake"))
-	}
 	return nil
 }
 
@@ -176,11 +184,7 @@ func (c *configuration) set(b *binding, from, text string, values []string) erro
 // held reports whether a secret is in the environment, where it goes before the file of
 // it that a file of settings names.
 func held(e *env, s *config.Setting) bool {
-	if s.Held == "" {
-		return false
-	}
-	text, _ := e.lookup(s.Held)
-	return text != ""
+	return s.Held != "" && e.variable(s.Held) != ""
 }
 
 // outside is what flags and the environment say, by key: of every setting that has a
@@ -188,7 +192,7 @@ func held(e *env, s *config.Setting) bool {
 func (c *configuration) outside(e *env) map[string]string {
 	all := make(map[string]string)
 	for _, s := range config.Settings {
-		if text, _ := e.lookup(s.Variable()); text != "" {
+		if text := e.variable(s.Variable()); text != "" {
 			all[s.Key] = text
 		} else if held(e, s) {
 			all[s.Key] = s.Held

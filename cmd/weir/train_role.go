@@ -68,7 +68,9 @@ func (t *training) serve(ctx context.Context, e *env, args []string, f *trainRol
 	}
 	defer stop()
 	log.Info("serves metrics", "address", at)
-	if err := r.run(ctx); err != nil {
+	reloads := newReloads(e, log)
+	defer reloads.stop()
+	if err := together(ctx, role{"", r.run}, role{"", reloads.run}); err != nil {
 		return err
 	}
 	st := r.status()

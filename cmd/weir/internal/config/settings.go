@@ -68,7 +68,7 @@ var Settings = []*Setting{
 	{Key: "desk.within", Short: []string{"within"}, Kind: Span, Above: true, Max: 86400 * 365, Reload: true, Example: "15m"},
 	{Key: "desk.second-looks", Short: []string{"second-looks"}, Kind: Number, Max: 1, Reload: true, Example: "0.1"},
 	{Key: "desk.approvals", Short: []string{"approvals"}, Kind: Whole, Min: 1, Max: 2, Reload: true, Example: "2"},
-	{Key: "desk.webhooks-allow", Short: []string{"webhooks-allow"}, Kind: Text, Join: ",", Example: "[10.1.0.0/16]"},
+	{Key: "desk.webhooks-allow", Short: []string{"webhooks-allow"}, Kind: Text, Join: ",", Reload: true, Example: "[10.1.0.0/16]"},
 	{Key: "desk.local-login", Short: []string{"local-login"}, Kind: Text, Words: []string{"true", "false"}, Join: ",", Example: "[root]"},
 
 	{Key: "oidc.issuer", Kind: URL, Words: []string{"http", "https"}, Example: "https://id.bank.example/realms/staff"},
