@@ -1,5 +1,5 @@
 # The commands of the project; `make` lists them.
-.PHONY: help test race integration arm64 browser gpu kernels kernels-verify screenshots prove fuzz bench vulncheck container lint
+.PHONY: help test race integration arm64 browser gpu kernels kernels-verify screenshots prove fuzz bench vulncheck container lint rules
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -46,6 +46,10 @@ container:
 ## make lint         the chart and compose.yaml: helm, kubeconform, Compose's parser, and weir itself
 lint:
 	deploy/lint/run
+
+## make rules        alert rules, dashboards and runbooks against the metrics that weir exports, and promtool
+rules:
+	deploy/rules/check
 
 ## make screenshots  every page of the desk, light and dark, wide and narrow, as pictures in .cache/screenshots
 SCREENSHOTS ?= .cache/screenshots

@@ -1,0 +1,11 @@
+// Package rules holds the alert rules of deploy/prometheus, the dashboards of
+// deploy/grafana and the pages of deploy/runbooks to each other and to the metrics that
+// weir exports. It is a module of its own, so that nothing of Prometheus or Grafana gets
+// into the binary.
+//
+//	expression_test.go   what an expression may name: parsed by Prometheus' own parser
+//	rules_test.go        every rule: its expression, its texts, its page
+//	dashboards_test.go   every dashboard: its form, its expressions, where its panels lie
+//
+// check runs them, and promtool.
+package rules
