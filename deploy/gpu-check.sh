@@ -19,6 +19,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 # The bars.
 rate_bar=10000000 # rows/s of the wide network, batches of 1024
+half_rate_bar=60000000 # the same on tensor cores
 path_bar=1000000  # transactions/s of the whole path, on 16 cores
 path_p99_bar=5    # ms, of a transaction on it
 swap_bar=1000     # us that p99 may rise while bundles are swapped
@@ -105,9 +106,9 @@ if [ -z "$weir" ]; then
 fi
 [ -x "$weir" ] || { echo "gpu-check: WEIR=$weir is no program" >&2; exit 2; }
 weir=$(realpath "$weir")
-scale=(--rows 10000000 --seconds 3 --swaps 100) networks=shipped,wide tiers=64,256,1024,4096 load=12 deadline=50ms
+scale=(--rows 10000000 --seconds 3 --swaps 100) networks=shipped,wide tiers=64,256,1024,4096 half_tiers=1024,4096 load=12 deadline=50ms
 if $small; then # the fake driver scores a thousand times as slowly as a GPU
-  scale=(--rows 2000 --seconds 0.05 --swaps 3) networks=shipped tiers=64,256 load=5 deadline=1s
+  scale=(--rows 2000 --seconds 0.05 --swaps 3) networks=shipped tiers=64,256 half_tiers=64 load=5 deadline=1s
 fi
 common=(--device "$device" --device-deadline "$deadline")
 
@@ -155,6 +156,26 @@ bits_and_times() { # INDEX NAME
   else row "bundles swapped under load, $name" "${scale[5]} swaps: no batch fails or has two models" "${failed:--} failed, ${wrong:--} wrong, $(get bench "$s.swaps") swaps" failed; fi
   p50=$(get bench "$s.without.p99_us") p99=$(get bench "$s.during.p99_us")
   timed "p99 while bundles are swapped, $name" "at most $swap_bar us more than without" "$(round "$p99") us, without swaps $(round "$p50")" at_most "$p99" "$(awk -v a="$p50" -v b=$swap_bar 'BEGIN { print a + b }')"
+}
+
+# tensor_cores measures the float16 kernel.
+tensor_cores() {
+  local index=0 name tier rows rate limit bar n differ
+  measure half 300 bench device --device "$device" --device-deadline 20s --arithmetic float16 --networks "$networks" --tiers "$half_tiers" "${scale[@]:0:4}" --swaps 0
+  for name in ${networks//,/ }; do
+    n=networks.$((index++)) bar="0 of ${scale[1]} rows or more are off by 1e-3"
+    rows=$(get half "$n.bits.rows") differ=$(get half "$n.bits.differences")
+    if [ -z "$rows" ]; then row "tensor cores: largest difference, $name" "$bar" - failed "$said"; continue; fi
+    [ "$differ" = 0 ] && [ "$rows" -ge "${scale[1]}" ] && row "tensor cores: largest difference, $name" "$bar" "$(get half "$n.bits.largest_difference") in $rows rows" passed ||
+      row "tensor cores: largest difference, $name" "$bar" "$differ of $rows rows, the largest $(get half "$n.bits.largest_difference")" failed
+    for tier in 0 1; do
+      rows=$(get half "$n.tiers.$tier.rows") bar=none limit=0
+      [ -n "$rows" ] || continue
+      [ "$name $rows" != "wide 1024" ] || { bar="at least $half_rate_bar rows/s" limit=$half_rate_bar; }
+      rate=$(get half "$n.tiers.$tier.gpu.rows_per_s")
+      timed "tensor cores: throughput of $rows rows, $name" "$bar" "$(round "$rate" 0) rows/s, p50 $(round "$(get half "$n.tiers.$tier.gpu.p50_us")") us" at_most "$limit" "$rate"
+    done
+  done
 }
 
 # path_bar_of is a bar of the whole path, which is of the GPU: the CPU stands beside it.
@@ -265,15 +286,17 @@ PYTHON
 }
 
 sanitizer() {
-  local bar="0 errors" tool name="the kernel under compute-sanitizer" said
+  local bar="0 errors" tool name="the kernels under compute-sanitizer" said check kernel
   tool=$(command -v compute-sanitizer || ls /usr/local/cuda*/bin/compute-sanitizer 2>/dev/null | tail -n 1)
   if [ -z "$tool" ]; then row "$name" "$bar" - "not run" "compute-sanitizer is neither in PATH nor in /usr/local/cuda*/bin"; return; fi
   if $fake; then row "$name" "$bar" - "not run" "the fake driver runs no kernel"; return; fi
   for check in memcheck racecheck; do
-    if timeout 100 "$tool" --tool $check --target-processes all --error-exitcode 9 "$weir" bench device --device "$device" --device-deadline 60s \
-      --networks shipped --tiers 64 --rows 4096 --seconds 0.1 --swaps 1 >"$work/$check.out" 2>&1; then
-      row "$name: $check" "$bar" "$(grep -h 'ERROR SUMMARY\|RACECHECK SUMMARY' "$work/$check.out" | tail -n 1)" passed
-    else row "$name: $check" "$bar" - failed "$(tail -n 1 "$work/$check.out")"; fi
+    for kernel in float32 float16; do
+      if timeout 60 "$tool" --tool $check --target-processes all --error-exitcode 9 "$weir" bench device --device "$device" --device-deadline 60s \
+        --arithmetic $kernel --networks shipped --tiers 64 --rows 4096 --seconds 0.1 --swaps 1 >"$work/$check.out" 2>&1; then
+        row "$name: $check, $kernel" "$bar" "$(grep -h 'ERROR SUMMARY\|RACECHECK SUMMARY' "$work/$check.out" | tail -n 1)" passed
+      else row "$name: $check, $kernel" "$bar" - failed "$(tail -n 1 "$work/$check.out")"; fi
+    done
   done
 }
 
@@ -328,7 +351,7 @@ if found; then
   [ -z "$(get bench error)" ] || row "weir bench device" "measures everything" - failed "$(get bench error)"
   index=0
   for network in ${networks//,/ }; do bits_and_times $((index++)) "$network"; done
-  row "the tensor-core kernel's largest difference" "less than 1e-3" - "not run" "weir launches no weir_score_f16 yet"
+  tensor_cores
   faults
   whole_path
   peers

@@ -30,6 +30,9 @@ replace one another while batches are scored, each compared with its own model's
 With --load a batch of the first of --tiers is scored over and over for so long, as weir
 score does it, while whoever likes disturbs the GPU or its process, and nothing else is
 measured: what counts is that each score is right, and how late the last one was.
+
+With --arithmetic float16 the GPU scores on its tensor cores. Then a score is wrong that
+is off by 1e-3 or more from the CPU's, and the largest difference is measured.
 It exits with 1 where --device cuda asks for a GPU that does not score, where a bit
 differs, and where the GPU fails outside --load; what is measured by then is reported.`,
 	examples: []string{
@@ -39,6 +42,7 @@ differs, and where the GPU fails outside --load; what is measured by then is rep
 	},
 	flags: func(fs *flag.FlagSet) func(context.Context, *env, []string) error {
 		b := &gpuBench{device: addDevice(fs)}
+		b.device.addArithmetic(fs, "arithmetic", "`ARITHMETIC` of the GPU: float32 or float16")
 		fs.IntVar(&b.rows, "rows", 1_000_000, "`NUMBER` of rows whose bits are compared")
 		fs.Float64Var(&b.seconds, "seconds", 2, "`SECONDS` for each latency and each rate")
 		fs.IntVar(&b.swaps, "swaps", 100, "`NUMBER` of bundles that are swapped")
@@ -62,6 +66,7 @@ type gpuBench struct {
 	GPU      *cuda.Info   `json:"gpu,omitempty"`
 	Reason   string       `json:"reason,omitempty"` // why there is no GPU
 	Module   string       `json:"kernel_module,omitempty"`
+	Kernel   string       `json:"arithmetic"` // of the GPU
 	CPU      string       `json:"cpu"`
 	Cores    int          `json:"cores"`
 	Program  version      `json:"program"`
@@ -98,6 +103,7 @@ func (b *gpuBench) run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
+	b.Kernel = b.device.arithmetic.String()
 	b.CPU, b.Cores, b.Program, b.Module = program.Backend, runtime.GOMAXPROCS(0), program, kernelModule()
 	if err := b.open(ctx, e); err != nil {
 		return err
@@ -172,7 +178,7 @@ func (b *gpuBench) open(ctx context.Context, e *env) error {
 	}
 	// What was found is printed; the log is for what goes wrong.
 	log := slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	d := cuda.Open(cuda.Config{Ordinal: which.ordinal, Always: true, Deadline: b.device.deadline, Log: log})
+	d := cuda.Open(cuda.Config{Ordinal: which.ordinal, Always: true, Half: b.device.arithmetic.half, Deadline: b.device.deadline, Log: log})
 	if err := d.Await(ctx, cuda.Serving, cuda.Waiting, cuda.Absent); err != nil {
 		d.Close()
 		return err
@@ -245,7 +251,7 @@ func (b *gpuBench) printMachine(e *env) {
 func (n *gpuNetwork) print(e *env) {
 	e.printf("\n%s: %d columns, hidden %v, %d members\n", n.Name, n.Columns, n.Hidden, n.Members)
 	if s := n.Bits; s != nil {
-		e.printf("%s rows in %.1f s: %d bits differ\n", thousands(int64(s.Rows)), s.Seconds, s.Differences)
+		e.printf("%s rows in %.1f s: %d scores are wrong, the largest difference is %.2g\n", thousands(int64(s.Rows)), s.Seconds, s.Differences, s.Largest)
 	}
 	if len(n.Tiers) > 0 {
 		e.printf("%6s  %-4s %10s %10s %10s %14s\n", "rows", "", "p50 us", "p99 us", "p99.9 us", "rows/s")

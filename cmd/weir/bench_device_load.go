@@ -96,7 +96,7 @@ func (b *gpuBench) swap(ctx context.Context, n *gpuNetwork) (*gpuSwaps, error) {
 				err = failed
 			}
 			continue
-		case differences(now.want, out) > 0:
+		case b.wrong(now.want, out):
 			f.Wrong++
 		}
 		list = append(list, took)
@@ -159,7 +159,7 @@ func (b *gpuBench) underLoad(ctx context.Context, e *env, m *scoring.Model) (*gp
 			return nil, err
 		}
 		list = append(list, time.Since(began))
-		if differences(v.want, out) > 0 {
+		if b.wrong(v.want, out) {
 			f.Wrong++
 		}
 	}

@@ -20,7 +20,8 @@ import (
 // gpuBits is the comparison of scores.
 type gpuBits struct {
 	Rows        int     `json:"rows"`
-	Differences int     `json:"differences"`
+	Differences int     `json:"differences"`        // of bits, in float16 scores that are off by halfWrong or more
+	Largest     float64 `json:"largest_difference"` // of scores
 	Seconds     float64 `json:"seconds"`
 }
 
@@ -152,20 +153,36 @@ func (b *gpuBench) compareBits(ctx context.Context, m *scoring.Model) (*gpuBits,
 		if _, err := gpu.Measure(cuda.GPU, x, got); err != nil {
 			return nil, err
 		}
-		f.Rows, f.Differences = f.Rows+x.Rows, f.Differences+differences(want, got)
+		wrong, largest := b.differences(want, got)
+		f.Rows, f.Differences, f.Largest = f.Rows+x.Rows, f.Differences+wrong, max(f.Largest, largest)
 	}
 	f.Seconds = time.Since(start).Seconds()
 	return f, ctx.Err()
 }
 
-// differences counts scores whose bits are not the same.
-func differences(want, got []float32) (n int) {
+// halfWrong is how far a score of float16 arithmetic may not be off, for networks of
+// this kind.
+const halfWrong = 1e-3
+
+// differences counts scores that are wrong: whose bits are not the same, or that are off
+// by halfWrong or more in float16 arithmetic. largest is the largest difference.
+func (b *gpuBench) differences(want, got []float32) (n int, largest float64) {
 	for i, v := range want {
+		off := math.Abs(float64(v) - float64(got[i]))
+		if largest = max(largest, off); b.device.arithmetic.half && off < halfWrong {
+			continue
+		}
 		if math.Float32bits(v) != math.Float32bits(got[i]) {
 			n++
 		}
 	}
-	return n
+	return n, largest
+}
+
+// wrong reports whether a batch has scores that are.
+func (b *gpuBench) wrong(want, got []float32) bool {
+	n, _ := b.differences(want, got)
+	return n > 0
 }
 
 // tier measures batches of one size on both back ends.

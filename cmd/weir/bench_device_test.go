@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"unsafe"
 )
 
 // TestBenchDeviceOnTheCPU measures the CPU where there is no GPU.
@@ -70,4 +72,36 @@ func TestBenchDeviceFindsWrongBits(t *testing.T) {
 func last(text []byte) []byte {
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
 	return []byte(lines[len(lines)-1])
+}
+
+// TestBenchDeviceInFloat16 measures the tensor cores of the fake driver: near, not the same,
+// and where they are far off it says so.
+func TestBenchDeviceInFloat16(t *testing.T) {
+	needsDriver(t)
+	name := filepath.Join(t.TempDir(), "control")
+	mapWord(name) // makes the file
+	control := mapped(t, name)
+	t.Setenv("CUDA_FAKE_CONTROL", name)
+	args := []string{"bench", "device", "--device", "cuda", "--device-deadline", "30s", "--arithmetic", "float16", "--networks", "shipped", "--tiers", "64",
+		"--seconds", "0.01", "--rows", "8000", "--swaps", "1", "--json"}
+	read := func(p *process) (r gpuBench) {
+		if err := json.Unmarshal(last(p.stdout.Bytes()), &r); err != nil {
+			t.Fatalf("%v: %s\n%s", err, p.stdout.String(), p.logged())
+		}
+		return r
+	}
+	p := start(t, args...)
+	code := p.ended()
+	if r := read(p); code != exitOK || r.Kernel != "float16" || r.Networks[0].Bits.Differences != 0 || r.Networks[0].Bits.Largest <= 0 || r.Networks[0].Tiers[0].GPU.Rate <= 0 {
+		t.Errorf("exit code %d: %s", code, p.stdout.String())
+	}
+	p = start(t, args...)
+	launched := (*int64)(unsafe.Pointer(&control[0]))
+	before := atomic.LoadInt64(launched)
+	p.until("golden rows", func() bool { return atomic.LoadInt64(launched) > before+goldenBatches })
+	control[28] = 2 // each score
+	code = p.ended()
+	if r := read(p); code != exitFailed || r.Networks[0].Bits == nil || r.Networks[0].Bits.Differences == 0 || r.Networks[0].Bits.Largest < halfWrong {
+		t.Errorf("exit code %d: %s", code, p.stdout.String())
+	}
 }

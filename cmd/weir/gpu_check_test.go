@@ -54,7 +54,7 @@ func TestGPUCheck(t *testing.T) {
 	if fake := r.Device == "Fake GPU"; r.Fake != fake || fake != strings.Contains(text, "\nTHE FAKE DRIVER") || !r.Small || r.Date == "" {
 		t.Errorf("%+v\n%s", r, text)
 	}
-	want := []string{"a GPU that scores", "bits of the shipped network", "bundles swapped under load, shipped", "the GPU's process killed", "the GPU's process stopped",
+	want := []string{"a GPU that scores", "bits of the shipped network", "tensor cores: largest difference, shipped", "bundles swapped under load, shipped", "the GPU's process killed", "the GPU's process stopped",
 		"an illegal address", "all are decided, --device cuda"}
 	for _, row := range r.Rows {
 		if row.Verdict == "passed" {
