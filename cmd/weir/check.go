@@ -92,6 +92,9 @@ func (c *checking) run(ctx context.Context, e *env, _ []string) error {
 
 // settings says what is wrong with the file of settings, and reports whether it is right.
 func (f *findings) settings(c *configuration) bool {
+	for _, text := range config.Misspelt(f.env.environ) {
+		f.Notes = append(f.Notes, finding{What: "environment", Text: text})
+	}
 	if c.file == nil {
 		return true
 	}

@@ -46,15 +46,16 @@ type env struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	lookup         func(string) (string, bool)
-	tty            bool // whether stderr is a terminal: progress bars are drawn
-	json           bool // --json
+	environ        []string // all of it, NAME=TEXT
+	tty            bool     // whether stderr is a terminal: progress bars are drawn
+	json           bool     // --json
 
 	config *configuration // nil where a command has none
 	level  *slog.LevelVar // of the log, nil before there is one
 }
 
 func newEnv(stdin, stdout, stderr *os.File, lookup func(string) (string, bool)) *env {
-	return &env{stdin: stdin, stdout: stdout, stderr: stderr, lookup: lookup, tty: term.IsTerminal(int(stderr.Fd()))}
+	return &env{stdin: stdin, stdout: stdout, stderr: stderr, lookup: lookup, environ: os.Environ(), tty: term.IsTerminal(int(stderr.Fd()))}
 }
 
 // variable returns a variable of the environment, "" where there is none.

@@ -13,6 +13,7 @@ func commands() []*command {
 		configExplainCommand,
 		configShowCommand,
 		configSchemaCommand,
+		configCommand,
 		specCommand,
 		modelCommand,
 		backtestCommand,

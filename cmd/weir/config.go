@@ -34,6 +34,22 @@ file changes nothing. With --json it prints a list of the same.
 	},
 }
 
+var configCommand = &command{
+	name: "config", args: "default | explain | show | schema", summary: "print, explain and show weir.yaml, the file of settings",
+	about: `default prints the whole file, explain says all of one setting, show prints what a role
+would have here and where it is from, and schema is for editors. weir check --config FILE
+tells every mistake in a file. A role that was started with --config reads the file again
+when it is sent SIGHUP, makes good what is safe, and names in its log what needs a restart.
+
+` + namingRule,
+	examples: []string{"weir config default > weir.yaml", "weir config explain kafka.sasl", "weir config show --config weir.yaml"},
+	flags: func(*flag.FlagSet) func(context.Context, *env, []string) error {
+		return func(_ context.Context, _ *env, args []string) error {
+			return usagef("say which: default, explain, show or schema")
+		}
+	},
+}
+
 // namingRule is the rule that names settings, as helps say it.
 const namingRule = `A setting has one name: the key kafka.sasl of the file, which is sasl: in the section
 kafka:, is the flag --kafka-sasl and the variable WEIR_KAFKA_SASL: points become dashes,

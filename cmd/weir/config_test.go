@@ -219,6 +219,7 @@ func TestConfigDefault(t *testing.T) {
 			t.Errorf("%s is not in the file", s.Key)
 		}
 	}
+	call(t, "config").fails(t, exitUsage, "default, explain, show or schema")
 	call(t, "config", "explain", "kafka.brokres").fails(t, exitUsage, "kafka.brokers")
 	call(t, "config", "explain", "kafka").fails(t, exitUsage, "kafka.sasl")
 	var list struct{ Settings []config.Entry }
@@ -303,6 +304,29 @@ func tryJSON(text string) (any, bool) {
 	}
 	value, err := jsonschema.UnmarshalJSON(strings.NewReader(string(data)))
 	return value, err == nil
+}
+
+// TestMisspeltVariables names the variables that look like a setting and are none, and
+// leaves those alone that Kubernetes makes of services.
+func TestMisspeltVariables(t *testing.T) {
+	got := config.Misspelt([]string{"WEIR_KAFKA_BROKER=k1:9092", "WEIR_LISTEN=:1", "WEIR_KAFKA_BROKERS=k1:9092", "WEIR_TOKEN_KEY=x", "KAFKA_BROKER=x",
+		"WEIR_DESK_PORT=tcp://10.0.0.1:80", "WEIR_DESK_SERVICE_HOST=10.0.0.1", "WEIR_DESK_PORT_8464_TCP_ADDR=10.0.0.1", "WEIR_SOMETHING_ELSE=x"})
+	want := []string{"WEIR_KAFKA_BROKER is no variable of weir's: did you mean WEIR_KAFKA_BROKERS?", "WEIR_LISTEN is no variable of weir's: did you mean WEIR_METRICS_LISTEN?"}
+	if !slices.Equal(got, want) {
+		t.Errorf("misspelt are %q, want %q", got, want)
+	}
+	for _, s := range config.Settings {
+		for _, end := range []string{"_PORT", "_SERVICE_HOST", "_SERVICE_PORT"} {
+			if strings.HasSuffix(s.Variable(), end) {
+				t.Errorf("Kubernetes could set %s", s.Variable())
+			}
+		}
+	}
+	var out, wrong strings.Builder
+	e := &env{stdout: &out, stderr: &wrong, lookup: func(string) (string, bool) { return "", false }, environ: []string{"WEIR_DESK_WEBB=off"}}
+	if code := run(t.Context(), []string{"check", "--data", t.TempDir()}, e); code != exitOK || !strings.Contains(out.String(), "WEIR_DESK_WEB?") {
+		t.Errorf("weir check ends with %d and says\n%s%s", code, &out, &wrong)
+	}
 }
 
 // TestConfigShow tells where each value is from, and of secrets only that they are given.

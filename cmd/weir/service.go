@@ -151,7 +151,7 @@ func (f *serviceFlags) open(ctx context.Context, e *env, partitions int) (*servi
 	if err != nil {
 		return nil, err
 	}
-	e.config.say(log)
+	e.config.say(e, log)
 	s := &service{flags: f, env: e, log: log, reloads: newReloads(e, log), topics: f.kafka.topics(), registry: newRegistry(f.data)}
 	if s.client, err = f.kafka.client(e); err != nil {
 		s.reloads.stop()

@@ -222,9 +222,12 @@ func readConfig(name string) (*config.File, error) {
 
 // say says in the log where a command's settings are from, where that is not its flags
 // alone.
-func (c *configuration) say(log *slog.Logger) {
+func (c *configuration) say(e *env, log *slog.Logger) {
 	if c == nil {
 		return
+	}
+	for _, text := range config.Misspelt(e.environ) {
+		log.Warn("a variable is not read", "remedy", text)
 	}
 	count := make(map[string]int)
 	for _, b := range c.bound {

@@ -59,7 +59,7 @@ func (t *training) serve(ctx context.Context, e *env, args []string, f *trainRol
 	if err != nil {
 		return err
 	}
-	e.config.say(log)
+	e.config.say(e, log)
 	reg := newRegistry("")
 	r := t.role(e, args, f.every, log, reg)
 	at, stop, err := serveMetrics(f.listen, "", reg, func() (bool, any) { return true, r.status() })

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -83,4 +84,41 @@ func (s *Setting) Check(text string) error {
 		}
 	}
 	return nil
+}
+
+// services are variables that Kubernetes sets for a service named weir-something.
+var services = regexp.MustCompile(`_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_[0-9]+_(TCP|UDP).*)?)$`)
+
+// Misspelt says of the variables of an environment, NAME=TEXT, which are no setting's and
+// are likely meant to be one.
+func Misspelt(environ []string) (list []string) {
+	var known []string
+	for _, s := range Settings {
+		if known = append(known, s.Variable()); s.Held != "" {
+			known = append(known, s.Held)
+		}
+	}
+	for _, one := range environ {
+		name, _, _ := strings.Cut(one, "=")
+		if !strings.HasPrefix(name, "WEIR_") || slices.Contains(known, name) || services.MatchString(name) {
+			continue
+		}
+		meant := ""
+		for _, s := range Settings {
+			if slices.ContainsFunc(s.Short, func(f string) bool { return name == "WEIR_"+strings.ToUpper(strings.ReplaceAll(f, "-", "_")) }) {
+				meant = s.Variable()
+				break
+			}
+		}
+		if meant == "" {
+			if near := nearest(name, known); near != "" && distance(strings.ToLower(name), strings.ToLower(near)) <= 2 {
+				meant = near
+			}
+		}
+		if meant != "" {
+			list = append(list, fmt.Sprintf("%s is no variable of weir's: did you mean %s?", name, meant))
+		}
+	}
+	slices.Sort(list)
+	return list
 }
