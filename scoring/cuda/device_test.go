@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -284,6 +285,32 @@ func (b *bench) signal(s syscall.Signal) error {
 		return fmt.Errorf("nothing serves: %v", b.stats.Reason)
 	}
 	return b.serving.command.Process.Signal(s)
+}
+
+// TestScribblingWorkerChangesNoRow has the device write all over the page before it fails:
+// the rows are the scorer's own still, and the CPU scores these.
+func TestScribblingWorkerChangesNoRow(t *testing.T) {
+	if onDriver {
+		t.Skip("the fake driver does not scribble")
+	}
+	b := newBench(t, Config{Always: true, BackOff: time.Millisecond})
+	m := someModel(1)
+	s, list, out := b.scorer(t, m), batches(t, m, 1, 30, 300), make([]float32, 300)
+	b.serves(t)
+	for n, at := range []int64{1, 5, 9} {
+		b.control.strike(strikeScribble, at)
+		for i := range list {
+			before := slices.Clone(list[i].x.Data)
+			list[i].score(t, s, out)
+			if !same(before, list[i].x.Data) {
+				t.Fatalf("the rows of batch %d are others now", i)
+			}
+		}
+		b.until(t, "recovery", func(s Stats) bool { return s.Recoveries == uint64(n+1) })
+	}
+	if st := b.Stats(); st.Faults[link.Sticky] != 3 || st.Fallbacks != 3 {
+		t.Errorf("%+v", st)
+	}
 }
 
 // TestFaultInTheMiddleOfAMatrix strikes each batch in turn of a matrix that takes several,

@@ -51,13 +51,14 @@ type control struct {
 
 // What can strike.
 const (
-	strikeLaunch = iota + 1 // the launch is refused
-	strikeSticky            // an illegal address: every call fails from now on
-	strikeHang              // the batch never ends
-	strikeCrash             // the process dies
-	strikeMemory            // the launch finds no memory
-	strikeWrong             // wrong bits from now on, in this process
-	strikeLost              // the device is gone, for this process and the next three
+	strikeLaunch   = iota + 1 // the launch is refused
+	strikeSticky              // an illegal address: every call fails from now on
+	strikeHang                // the batch never ends
+	strikeCrash               // the process dies
+	strikeMemory              // the launch finds no memory
+	strikeWrong               // wrong bits from now on, in this process
+	strikeLost                // the device is gone, for this process and the next three
+	strikeScribble            // all rows and scores in the page are overwritten, and every call fails from then on
 )
 
 // onDriver says that the tests run on a driver, be it a fake one.
@@ -147,6 +148,16 @@ func (f *fake) Launch(lane, slot, rows int, seq uint64) error {
 		case strikeLost:
 			f.control.absent.Store(3)
 			f.sticky = &driver.Error{Call: "cuStreamQuery", Code: 999}
+		case strikeScribble:
+			for lane := range link.Lanes {
+				for i := range f.page.Rows(lane) {
+					f.page.Rows(lane)[i] = 1e30
+				}
+				for i := range f.page.Scores(lane) {
+					f.page.Scores(lane)[i] = .5
+				}
+			}
+			f.sticky = &driver.Error{Call: "cuStreamQuery", Code: 700}
 		case strikeHang:
 			hung = true
 		case strikeCrash:

@@ -15,7 +15,15 @@
 // rows that the scorer writes, [BatchBytes] in all; the scores of up to [RowsMax]
 // rows; and the word in which the kernel says that it is done. All of it but the
 // image is pinned and mapped into the device where the driver allows that, so that
-// the scorer writes a feature once and the device reads it there.
+// the scorer writes a batch there once and the device reads it where it lies.
+//
+// What the scorer writes is a copy of the step's matrix. The matrix itself does not lie
+// in a page: the worker and the device can write to a page, and one that has gone mad may
+// write anywhere in it, where the step's matrix is what the CPU scores in their place
+// and what goes into the ledger. Features that were changed under way would be scored
+// alike on both sides, and no audit would see it. That a failed GPU costs nothing but
+// speed hangs on this copy. It takes 0.1 to 0.2 us for 64 rows of 64 columns, and 7 to 15
+// ns a row for larger batches: a hundredth of what a row takes in all, or less.
 //
 // # Words
 //
