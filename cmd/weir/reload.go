@@ -159,9 +159,12 @@ func (r *reloads) overruled(next *configuration, b *binding) {
 	r.log.Warn("setting changed in the file only", "key", b.Key, "in_force", b.from)
 }
 
-// binding returns that of a key, which there is.
+// binding returns that of a key, nil where the command has none.
 func (c *configuration) binding(key string) *binding {
-	return c.bound[slices.IndexFunc(c.bound, func(b *binding) bool { return b.Key == key })]
+	if i := slices.IndexFunc(c.bound, func(b *binding) bool { return b.Key == key }); i >= 0 {
+		return c.bound[i]
+	}
+	return nil
 }
 
 // reloadLimits has the limits of a desk follow the file.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -40,6 +41,7 @@ type configuration struct {
 	fs      *flag.FlagSet
 	bound   []*binding
 	aliases map[string]bool // the flags that are there for the naming rule alone
+	names   map[string]bool // of the flags that were given
 	// again binds the command's flags once more and parses what was given.
 	again func() (*configuration, error)
 	name  string       // of the file, "" for none
@@ -121,12 +123,12 @@ func (c *configuration) load(e *env, name string) error {
 	if c.name = name; c.name == "" {
 		c.name = e.variable(configVariable)
 	}
-	given := make(map[string]bool)
-	c.fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	c.names = make(map[string]bool)
+	c.fs.Visit(func(f *flag.Flag) { c.names[f.Name] = true })
 	for _, b := range c.bound {
 		text := e.variable(b.Variable())
 		switch {
-		case c.given(given, b):
+		case c.given(b):
 			b.from, b.text = fromFlag, b.flag.Value.String()
 		case text != "":
 			err := b.Check(text)
@@ -154,17 +156,14 @@ func (c *configuration) load(e *env, name string) error {
 			c.file.Refuse(v, err)
 		}
 	}
-	c.file.Judge(c.outside(e))
+	c.file.Judge(c.outside(e), func(key string) bool { return c.command == "check" || c.binding(key) != nil })
 	return nil
 }
 
 // given reports whether a setting was said by any of its flags.
-func (c *configuration) given(names map[string]bool, b *binding) bool {
-	if names[b.Flag()] || names[b.flag.Name] {
-		return true
-	}
-	for _, name := range b.Short {
-		if names[name] && config.Of(c.command, name) == b.Setting {
+func (c *configuration) given(b *binding) bool {
+	for name := range c.names {
+		if name == b.flag.Name || config.Of(c.command, name) == b.Setting {
 			return true
 		}
 	}
@@ -172,6 +171,9 @@ func (c *configuration) given(names map[string]bool, b *binding) bool {
 }
 
 func (c *configuration) set(b *binding, from, text string, values []string) error {
+	if b.Missing(text) {
+		return errors.New("there is no file of this name; a file is named here, and never the secret itself")
+	}
 	for _, v := range values {
 		if err := c.fs.Set(b.flag.Name, v); err != nil {
 			return err
@@ -198,9 +200,9 @@ func (c *configuration) outside(e *env) map[string]string {
 			all[s.Key] = s.Held
 		}
 	}
-	for _, b := range c.bound {
-		if b.from == fromFlag {
-			all[b.Key] = b.text
+	for name := range c.names {
+		if s := config.Of(c.command, name); s != nil {
+			all[s.Key] = c.fs.Lookup(name).Value.String()
 		}
 	}
 	return all

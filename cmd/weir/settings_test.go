@@ -92,7 +92,8 @@ func settingsOf(t *testing.T, command, file string, environment map[string]strin
 // TestPrecedence takes a flag before a variable, that before the file, and that before
 // the default, and of a secret the variable before a file that the file names.
 func TestPrecedence(t *testing.T) {
-	file := `kafka: {brokers: [file:1, file:2], sasl: SCRAM-SHA-512, user: u, password-file: pw}
+	makeFiles(t)
+	file := `kafka: {brokers: [file:1, file:2], sasl: SCRAM-SHA-512, user: u, password-file: secret}
 oidc: {issuer: "https://id", client-id: weir, role: [a=analyst, "b=analyst,supervisor"]}
 desk: {public-url: "https://d"}
 `
@@ -110,7 +111,8 @@ desk: {public-url: "https://d"}
 		{"short flag", "kafka.brokers", fromFlag, "flag:1", map[string]string{"WEIR_KAFKA_BROKERS": "env:1"}, []string{"--kafka", "flag:1"}},
 		{"flag of the rule", "kafka.brokers", fromFlag, "flag:2", nil, []string{"--kafka-brokers", "flag:2"}},
 		{"secret", "kafka.password-file", fromDefault, "", map[string]string{"WEIR_KAFKA_PASSWORD": "x"}, nil},
-		{"secret's file", "kafka.password-file", fromFile, "pw", nil, nil},
+		{"secret's file", "kafka.password-file", fromFile, "secret", nil, nil},
+		{"blanks", "kafka.brokers", fromEnvironment, "env:1, env:2", map[string]string{"WEIR_KAFKA_BROKERS": "env:1, env:2"}, nil},
 		{"other spelling", "history.url", fromFlag, "clickhouse://c:1/d", map[string]string{"WEIR_HISTORY_URL": "x.db"}, []string{"--clickhouse", "clickhouse://c:1/d"}},
 	} {
 		c, err := settingsOf(t, "up", file, x.environment, x.args...)
@@ -123,6 +125,18 @@ desk: {public-url: "https://d"}
 				t.Errorf("%s: %s is %q of %s, want %q of %s", x.name, x.key, b.text, b.from, x.text, x.from)
 			}
 		}
+	}
+	if c, err := settingsOf(t, "up", "", map[string]string{"WEIR_KAFKA_BROKERS": "env:1, env:2"}); err != nil || c.fs.Lookup("kafka").Value.String() != "env:1,env:2" {
+		t.Errorf("the blank is a part of the broker's name: %v", err)
+	}
+	if _, err := settingsOf(t, "up", "", map[string]string{"WEIR_KAFKA_PASSWORD_FILE": "hunter2"}); err == nil || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("a secret in place of its file's name: %v", err)
+	}
+	if _, err := settingsOf(t, "simulate", "kafka: {tls: true}\n", nil, "--kafka", "k1:9093"); err != nil {
+		t.Errorf("brokers of a flag: %v", err)
+	}
+	if _, err := settingsOf(t, "migrate", "kafka: {tls: true}\n", nil); err != nil {
+		t.Errorf("what another role says by a flag: %v", err)
 	}
 	c, err := settingsOf(t, "up", "desk: {web: off, within: 7m}\n", nil)
 	if err != nil || c.fs.Lookup("web").Value.String() != "off" || c.fs.Lookup("within").Value.String() != "7m0s" {

@@ -11,7 +11,7 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		file := Parse("weir.yaml", data)
-		file.Judge(map[string]string{"kafka.tls": "true"})
+		file.Judge(map[string]string{"kafka.tls": "true"}, func(string) bool { return true })
 		for _, p := range file.Problems {
 			if p.Line < 1 || p.Column < 1 || p.Reason == "" || p.Hint == "" {
 				t.Errorf("a problem without place, reason or hint: %+v", p)

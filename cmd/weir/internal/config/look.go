@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -17,7 +18,7 @@ import (
 func (f *File) Look(outside map[string]string, builtin []string, tooOpen func(fs.FileMode) bool) {
 	for _, s := range Settings {
 		v := f.Values[s.Key]
-		if v == nil || outside[s.Key] != "" {
+		if v == nil || outside[s.Key] != "" || slices.ContainsFunc(f.Problems, func(p Problem) bool { return p.Key == s.Key }) {
 			continue
 		}
 		for _, name := range v.Items {
@@ -93,6 +94,13 @@ func (s *Setting) place(name string) (reason, hint string) {
 		}
 	}
 	return "", ""
+}
+
+// Missing reports whether a setting is of a secret whose file is not there. Whoever says
+// so does not repeat the name: it may be the secret itself.
+func (s *Setting) Missing(name string) bool {
+	_, err := os.Stat(name)
+	return s.Kind == Secret && errors.Is(err, fs.ErrNotExist)
 }
 
 // pair sees whether a certificate and a key belong together, where each is well by itself.

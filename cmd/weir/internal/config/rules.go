@@ -12,13 +12,15 @@ import (
 type judging struct {
 	*File
 	outside map[string]string
+	takes   func(key string) bool
 }
 
 // Judge adds to the problems what contradicts what, and what lacks something else.
 // Outside is what flags and variables say, by key; they go before the file. Nothing is
-// said of a key that only they give, and of one that they put out of force.
-func (f *File) Judge(outside map[string]string) {
-	j := &judging{f, outside}
+// said of a key that only they give, of one that they put out of force, and of one that
+// the role does not take: brokers may be named by a flag that another role has.
+func (f *File) Judge(outside map[string]string, takes func(key string) bool) {
+	j := &judging{f, outside, takes}
 	for _, look := range []func(){j.kafka, j.registry, j.keys, j.desk, j.login, j.history, j.train, j.listeners} {
 		look()
 	}
@@ -52,7 +54,7 @@ func (j *judging) on(key string) bool { return j.get(key) == "true" }
 
 // wrong notes a problem of a key if the file is what gives it.
 func (j *judging) wrong(key, reason, hint string) {
-	if v := j.Values[key]; v != nil && j.outside[key] == "" {
+	if v := j.Values[key]; v != nil && j.outside[key] == "" && j.takes(key) {
 		j.problem(v.Place, key, reason, hint)
 	}
 }
@@ -113,6 +115,9 @@ func (j *judging) registry() {
 }
 
 func (j *judging) keys() {
+	if j.get("device.arithmetic") == "float16" && j.get("device.name") == "cpu" {
+		j.wrong("device.arithmetic", "float16 is a GPU's, and device.name is cpu", "device.name: cuda, or float32")
+	}
 	if now, before := j.get("keys.token-file"), j.get("keys.token-previous-file"); before != "" && now == before {
 		j.wrong("keys.token-previous-file", "the key of tokens and the one before it are the same file", "take keys.token-previous-file out, unless the key has changed")
 	}

@@ -95,16 +95,19 @@ func Of(command, flag string) *Setting {
 	return found
 }
 
-// Split returns the values that a flag is given for the text of a variable.
-func (s *Setting) Split(text string) []string {
-	if s.Join != ";" {
+// Split returns the values that a flag is given for the text of a variable. Blanks
+// beside what stands between the items of a list are no part of them.
+func (s *Setting) Split(text string) (list []string) {
+	if s.Join == "" {
 		return []string{text}
 	}
-	var list []string
-	for one := range strings.SplitSeq(text, ";") {
+	for one := range strings.SplitSeq(text, s.Join) {
 		if one = strings.TrimSpace(one); one != "" {
 			list = append(list, one)
 		}
+	}
+	if s.Join != ";" {
+		return []string{strings.Join(list, s.Join)}
 	}
 	return list
 }

@@ -53,6 +53,7 @@ var Settings = []*Setting{
 	{Key: "score.watch", Short: []string{"watch"}, Kind: Span, Example: "48h"},
 
 	{Key: "device.name", Short: []string{"device"}, Kind: Text, Example: "cuda:0"},
+	{Key: "device.arithmetic", Kind: Choice, Words: []string{"float32", "float16"}, Example: "float16"},
 	{Key: "device.deadline", Kind: Span, Above: true, Max: 3600, Example: "500ms"},
 
 	{Key: "history.url", Short: []string{"history", "clickhouse"}, Kind: Text, Example: "clickhouse://weir@ch1:9440/weir?secure=true"},
@@ -78,7 +79,8 @@ var Settings = []*Setting{
 	{Key: "oidc.roles-claim", Kind: Text, Example: "realm_access.roles"},
 	{Key: "oidc.role", Kind: Text, Join: ";", Example: "[fraud-analysts=analyst, \"fraud-leads=analyst,supervisor\"]"},
 
-	{Key: "train.every", Short: []string{"every"}, Kind: Span, Min: 1, Max: 86400 * 365, Example: "24h"},
+	{Key: "train.every", Short: []string{"every"}, Kind: Span, Min: 1, Max: 86400 * 365, Example: "24h",
+		More: "By a file that has it weir train is a role that does not end: leave it out of the file of a job that trains once."},
 	{Key: "train.days", Short: []string{"days"}, Kind: Number, Max: 100_000, Example: "90"},
 	{Key: "train.family", Short: []string{"family"}, Kind: Choice, Words: []string{"logistic", "network"}, Example: "network"},
 	{Key: "train.review-cards-per-day", Short: []string{"review-cards-per-day", "train-cards-per-day"}, Kind: Number, Max: 1e9, Example: "200"},

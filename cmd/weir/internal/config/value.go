@@ -52,7 +52,7 @@ func (s *Setting) written(n *yaml.Node) (reason, hint string) {
 		return counted(text)
 	case s.Kind == Span && n.ShortTag() != "!!str" && text != "0":
 		return text + " has no unit", "for example " + s.Name() + ": " + s.Example
-	case s.Kind == Bytes || s.Kind == Span:
+	case s.Kind == Bytes || s.Kind == Span || s.Kind == Address:
 		return "", ""
 	case traps.MatchString(text):
 		return fmt.Sprintf("%s is a truth value in some versions of YAML", text), "write \"" + text + "\" in quotes if it is a name"
