@@ -14,9 +14,43 @@ import (
 
 	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/compose-spec/compose-go/v2/types"
+	"sigs.k8s.io/yaml"
 )
 
 const composeFile = root + "/deploy/compose/compose.yaml"
+
+// TestScraped holds prometheus.yaml to compose.yaml: every role that serves metrics is
+// scraped, and nothing else of ours.
+func TestScraped(t *testing.T) {
+	text, err := os.ReadFile(root + "/deploy/prometheus/prometheus.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var config struct {
+		ScrapeConfigs []struct {
+			StaticConfigs []struct{ Targets []string } `json:"static_configs"`
+		} `json:"scrape_configs"`
+	}
+	if err := yaml.Unmarshal(text, &config); err != nil {
+		t.Fatal(err)
+	}
+	var targets, want []string
+	for _, s := range config.ScrapeConfigs {
+		for _, c := range s.StaticConfigs {
+			targets = append(targets, c.Targets...)
+		}
+	}
+	for name, s := range composeProject(t, composeFile).Services {
+		if s.Environment["WEIR_METRICS_LISTEN"] != nil {
+			want = append(want, name+":9464")
+		}
+	}
+	slices.Sort(targets)
+	slices.Sort(want)
+	if !slices.Equal(targets, want) {
+		t.Errorf("%s are scraped, and %s serve metrics", targets, want)
+	}
+}
 
 // makeSecrets runs the script that an operator runs, and adds a key of tokens before the
 // one that it made.
@@ -33,14 +67,24 @@ func TestCompose(t *testing.T) {
 	for _, p := range list {
 		t.Error(p)
 	}
-	want := []string{"clickhouse", "desk", "kafka", "record", "score-1", "score-2", "simulate", "train"}
+	want := []string{"clickhouse", "desk", "grafana", "kafka", "prometheus", "record", "score-1", "score-2", "simulate", "train"}
 	if !slices.Equal(services, want) {
 		t.Errorf("the services are %s, not %s", services, want)
 	}
 }
 
-// composeProblems are what is wrong with a file of Compose, and the services that it has.
-func composeProblems(t *testing.T, file string) (services, list []string) {
+// composeProject reads a file of Compose that is right.
+func composeProject(t *testing.T, file string) *types.Project {
+	t.Helper()
+	project, err := loadCompose(t, file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return project
+}
+
+// loadCompose reads a file of Compose, with all profiles and with secrets that are there.
+func loadCompose(t *testing.T, file string) (*types.Project, error) {
 	t.Helper()
 	secrets, err := secretFolder()
 	if err != nil {
@@ -50,7 +94,13 @@ func composeProblems(t *testing.T, file string) (services, list []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	project, err := options.LoadProject(context.Background())
+	return options.LoadProject(context.Background())
+}
+
+// composeProblems are what is wrong with a file of Compose, and the services that it has.
+func composeProblems(t *testing.T, file string) (services, list []string) {
+	t.Helper()
+	project, err := loadCompose(t, file)
 	if err != nil {
 		return nil, []string{"compose: " + err.Error()}
 	}
@@ -126,6 +176,9 @@ func serviceProblems(project *types.Project, s types.ServiceConfig) (list []stri
 		}
 	}
 	for name, value := range s.Environment {
+		if property, ok := strings.CutPrefix(name, "KAFKA_"); ok && !brokerTakes(strings.ToLower(strings.ReplaceAll(property, "_", "."))) {
+			say("%s is no setting that deploy/kafka/kafka starts a broker with", name)
+		}
 		if value == nil {
 			say("%s is taken from whoever starts it", name)
 		} else if strings.Contains(strings.ToLower(name), "password") && !strings.HasPrefix(*value, "/run/secrets/") {
@@ -133,6 +186,13 @@ func serviceProblems(project *types.Project, s types.ServiceConfig) (list []stri
 		}
 	}
 	return list
+}
+
+// brokerTakes reports whether the broker of the integration tests is started with a setting:
+// what is in Compose's Kafka was tried there.
+func brokerTakes(property string) bool {
+	text, err := os.ReadFile(root + "/deploy/kafka/kafka")
+	return err == nil && strings.Contains(string(text), "\n"+property+"=")
 }
 
 // weirProblems are what is wrong with a service of weir's.

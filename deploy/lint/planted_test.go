@@ -26,6 +26,32 @@ func (m *mistake) plant(t *testing.T, file string) {
 	}
 }
 
+// copied is a folder like deploy, with one of its folders copied and the others as they are.
+func copied(t *testing.T, folder string) string {
+	t.Helper()
+	deploy := filepath.Join(t.TempDir(), "deploy")
+	beside, err := filepath.Abs(root + "/deploy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(filepath.Join(deploy, folder), os.DirFS(filepath.Join(beside, folder))); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(beside)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if e.Name() == folder {
+			continue
+		}
+		if err := os.Symlink(filepath.Join(beside, e.Name()), filepath.Join(deploy, e.Name())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return deploy
+}
+
 // found wants the mistake among what is wrong.
 func (m *mistake) found(t *testing.T, list []string) {
 	t.Helper()
@@ -45,6 +71,8 @@ var composeMistakes = []mistake{
 	{name: "image of any version", old: "apache/kafka:4.4.0", new: "apache/kafka:latest", words: "image apache/kafka:latest is not pinned"},
 	{name: "image without a tag", old: "clickhouse-server:26.9", new: "clickhouse-server", words: "is not pinned"},
 	{name: "missing Dockerfile", old: "container/Dockerfile", new: "container/Containerfile", words: "its Dockerfile"},
+	{name: "missing file", old: "../prometheus/rules.yaml", new: "../prometheus/rule.yaml", words: "what it mounts is not there"},
+	{name: "file that can be written", old: "rules.yaml:ro", new: "rules.yaml", words: "can be written"},
 	{name: "missing secret", old: "/token.key\"}", new: "/tokens.key\"}", words: "does not make"},
 	{name: "secret that is not mounted", old: "secrets: [token.key, models.pem]", new: "secrets: [models.pem]", words: "WEIR_KEYS_TOKEN_FILE=/run/secrets/token.key is not mounted"},
 	{name: "unknown variable", old: "WEIR_KAFKA_BROKERS", new: "WEIR_KAFKA_BROKER", words: "weir knows no variable WEIR_KAFKA_BROKER"},
@@ -56,6 +84,7 @@ var composeMistakes = []mistake{
 	{name: "dependency on nothing", old: "kafka: {condition: service_healthy}", new: "kafka-1: {condition: service_healthy}", words: "compose:"},
 	{name: "dependency on a health that is not asked", old: "score-1: {condition: service_healthy}", new: "grounds: {condition: service_healthy}", words: "compose:"},
 	{name: "no health check", old: "test: [CMD, wget, --quiet, --spider, \"http://127.0.0.1:8123/ping\"]", new: "disable: true", words: "waits for the health of clickhouse, which has no check"},
+	{name: "unknown setting of Kafka", old: "KAFKA_LOG_DIRS", new: "KAFKA_LOG_DIR", words: "KAFKA_LOG_DIR is no setting"},
 	{name: "no restart", old: "restart: unless-stopped", new: "restart: \"no\"", words: "it is restarted"},
 	{name: "port for everybody", old: "127.0.0.1:8464:8464", new: "8464:8464", words: "port 8464 can be reached from other machines"},
 	{name: "root user", old: "user: \"65532:65532\"", new: "user: \"0:0\"", words: "it may run as root"},
@@ -69,30 +98,7 @@ func TestPlantedCompose(t *testing.T) {
 	for _, m := range composeMistakes {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
-			// A copy with what is beside it.
-			deploy := filepath.Join(t.TempDir(), "deploy")
-			beside, err := filepath.Abs(root + "/deploy")
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := os.MkdirAll(deploy, 0o700); err != nil {
-				t.Fatal(err)
-			}
-			entries, err := os.ReadDir(beside)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, e := range entries {
-				if e.Name() == "compose" {
-					continue
-				}
-				if err := os.Symlink(filepath.Join(beside, e.Name()), filepath.Join(deploy, e.Name())); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if err := os.CopyFS(filepath.Join(deploy, "compose"), os.DirFS(filepath.Join(beside, "compose"))); err != nil {
-				t.Fatal(err)
-			}
+			deploy := copied(t, "compose")
 			file := filepath.Join(deploy, "compose", "compose.yaml")
 			m.plant(t, file)
 			_, list := composeProblems(t, file)
@@ -123,7 +129,8 @@ var chartMistakes = []mistake{
 	{name: "field of the wrong type", file: "weir/templates/score.yaml", old: "replicas: {{ .Values.score.replicas }}", new: "replicas: {{ .Values.score.replicas | quote }}", words: "got string, want integer"},
 	{name: "field that is missing", file: "weir/templates/desk.yaml", old: "  serviceName: {{ include \"weir.name\" . }}-desk\n  selector:\n    matchLabels:\n      {{- include \"weir.selector\" . | nindent 6 }}\n      app.kubernetes.io/component: desk\n", new: "", words: "missing propert"},
 	{name: "unknown version of the API", file: "weir/templates/train.yaml", old: "batch/v1", new: "batch/v1beta1", words: "could not find schema for CronJob"},
-	{name: "bad field of a custom resource", file: "weir/templates/monitoring.yaml", old: "relabelings:", new: "relabels:", words: "additional properties 'relabels' not allowed"},
+	{name: "bad field of a monitor", file: "weir/templates/monitoring.yaml", old: "relabelings:", new: "relabels:", words: "additional properties 'relabels' not allowed"},
+	{name: "bad field of a rule", file: "weir/templates/monitoring.yaml", old: "replace \"runbook_url: deploy/\"", new: "replace \"expr:\" \"expression:\" | replace \"runbook_url: deploy/\"", words: "additional properties 'expression' not allowed"},
 	{name: "may be root", file: pod, old: "runAsNonRoot: true", new: "runAsNonRoot: false", words: "it may run as root"},
 	{name: "root user", file: pod, old: "runAsUser: 65532", new: "runAsUser: 0", words: "it may run as root"},
 	{name: "root that can be written", file: pod, old: "readOnlyRootFilesystem: true", new: "readOnlyRootFilesystem: false", words: "its root can be written"},
@@ -144,10 +151,7 @@ func TestPlantedChart(t *testing.T) {
 	for _, m := range chartMistakes {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
-			folder := t.TempDir()
-			if err := os.CopyFS(folder, os.DirFS(root+"/deploy/helm")); err != nil {
-				t.Fatal(err)
-			}
+			folder := filepath.Join(copied(t, "helm"), "helm")
 			m.plant(t, filepath.Join(folder, m.file))
 			_, list := chartProblems(t, filepath.Join(folder, "weir"), filepath.Join(folder, grand))
 			m.found(t, list)
