@@ -34,14 +34,16 @@ func (s *halved) Score(x scoring.Matrix, out []float32) error {
 }
 
 // halfWorld decides a stream by a champion and a challenger that score in float16
-// arithmetic every now and then, each off by a part of its bound.
-func halfWorld(t *testing.T, champion, challenger float64) *world {
+// arithmetic every now and then, each off by a part of its bound. The challenger decides
+// for a share of the cards.
+func halfWorld(t *testing.T, ofChampion, ofChallenger float64, share float32) *world {
 	w := newWorld(t, "payments", 2)
 	w.challenge()
 	n := w.payments(briefly(1200, 500), 11, 2)
 	w.runNode(n, func(c *Config) { c.RowsMax = 40 }, func(_ context.Context, n *Node) {
-		n.Use(w.bundle, &halved{w32(t, w.bundle.Model), scoring.NewHalfBound(w.bundle.Model), champion, 0})
-		n.Shadow(w.shadow, &halved{w32(t, w.shadow.Model), scoring.NewHalfBound(w.shadow.Model), challenger, 1})
+		n.Use(w.bundle, &halved{w32(t, w.bundle.Model), scoring.NewHalfBound(w.bundle.Model), ofChampion, 0})
+		rival := &halved{w32(t, w.shadow.Model), scoring.NewHalfBound(w.shadow.Model), ofChallenger, 1}
+		n.serve(challenger, serving{bundle: w.shadow, scorer: rival, offset: -1, share: share})
 	})
 	return w
 }
@@ -50,28 +52,40 @@ func halfWorld(t *testing.T, champion, challenger float64) *world {
 // turns: each decision says which of its scores is, and no other; verification holds
 // those to their bound and the rest to the bit, and counts them.
 func TestFloat16DecisionsSaySo(t *testing.T) {
-	w := halfWorld(t, .9, .5)
-	whole, rival, score := w32(t, w.bundle.Model), w32(t, w.shadow.Model), make([]float32, 1)
+	for _, share := range []float32{0, .5} {
+		saysSo(t, halfWorld(t, .9, .5, share), share)
+	}
+}
+
+func saysSo(t *testing.T, w *world, share float32) {
+	t.Helper()
+	champion, rival, score := w32(t, w.bundle.Model), w32(t, w.shadow.Model), make([]float32, 1)
 	var said [4]int
+	rivals := 0
 	for _, e := range w.entries() {
 		d := &e.Decision
 		if e.Kind != schemas.EntryDecision || d.Outcome != schemas.Scored {
 			continue
 		}
 		said[d.Arithmetic]++
+		decides, beside := champion, rival
+		if d.Bundle == w.shadow.Prefix() {
+			decides, beside = rival, champion
+			rivals++
+		}
 		for _, c := range []struct {
 			scoring.Scorer
 			got  float32
 			half bool
-		}{{whole, d.Score, d.Arithmetic&schemas.Float16 != 0}, {rival, d.ChallengerScore, d.Arithmetic&schemas.ChallengerFloat16 != 0}} {
+		}{{decides, d.Score, d.Arithmetic&schemas.Float16 != 0}, {beside, d.ChallengerScore, d.Arithmetic&schemas.ChallengerFloat16 != 0}} {
 			w.must(c.Score(scoring.Matrix{Data: d.Features, Rows: 1, Cols: len(d.Features)}, score))
 			if (c.got != score[0]) != c.half {
 				t.Fatalf("offset %d, %v: a score of %g, in float32 %g", d.Offset, d.Arithmetic, c.got, score[0])
 			}
 		}
 	}
-	if said[schemas.Float16] < 100 || said[schemas.ChallengerFloat16] < 100 {
-		t.Errorf("decisions by arithmetic: %v", said)
+	if said[schemas.Float16] < 100 || said[schemas.ChallengerFloat16] < 100 || (rivals > 100) != (share > 0) {
+		t.Errorf("decisions by arithmetic: %v, by the challenger: %d", said, rivals)
 	}
 	r := w.verify().Report
 	if r.Float16 != int64(said[1]+said[2]+2*said[3]) || r.Difference <= 0 || r.Difference > 1 {
@@ -83,12 +97,12 @@ func TestFloat16DecisionsSaySo(t *testing.T) {
 // some that say more than they may.
 func TestFloat16BeyondItsBound(t *testing.T) {
 	for _, part := range [][2]float64{{1.2, 0}, {0, 1.2}} {
-		r := halfWorld(t, part[0], part[1]).audit().Report
+		r := halfWorld(t, part[0], part[1], 0).audit().Report
 		if r.OK() || r.Different < 100 || !strings.Contains(r.First[0].What, "further apart than float16 arithmetic can be") {
 			t.Errorf("off by %g: %+v", part, r)
 		}
 	}
-	w := halfWorld(t, .5, .5)
+	w := halfWorld(t, .5, .5, 0)
 	topic := w.topics.Decisions
 	for name, forge := range map[string]func(d *schemas.Decision){
 		"probability: ":                      func(d *schemas.Decision) { d.Prob = flip(d.Prob) },
@@ -113,7 +127,7 @@ func TestFloat16BeyondItsBound(t *testing.T) {
 // TestFloat16IsRecomputed makes receipts of such decisions: they say by how much float16
 // arithmetic may be off, and that what follows from the score has the recorded bits.
 func TestFloat16IsRecomputed(t *testing.T) {
-	w := halfWorld(t, .9, .9)
+	w := halfWorld(t, .9, .9, .3)
 	batches := w.batches()
 	r := w.recomputer(w.past(batches))
 	seen := 0
@@ -126,7 +140,7 @@ func TestFloat16IsRecomputed(t *testing.T) {
 	if seen < 20 {
 		t.Errorf("%d of 100 receipts speak of float16", seen)
 	}
-	beyond := halfWorld(t, 1.2, 0)
+	beyond := halfWorld(t, 1.2, 0, 0)
 	batches = beyond.batches()
 	r, seen = beyond.recomputer(beyond.past(batches)), 0
 	for _, at := range scoredAt(t, batches, schemas.Scored)[:50] {

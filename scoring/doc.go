@@ -121,4 +121,11 @@
 // zero hides it, and sigmoid(-0) and sigmoid(+0) are the same bits.
 // [Model.Validate] refuses a model in which any sum could pass 1e30 for any row, so neither
 // infinities nor NaN arise behind section 2, and their rules need no agreement.
+//
+// # float16
+//
+// Where it is asked for, a GPU's tensor cores take the matrices of section 4, and the
+// inputs to them, rounded to half precision, and sum in an order of their own. Such
+// scores are no bits to agree on: a scorer says which of its scores they are ([Halved]),
+// and [HalfBound] how far they can be off.
 package scoring

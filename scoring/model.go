@@ -29,7 +29,8 @@ type Matrix struct {
 // model and the row alone: neither on the implementation, nor on the rows
 // beside it, nor on how a matrix was cut. Score keeps neither x nor out and
 // does not allocate. One goroutine uses a Scorer at a time; several Scorers may
-// share a Model, which none of them changes.
+// share a Model, which none of them changes. One that is [Halved] was asked for less:
+// its bits are those of the model and the row only where it says so.
 //
 // The real ones are scoring/cpu and scoring/cuda; scoringtest.TestScorer is
 // this contract as a test.

@@ -96,7 +96,7 @@ func TestDeviceBacktest(t *testing.T) {
 	if log := p.logged(); got != want || !strings.Contains(log, "the GPU scores") || strings.Contains(log, "the GPU failed") {
 		t.Errorf("on the GPU:\n%s, on the CPU:\n%s\n%s", got, want, log)
 	}
-	p, got = onFake(t, args, 200_000, goldenBatches+3)
+	p, got = onFake(t, args, 100_000, goldenBatches+3)
 	if log := p.logged(); got != want || !strings.Contains(log, "the GPU failed") {
 		t.Errorf("with the worker killed:\n%s, on the CPU:\n%s\n%s", got, want, log)
 	}
@@ -113,7 +113,7 @@ func TestDeviceBacktestInFloat16(t *testing.T) {
 	for _, killAt := range []int64{0, goldenBatches + 3} {
 		slow := uint32(0)
 		if killAt > 0 {
-			slow = 200_000
+			slow = 100_000
 		}
 		w, stdout := onFake(t, append(args, "--arithmetic", "float16"), slow, killAt)
 		var got struct {

@@ -87,17 +87,20 @@ static void encode(const uint32_t *m, const float *row, float *code) {
 /* multiply adds to acc the product of h, rounded to half precision, and a matrix of that
  * in the order in which tensor cores take it. */
 static void multiply(const uint16_t *w, uint32_t before, uint32_t width, const float *h, float *acc) {
+    static __thread float in[WIDTH_MAX], row[16][16];
+    for (uint32_t i = 0; i < before; i++) in[i] = (float)(_Float16)h[i];
     for (uint32_t i = 0; i < before; i += 16)
-        for (uint32_t j = 0; j < width; j += 16)
+        for (uint32_t j = 0; j < width; j += 16) {
             for (uint32_t lane = 0; lane < 32; lane++)
-                for (uint32_t q = 0; q < 4; q++, w += 2) {
-                    uint32_t row = i + q % 2 * 8 + lane % 4 * 2, column = j + q / 2 * 8 + lane / 4;
-                    for (int n = 0; n < 2; n++) {
-                        _Float16 a = (_Float16)h[row + n], b;
-                        memcpy(&b, w + n, 2);
-                        acc[column] += (float)a * (float)b;
+                for (uint32_t q = 0; q < 4; q++)
+                    for (uint32_t n = 0; n < 2; n++) {
+                        _Float16 b;
+                        memcpy(&b, w++, 2);
+                        row[q % 2 * 8 + lane % 4 * 2 + n][q / 2 * 8 + lane / 4] = (float)b;
                     }
-                }
+            for (uint32_t r = 0; r < 16; r++)
+                for (uint32_t c = 0; c < 16; c++) acc[j + c] += in[i + r] * row[r][c];
+        }
 }
 
 /* member returns the dot product of one member. */
