@@ -143,6 +143,9 @@ func (j *judging) desk() {
 	if web != "" && web != "off" && !local(web) && !j.has("desk.tls-cert") && !j.on("desk.behind-tls") {
 		j.wrong("desk.web", web+" can be reached from other machines, and passwords would cross the network in clear", "desk.tls-cert and desk.tls-key, or desk.behind-tls: true where a proxy in front speaks TLS")
 	}
+	if broker := j.get("broker.listen"); broker != "" && !local(broker) {
+		j.wrong("broker.listen", broker+" can be reached from other machines, and the broker inside weir asks nobody who they are", "127.0.0.1:PORT, or kafka.brokers for a Kafka with users; who means it says so by --broker")
+	}
 	if pprof := j.get("metrics.pprof"); pprof != "" && !local(pprof) {
 		j.wrong("metrics.pprof", pprof+" can be reached from other machines, and profiles show what is in memory", "127.0.0.1:PORT")
 	}
