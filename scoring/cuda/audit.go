@@ -16,8 +16,13 @@ type audit struct {
 	rows int
 }
 
-// auditEach rows on the GPU cost one on the CPU.
-const auditEach = 64
+const (
+	// auditEach rows on the GPU cost one on the CPU.
+	auditEach = 64
+	// auditPart of the time that the GPU takes for a batch is what an audit may take of the
+	// CPU's, which waits meanwhile: none holds a batch up.
+	auditPart = .25
+)
 
 // next chooses rows of a matrix, at most so many: those behind the last.
 func (a *audit) next(rows, most int) {
@@ -27,6 +32,15 @@ func (a *audit) next(rows, most int) {
 	a.owed += rows
 	a.rows = min(a.owed/auditEach, rows-a.from, most)
 	a.owed = min(a.owed-a.rows*auditEach, rows+auditEach)
+}
+
+// auditMost is how many rows of a batch an audit may take, one at least.
+func (r *router) auditMost(rows, most int) int {
+	row := r.estimate(CPU, 1)
+	if row == 0 {
+		return most
+	}
+	return max(1, min(most, int(auditPart*r.estimate(GPU, rows)/row)))
 }
 
 // part returns rows of a matrix.

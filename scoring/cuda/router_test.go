@@ -195,3 +195,22 @@ func probes(t *testing.T, r *router, want Backend, n int) (rows int, ns float64)
 	}
 	return rows, ns
 }
+
+// TestAuditsHoldNoBatchUp has the CPU score in the meantime what it can in a quarter of
+// what the GPU takes, and never nothing.
+func TestAuditsHoldNoBatchUp(t *testing.T) {
+	for _, c := range []struct {
+		cpu, gpu time.Duration // a row, a batch
+		want     int
+	}{{time.Microsecond, 100 * time.Microsecond, 25}, {8 * time.Microsecond, 40 * time.Microsecond, 1}, {30 * time.Microsecond, 20 * time.Microsecond, 1}, {time.Microsecond, time.Second, 50}} {
+		var r router
+		if got := r.auditMost(1024, 50); got != 50 {
+			t.Errorf("%d rows where nothing is known", got)
+		}
+		r.observe(CPU, 1, c.cpu, false)
+		r.observe(GPU, 1024, c.gpu, false)
+		if got := r.auditMost(1024, 50); got != c.want {
+			t.Errorf("%v a row, %v a batch: %d rows, want %d", c.cpu, c.gpu, got, c.want)
+		}
+	}
+}

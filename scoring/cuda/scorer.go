@@ -186,7 +186,7 @@ func (s *Scorer) Score(x scoring.Matrix, out []float32) error {
 		s.probeGPU(&v, part(x, 0, probe), out)
 		return nil
 	}
-	s.audit.next(x.Rows, len(s.other))
+	s.audit.next(x.Rows, s.router.auditMost(each, len(s.other)))
 	start := time.Now()
 	done, fault := s.onGPU(&v, x, out)
 	took := time.Since(start)
