@@ -270,8 +270,10 @@ func (a *answer) partition(t *Topic, brokers map[int32]string, n int) {
 // are.
 func (c *Client) Ensure(ctx context.Context, layouts []schemas.Layout) error {
 	var req kafkago.CreateTopicsRequest
+	var there []string
 	for _, l := range layouts {
 		if _, err := c.Describe(ctx, l.Topic); err == nil {
+			there = append(there, l.Topic)
 			continue
 		} else if !errors.Is(err, ErrUnknownTopic) {
 			return err
@@ -282,6 +284,7 @@ func (c *Client) Ensure(ctx context.Context, layouts []schemas.Layout) error {
 		}
 		req.Topics = append(req.Topics, t)
 	}
+	c.settle(ctx, there)
 	if len(req.Topics) == 0 {
 		return nil
 	}
@@ -302,6 +305,16 @@ func (c *Client) Ensure(ctx context.Context, layouts []schemas.Layout) error {
 		}
 	}
 	return nil
+}
+
+// settle gives topics that are there the time to be led: another who starts at the same
+// moment may have just made them. What cannot be asked after that is said by whoever needs it.
+func (c *Client) settle(ctx context.Context, topics []string) {
+	ctx, cancel := context.WithTimeout(ctx, c.options.Timeout)
+	defer cancel()
+	for _, topic := range topics {
+		_ = c.await(ctx, topic, 0) // see above
+	}
 }
 
 // await waits until the leader of a new partition serves it. Brokers learn of a

@@ -157,6 +157,22 @@ func TestTheLeaderMoves(t *testing.T) {
 	}
 }
 
+// TestEnsureAwaitsALeader asks for a topic that is there and that another broker leads now,
+// as where somebody else has made it a moment ago: what comes after it is answered.
+func TestEnsureAwaitsALeader(t *testing.T) {
+	cluster, f := faulty(t, nil, kfake.NumBrokers(3))
+	f.produce("0")
+	if err := cluster.MoveTopicPartition(f.topic, 0, (cluster.LeaderFor(f.topic, 0)+1)%3); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.c.Ensure(t.Context(), []schemas.Layout{{Topic: f.topic, Partitions: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, end, err := f.c.Offsets(t.Context(), f.topic, 0); end != 1 || err != nil {
+		t.Errorf("the log ends at %d, %v", end, err)
+	}
+}
+
 // next returns the values of a reader's next fetch.
 func next(t *testing.T, r *kafka.Reader) (list []string) {
 	t.Helper()
