@@ -180,6 +180,13 @@ func TestAllProblemsAtOnce(t *testing.T) {
 	if want := []string{"2:13", "3:8", "4:9", "4:9", "5:14", "5:20", "6:14"}; !slices.Equal(places, want) {
 		t.Errorf("problems at %q, want %q", places, want)
 	}
+	places = nil
+	for _, p := range problemsOf(t, "kafka:\n\ttls: yes\nlog:\n  levle: debug\n") {
+		places = append(places, fmt.Sprintf("%d:%d", p.Line, p.Column))
+	}
+	if want := []string{"2:1", "2:7", "4:3"}; !slices.Equal(places, want) {
+		t.Errorf("behind a tab problems are at %q, want %q", places, want)
+	}
 }
 
 // TestConfigDefault takes the file that weir prints, as it is and with all of it in force,

@@ -56,6 +56,7 @@ type File struct {
 
 	places map[string]Place // of every key, right or wrong
 	lines  [][]byte
+	tabs   map[int]int // by line: how many tabs of its indentation are read as two blanks
 }
 
 // FileMax is more bytes than any file of settings has.
@@ -65,9 +66,9 @@ const FileMax = 1 << 20
 // the lines; the values on which other flags and variables depend are looked at by
 // [File.Judge].
 func Parse(name string, data []byte) *File {
-	f := &File{Name: name, Values: make(map[string]*Value), places: make(map[string]Place)}
+	f := &File{Name: name, Values: make(map[string]*Value), places: make(map[string]Place), tabs: make(map[int]int)}
 	if f.raw(data) {
-		if root := f.load(data); root != nil {
+		if root := f.load(bytes.Join(f.lines, []byte("\n"))); root != nil {
 			f.root(root)
 		}
 	}
@@ -85,10 +86,11 @@ func (f *File) sort() {
 }
 
 func (f *File) problem(at Place, key, reason, hint string) {
-	f.Problems = append(f.Problems, Problem{f.Name, max(at.Line, 1), max(at.Column, 1), key, reason, hint})
+	f.Problems = append(f.Problems, Problem{f.Name, max(at.Line, 1), max(at.Column-f.tabs[at.Line], 1), key, reason, hint})
 }
 
-// raw looks at the file's bytes, and reports whether they are worth to be parsed.
+// raw looks at the file's bytes, and reports whether they are worth to be parsed. A tab
+// is told and read as two blanks, so that the mistakes behind it are told too.
 func (f *File) raw(data []byte) bool {
 	start := Place{1, 1}
 	switch {
@@ -108,7 +110,8 @@ func (f *File) raw(data []byte) bool {
 		indent := line[:len(line)-len(bytes.TrimLeft(line, " \t"))]
 		if at := bytes.IndexByte(indent, '\t'); at >= 0 && len(bytes.TrimSpace(line)) > 0 {
 			f.problem(Place{i + 1, at + 1}, "", "the line is indented by a tab", "YAML takes spaces only: two for each level")
-			fine = false
+			f.tabs[i+1] = bytes.Count(indent, []byte("\t"))
+			f.lines[i] = slices.Concat(bytes.ReplaceAll(indent, []byte("\t"), []byte("  ")), line[len(indent):])
 		}
 		if at := invalid(line); at >= 0 {
 			f.problem(Place{i + 1, utf8.RuneCount(line[:at]) + 1}, "", "this is no UTF-8", "save the file as UTF-8")
@@ -170,6 +173,9 @@ func (f *File) load(data []byte) *yaml.Node {
 
 // broken notes that a file is no YAML.
 func (f *File) broken(err error) {
+	if len(f.tabs) > 0 {
+		return // it is told, and more is a guess
+	}
 	at, reason := Place{1, 1}, "this is no YAML: "+err.Error()
 	var one *yaml.LoadError
 	if errors.As(err, &one) {
