@@ -65,7 +65,8 @@
 // key kafka.sasl of the file that --config or WEIR_CONFIG names, weir.yaml; some have a
 // shorter flag beside, --web for desk.web. A flag goes before a variable, that before the
 // file, and the file before what holds otherwise; no file is read that nobody named.
-// [config.Settings] lists them all, and settings.go puts them into the flags.
+// [config.Settings] lists them all, and settings.go puts them into the flags. On SIGHUP
+// reload.go makes good what is safe of a file that has changed, and names the rest.
 //
 // # What happens to a payment
 //
