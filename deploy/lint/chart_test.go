@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -295,4 +296,63 @@ func standIn(t *testing.T, key string) string {
 		t.Fatalf("no Secret is known with the key %s", key)
 	}
 	return filepath.Join(folder, other)
+}
+
+// TestValues holds values.yaml and its schema to one another: helm refuses a value that the
+// schema lacks, and here each of the schema's is in values.yaml.
+func TestValues(t *testing.T) {
+	text, err := os.ReadFile(chart + "/values.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var values, schema map[string]any
+	if err := yaml.Unmarshal(text, &values); err != nil {
+		t.Fatal(err)
+	}
+	described, err := os.ReadFile(chart + "/values.schema.json")
+	if err == nil {
+		err = json.Unmarshal(described, &schema)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	var walk func(path string, schema, values map[string]any)
+	walk = func(path string, schema, values map[string]any) {
+		properties, _ := schema["properties"].(map[string]any)
+		for name, p := range properties {
+			if path+name == "global" { // helm's own
+				continue
+			}
+			n++
+			if _, there := values[name]; !there && !strings.HasSuffix(path, "resources.") {
+				t.Errorf("values.yaml lacks %s%s", path, name)
+			}
+			below, _ := values[name].(map[string]any)
+			walk(path+name+".", p.(map[string]any), below)
+		}
+	}
+	walk("", schema, values)
+	if n < 80 {
+		t.Errorf("the schema has %d values", n)
+	}
+	if comments := strings.Count(string(text), "# "); comments < 60 {
+		t.Errorf("values.yaml has %d lines of words", comments)
+	}
+}
+
+// TestBuilder has the images built with the Go that go.mod names for releases.
+func TestBuilder(t *testing.T) {
+	dockerfile, err := os.ReadFile(root + "/deploy/container/Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	module, err := os.ReadFile(root + "/go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile(`(?m)^toolchain go(\S+)$`).FindSubmatch(module)
+	if named == nil || !strings.Contains(string(dockerfile), "ARG BUILDER=docker.io/library/golang:"+string(named[1])+"-") {
+		t.Errorf("the Dockerfile's BUILDER is not the toolchain of go.mod, %s", named)
+	}
 }
