@@ -1,5 +1,5 @@
 # The commands of the project; `make` lists them.
-.PHONY: help test race integration arm64 browser gpu kernels kernels-verify screenshots prove fuzz bench vulncheck container lint rules
+.PHONY: help test race integration arm64 browser gpu kernels kernels-verify screenshots prove fuzz bench vulncheck container lint rules alerts
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -50,6 +50,10 @@ lint:
 ## make rules        alert rules, dashboards and runbooks against the metrics that weir exports, and promtool
 rules:
 	deploy/rules/check
+
+## make alerts       real Prometheus raises the alerts, and clears them, while things go wrong around weir
+alerts:
+	deploy/rules/alerts
 
 ## make screenshots  every page of the desk, light and dark, wide and narrow, as pictures in .cache/screenshots
 SCREENSHOTS ?= .cache/screenshots

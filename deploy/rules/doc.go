@@ -6,6 +6,9 @@
 //	expression_test.go   what an expression may name: parsed by Prometheus' own parser
 //	rules_test.go        every rule: its expression, its texts, its page
 //	dashboards_test.go   every dashboard: its form, its expressions, where its panels lie
+//	alerts_test.go       real Prometheus, Kafka and ClickHouse: alerts fire and clear
+//	incidents_test.go    who pays, who makes models, who is at the desk there
+//	cluster_test.go      the processes, and what Prometheus is asked
 //
-// check runs them, and promtool.
+// check runs what needs no server, and promtool; alerts starts the servers.
 package rules
