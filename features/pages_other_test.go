@@ -1,0 +1,5 @@
+//go:build !linux
+
+package features
+
+func largePages(o Options) Options { return o }
