@@ -23,6 +23,7 @@ func commands() []*command {
 		migrateCommand,
 		deskCommand,
 		userCommand,
+		statusCommand,
 		healthCommand,
 		verifyCommand,
 		tailCommand,

@@ -88,6 +88,7 @@
 //
 // # How to look into it
 //
+//	weir status              nodes, lag, decisions, models, history and desk on one screen
 //	weir tail decisions      the ledger as JSON
 //	weir verify              every bit recomputed
 //	weir model watch         whether days are as in training, and what the labels say

@@ -89,21 +89,31 @@ func (h *health) run(ctx context.Context, e *env, _ []string) error {
 	return nil
 }
 
-// url is what is asked. Who listens on every address of a machine is asked on its own.
+// url is what is asked.
 func (h *health) url() (string, error) {
-	if err := hostPort(h.listen); err != nil {
+	at, err := reachable(h.listen)
+	if err != nil {
 		return "", usagef("--listen: %v", err)
 	}
-	host, port, _ := net.SplitHostPort(h.listen)
+	path := "/healthz"
+	if h.ready {
+		path = "/readyz"
+	}
+	return "http://" + at + path, nil
+}
+
+// reachable returns where who listens at HOST:PORT is asked: who listens on every address
+// of a machine, on its own.
+func reachable(listen string) (string, error) {
+	if err := hostPort(listen); err != nil {
+		return "", err
+	}
+	host, port, _ := net.SplitHostPort(listen)
 	switch ip := net.ParseIP(host); {
 	case host == "", ip != nil && ip.IsUnspecified() && ip.To4() != nil:
 		host = "127.0.0.1"
 	case ip != nil && ip.IsUnspecified():
 		host = "::1"
 	}
-	path := "/healthz"
-	if h.ready {
-		path = "/readyz"
-	}
-	return "http://" + net.JoinHostPort(host, port) + path, nil
+	return net.JoinHostPort(host, port), nil
 }

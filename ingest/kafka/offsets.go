@@ -138,6 +138,51 @@ func (c *Client) commit(ctx context.Context, req *kafkago.OffsetCommitRequest) e
 	return nil
 }
 
+// Committed returns the offsets that a group committed, by partition of a topic; one of
+// which it committed none is not there.
+func (c *Client) Committed(ctx context.Context, group, topic string, partitions int) (map[int32]int64, error) {
+	req := &kafkago.OffsetFetchRequest{GroupID: group, Topics: map[string][]int{topic: make([]int, partitions)}}
+	for p := range partitions {
+		req.Topics[topic][p] = p
+	}
+	resp, err := c.admin.OffsetFetch(ctx, req)
+	if err == nil {
+		err = resp.Error
+	}
+	if errors.Is(err, kafkago.GroupIdNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("committed offsets of %s of group %s: %w", topic, group, named(err))
+	}
+	offsets := make(map[int32]int64)
+	for _, p := range resp.Topics[topic] {
+		if p.Error != nil {
+			return nil, fmt.Errorf("committed offset of %s/%d of group %s: %w", topic, p.Partition, group, named(p.Error))
+		}
+		if p.CommittedOffset >= 0 {
+			offsets[int32(p.Partition)] = p.CommittedOffset
+		}
+	}
+	return offsets, nil
+}
+
+// Members returns how many members a group has.
+func (c *Client) Members(ctx context.Context, group string) (int, error) {
+	resp, err := c.admin.DescribeGroups(ctx, &kafkago.DescribeGroupsRequest{GroupIDs: []string{group}})
+	if err == nil && len(resp.Groups) == 1 {
+		err = resp.Groups[0].Error
+	}
+	if err != nil {
+		return 0, fmt.Errorf("members of group %s: %w", group, named(err))
+	}
+	members := 0
+	for _, g := range resp.Groups {
+		members += len(g.Members)
+	}
+	return members, nil
+}
+
 // coordinatorAway reports whether a group's coordinator is loading, not yet
 // made, or another broker by now: codes 14, 15 and 16.
 func coordinatorAway(err error) bool {
