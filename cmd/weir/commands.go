@@ -23,6 +23,8 @@ func commands() []*command {
 		migrateCommand,
 		deskCommand,
 		userCommand,
+		backupCommand,
+		restoreCommand,
 		statusCommand,
 		healthCommand,
 		verifyCommand,

@@ -86,6 +86,10 @@
 // that were decided. A batch of the dead one that arrives late extends a batch that
 // is no longer the last, and every reader drops it.
 //
+// What a folder of data holds that is nowhere else, keys and accounts, weir backup puts
+// into one sealed file and weir restore brings back; all else is a fold of the ledger. Age
+// seals it, by its own format: who has the passphrase opens it without weir.
+//
 // # How to look into it
 //
 //	weir status              nodes, lag, decisions, models, history and desk on one screen
