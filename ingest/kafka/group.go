@@ -22,6 +22,7 @@ import (
 // long that the group may have given it up.
 type Member struct {
 	group *kafkago.ConsumerGroup
+	name  string
 	topic string
 	grace time.Duration   // to join again, once a generation has ended
 	late  *time.Timer     // fires when it is over
@@ -75,7 +76,7 @@ func Join(ctx context.Context, c *Client, name, topic string, o GroupOptions) (*
 	// grace is longer, so that a standby's death takes nothing from the holder. A
 	// heartbeat that gets no answer for a third, and then the grace, still end a
 	// hold within the session, before the group gives the shard to another.
-	m := &Member{topic: topic, grace: o.Session / 2, held: make(map[int32]hold), changed: make(chan struct{})}
+	m := &Member{name: name, topic: topic, grace: o.Session / 2, held: make(map[int32]hold), changed: make(chan struct{})}
 	m.ctx, m.stop = context.WithCancel(ctx)
 	g, err := kafkago.NewConsumerGroup(kafkago.ConsumerGroupConfig{
 		ID: name, Brokers: c.options.Brokers, Dialer: c.groupDialer(m.ctx, topic, o.Session/3), Topics: []string{topic},
@@ -185,7 +186,7 @@ func (m *Member) failed(err error) {
 	m.mu.Lock()
 	m.current, m.shards, m.refused = false, nil, nil
 	if Classify(named(err)) == Stop || errors.Is(err, kafkago.SASLAuthenticationFailed) {
-		m.refused = fmt.Errorf("%w: %w", ErrRefused, err)
+		m.refused = fmt.Errorf("%w: %w", ErrRefused, lackingGroup(lacking(err, Describe, m.topic), m.name))
 	}
 	m.mu.Unlock()
 	m.lose(ErrLostShard, func(int32) bool { return true })
