@@ -18,11 +18,6 @@ type Options struct {
 	// 2^20. A smaller one makes busy merchants approximate, a larger one lets a
 	// single one take more memory: 65536 rows are about 5 MB.
 	EntityRows int
-	// Huge, unless nil, is told of each new slab of memory before anything is written
-	// to it. Entities are looked up at random, so that with small pages most of the
-	// time goes into address translation; whoever runs the engine may ask the kernel
-	// for large ones.
-	Huge func(words []uint64)
 }
 
 // Counters count what an Engine has met since it was made or reset. They are
@@ -98,10 +93,6 @@ func New(s *spec.Spec, o Options) *Engine {
 	rows = 1 << log2(min(max(rows, entityRowsMin), entityRowsMax))
 	for i := range s.Entities {
 		k := makeKind(s, i, rows)
-		for j := range k.parts {
-			p := &k.parts[j]
-			p.huge, p.rows.huge, p.side.huge = o.Huge, o.Huge, o.Huge
-		}
 		e.kinds = append(e.kinds, k)
 		e.views = append(e.views, entity{k: k, row: make([]uint64, k.stride)})
 		var fields []int
@@ -110,7 +101,6 @@ func New(s *spec.Spec, o Options) *Engine {
 		}
 		e.keyFields = append(e.keyFields, fields)
 	}
-	e.index.huge = o.Huge
 	e.compile()
 	n := chunkRows * len(s.Entities)
 	e.keys, e.refs = make([]uint64, n), make([]int, n)

@@ -8,7 +8,6 @@ import "sync"
 type index struct {
 	tables [Parts]idTable
 	locks  [Parts]sync.Mutex // of the tables, where several goroutines load parts
-	huge   huge
 }
 
 // idTable is open addressing of (hash, reference + 1) pairs.
@@ -22,7 +21,7 @@ func (x *index) table(id uint64) *idTable { return &x.tables[id>>56] }
 func (x *index) add(id, ref uint64) {
 	t := x.table(id)
 	if (t.count+1)*8 > len(t.slots)*3 {
-		t.grow(x.huge)
+		t.grow()
 	}
 	t.put(id, ref+1)
 	t.count++
@@ -38,10 +37,9 @@ func (t *idTable) put(id, ref uint64) {
 }
 
 // grow doubles the table, at three quarters full.
-func (t *idTable) grow(h huge) {
+func (t *idTable) grow() {
 	old := t.slots
 	t.slots = make([]uint64, max(32, 2*len(old)))
-	h.ask(t.slots)
 	for i := 0; i < len(old); i += 2 {
 		if old[i+1] != 0 {
 			t.put(old[i], old[i+1])

@@ -1,6 +1,9 @@
 package features
 
-import "math/bits"
+import (
+	"math/bits"
+	"slices"
+)
 
 // Parts is the number of parts that the state is divided in, by the top eight
 // bits of the hash of an entity's key.
@@ -14,21 +17,6 @@ type part struct {
 	count int      // entities
 	rows  arena    // blocks of rows
 	side  arena    // tables of distinct values, buckets
-	huge  huge
-}
-
-// huge is [Options].Huge.
-type huge func(words []uint64)
-
-// hugeMin is from how many words on a slab is worth to be asked for: below it the
-// kernel would be asked as often as there are entities.
-const hugeMin = 1 << 12
-
-// ask tells of a new slab that nothing was written to.
-func (h huge) ask(words []uint64) {
-	if h != nil && len(words) >= hugeMin {
-		h(words)
-	}
 }
 
 // arena deals out blocks of words in powers of two times a unit. A freed block
@@ -36,7 +24,6 @@ func (h huge) ask(words []uint64) {
 type arena struct {
 	words []uint64
 	free  [40]uint64 // offset + 1 of a free block by class
-	huge  huge
 }
 
 // take returns the offset of a block of unit<<class words, their content
@@ -47,7 +34,7 @@ func (a *arena) take(unit, class int) uint64 {
 		return at - 1
 	}
 	at, n := len(a.words), unit<<class
-	a.words = a.huge.grown(a.words, n)
+	a.words = grown(a.words, n)
 	return uint64(at)
 }
 
@@ -58,8 +45,8 @@ func (a *arena) give(at uint64, class int) {
 }
 
 // grown returns s with n more words. It grows by a half at least while small
-// and by a quarter when large, since memory that waits for use is still paid for.
-func (h huge) grown(s []uint64, n int) []uint64 {
+// and by an eighth when large, since memory that waits for use is still paid for.
+func grown(s []uint64, n int) []uint64 {
 	if len(s)+n <= cap(s) {
 		return s[:len(s)+n]
 	}
@@ -67,10 +54,7 @@ func (h huge) grown(s []uint64, n int) []uint64 {
 	if len(s) > 1<<14 {
 		more = max(n, len(s)/4)
 	}
-	t := make([]uint64, len(s)+n, len(s)+more) // slices.Grow would write to it
-	h.ask(t[:cap(t)])
-	copy(t, s)
-	return t
+	return slices.Grow(s, more)[:len(s)+n]
 }
 
 // find returns the reference of a key, or -1.
@@ -112,7 +96,7 @@ func (p *part) add(k *kind, key uint64) int {
 	}
 	ref := p.count
 	p.count++
-	p.heads = p.huge.grown(p.heads, k.head)
+	p.heads = grown(p.heads, k.head)
 	h := p.heads[ref*k.head:]
 	copy(h, k.blank)
 	h[headKey] = key
@@ -133,7 +117,6 @@ func (p *part) put(key uint64, ref int) {
 // growTable doubles the table. The entities' heads hold their keys.
 func (p *part) growTable(head int) {
 	p.table = make([]uint64, max(16, 2*len(p.table)))
-	p.huge.ask(p.table)
 	for ref := range p.count {
 		p.put(p.heads[ref*head], ref)
 	}

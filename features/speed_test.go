@@ -149,14 +149,13 @@ func BenchmarkEngine(b *testing.B) {
 	for _, entities := range []int{200, 1_000_000} {
 		name := fmt.Sprintf("entities=%d/windows=5", entities)
 		span := int64(entities) * 20
-		b.Run(name+"/engine=weir", func(b *testing.B) { benchmarkWeir(b, fiveWindows(span), testOptions, entities, 21) })
-		b.Run(name+"/engine=weir/pages=large", func(b *testing.B) { benchmarkWeir(b, fiveWindows(span), largePages(testOptions), entities, 21) })
+		b.Run(name+"/engine=weir", func(b *testing.B) { benchmarkWeir(b, fiveWindows(span), entities, 21) })
 		b.Run(name+"/engine=pointers", func(b *testing.B) { benchmarkPointers(b, span, entities, 21) })
 	}
 	b.Run("entities=1000000/windows=5/engine=weir/home=1", func(b *testing.B) {
 		s := fiveWindows(20_000_000)
 		s.Home, s.DedupWindow = 0, 20_000_000
-		benchmarkWeir(b, s, testOptions, 1_000_000, 21)
+		benchmarkWeir(b, s, 1_000_000, 21)
 	})
 }
 
@@ -168,15 +167,15 @@ func BenchmarkSpec(b *testing.B) {
 			if !ok {
 				b.Fatal("no such spec")
 			}
-			benchmarkWeir(b, s, testOptions, 5000, 40)
+			benchmarkWeir(b, s, 5000, 40)
 		})
 	}
 }
 
 // benchmarkWeir reports ns a row once the engine holds rounds events of each
 // entity.
-func benchmarkWeir(b *testing.B, s *spec.Spec, o Options, entities, rounds int) {
-	e := New(s, o)
+func benchmarkWeir(b *testing.B, s *spec.Spec, entities, rounds int) {
+	e := New(s, testOptions)
 	g := &traffic{r: rand.New(rand.NewPCG(1, 1)), entities: entities}
 	x := make([]float32, batchRows*e.Width())
 	g.feed(b, entities*rounds, func(batch *schemas.Batch) { e.Step(batch, x, nil) })

@@ -398,29 +398,3 @@ func FuzzLoadPart(f *testing.F) {
 		}
 	})
 }
-
-// TestSlabsAreTold holds it to what a hook for large pages needs: it sees every slab
-// that matters, and before anything is written to it.
-func TestSlabsAreTold(t *testing.T) {
-	told := 0
-	o := testOptions
-	o.Huge = func(words []uint64) {
-		told += len(words)
-		if i := slices.IndexFunc(words, func(w uint64) bool { return w != 0 }); i >= 0 {
-			t.Errorf("word %d of %d is written already", i, len(words))
-		}
-	}
-	s := fiveWindows(1_000_000)
-	s.Home, s.DedupWindow = 0, 1_000_000
-	e := New(s, o)
-	g := &traffic{r: rand.New(rand.NewPCG(1, 1)), entities: 100_000}
-	x := make([]float32, batchRows*e.Width())
-	var b schemas.Batch
-	for range 400_000 / batchRows {
-		g.fill(&b)
-		e.Step(&b, x, nil)
-	}
-	if all := int(e.Bytes() / 8); told < all*9/10 {
-		t.Errorf("told of %d words, %d are held", told, all)
-	}
-}

@@ -72,9 +72,6 @@ func (c Counts) Decisions() int64 {
 
 // NewState returns the state before the first record of a ledger.
 func NewState(s *spec.Spec, o features.Options) *State {
-	if o.Huge == nil {
-		o.Huge = HugePages
-	}
 	return &State{Spec: s, Engine: features.New(s, o), AlertsMark: -1, DeadMark: -1}
 }
 

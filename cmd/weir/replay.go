@@ -13,7 +13,6 @@ import (
 
 	"github.com/weir-risk/weir/features"
 	"github.com/weir-risk/weir/features/spec"
-	"github.com/weir-risk/weir/ingest"
 	"github.com/weir-risk/weir/ingest/decode"
 	"github.com/weir-risk/weir/schemas"
 )
@@ -105,7 +104,6 @@ func (f *replayFlags) open(ctx context.Context, e *env, args []string, each func
 		return nil, err
 	}
 	r.dec = decode.New(r.decoded, decode.Options{Tokens: keys.tokens})
-	keys.engine.Huge = ingest.HugePages
 	r.engine = features.New(s, keys.engine)
 	r.x = make([]float32, batchRows*r.engine.Width())
 	for _, name := range f.rates {

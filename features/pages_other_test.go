@@ -1,5 +1,0 @@
-//go:build !linux
-
-package features
-
-func largePages(o Options) Options { return o }
