@@ -163,9 +163,7 @@ type Topic struct {
 	ID         [16]byte // changes when the topic is deleted and made again
 	Partitions int
 	Replicas   int // of the partition that has the fewest
-	// Rights are what the brokers let this client do with it; 0 where they do not say.
-	Rights  Rights
-	leaders []string
+	leaders    []string
 }
 
 // Describe asks any broker about a topic. ErrUnknownTopic is wrapped where there
@@ -197,7 +195,7 @@ func (c *Client) metadata(ctx context.Context, addr, topic string) (t Topic, err
 	if len(topic)+1 > 127 {
 		b = append(b[:len(b)-1], byte(len(topic)+1)|0x80, byte((len(topic)+1)>>7))
 	}
-	b = append(append(b, topic...), 0, 0, 1, 0) // tags; no creation, the client's rights, tags
+	b = append(append(b, topic...), 0, 0, 0, 0) // tags; no creation, no operations, tags
 	raw, err := cn.roundTrip(ctx, b, cn.in, c.options.Timeout)
 	cn.in = raw
 	if err != nil {
@@ -233,12 +231,9 @@ func parseMetadata(raw []byte, topic string) (Topic, error) {
 	for range n {
 		a.partition(&t, brokers, n)
 	}
-	if rights := a.int32(); rights > 0 {
-		t.Rights = Rights(rights)
-	}
 	switch {
 	case code != 0:
-		return t, fmt.Errorf("topic %s: %w", topic, lacking(protocolError(code), Describe, topic))
+		return t, fmt.Errorf("topic %s: %w", topic, lacking(protocolError(code), "Describe", topic))
 	case a.bad:
 		return t, fmt.Errorf("ask for metadata: %w", errShort)
 	}
@@ -299,7 +294,7 @@ func (c *Client) Ensure(ctx context.Context, layouts []schemas.Layout) error {
 	}
 	for topic, err := range resp.Errors {
 		if err != nil && !errors.Is(err, kafkago.TopicAlreadyExists) {
-			return fmt.Errorf("create topic %s: %w", topic, lacking(named(err), Create, topic))
+			return fmt.Errorf("create topic %s: %w", topic, lacking(named(err), "Create", topic))
 		}
 	}
 	for _, t := range req.Topics {

@@ -48,7 +48,7 @@ func (c *Client) offset(ctx context.Context, topic string, partition int32, isol
 		cn.in, err = cn.roundTrip(ctx, appendListOffsets(b, topic, partition, isolation, which), cn.in, c.options.Timeout)
 		if err == nil {
 			offset, err = parseListOffsets(cn.in)
-			err = lacking(err, Describe, topic)
+			err = lacking(err, "Describe", topic)
 		}
 		c.put(at.addr, cn, err)
 	}
@@ -116,7 +116,7 @@ func (c *Client) CommitOffsets(ctx context.Context, group, topic string, offsets
 			err = fmt.Errorf("%w: the group has members: commit under another group's name", ErrRefused)
 		}
 		if !coordinatorAway(err) || attempt == commitAttempts {
-			return fmt.Errorf("commit %d offsets of %s for group %s: %w", len(offsets), topic, group, lackingGroup(lacking(named(err), Read, topic), group))
+			return fmt.Errorf("commit %d offsets of %s for group %s: %w", len(offsets), topic, group, lackingGroup(lacking(named(err), "Read", topic), group))
 		}
 		if err := pause(ctx, attempt); err != nil {
 			return err
