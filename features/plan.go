@@ -67,10 +67,9 @@ type kind struct {
 	leads    []uint64 // by window: how long after an event it may change by it
 	entrance changes  // what a row changes as it is placed: in all windows without a delay
 	entered  []int    // words of the head with the positions of windows without a delay
-	tables   []valueTable
-	tallies  []tally // one for each where clause
-	head     int     // words of a head
-	bucket   int     // words of a bucket
+	tallies  []tally  // one for each where clause
+	head     int      // words of a head
+	bucket   int      // words of a bucket
 	blank    []uint64
 	rowsMax  int // budget, a power of two
 
@@ -178,10 +177,6 @@ func (k *kind) layChanges() {
 			for _, x := range g.sums {
 				c := change{mask: g.mask, word: int32(g.word), col: int32(x.col), at: int32(x.at), op: x.op, nullable: x.nullable}
 				win.change.put(c)
-				if x.op == sumDistinct {
-					text := slices.IndexFunc(k.texts, func(t column) bool { return t.at == x.col })
-					k.tables = append(k.tables, valueTable{at: x.at, text: text, win: win.at, due: win.due})
-				}
 				// A row has no label yet as it is placed.
 				if win.delay == 0 && x.op != sumFraud && x.op != sumRun {
 					k.entrance.put(c)
@@ -217,13 +212,6 @@ type tally struct {
 	words  int
 	base   int // in the head; 0 none
 	bucket int // in a bucket
-}
-
-// valueTable is where a window keeps the distinct values of a text.
-type valueTable struct {
-	at       int // word of the head: the sum
-	text     int // among the texts of the kind
-	win, due int // words of the head: as of the window
 }
 
 // emitter computes one aggregate.

@@ -55,17 +55,6 @@ func (e *Engine) look(b *schemas.Batch, from, to int) {
 			}
 		}
 	}
-	for k, kd := range e.kinds {
-		if len(kd.tables) == 0 {
-			continue
-		}
-		for at := k; at < rows*kinds; at += kinds {
-			if c := at / kinds; e.refs[at] >= 0 {
-				p := &kd.parts[e.keys[at]>>56]
-				kd.warmTables(p, e.refs[at], uint64(b.Tx[from+c].Time), e.hashes[c*len(e.fields):])
-			}
-		}
-	}
 }
 
 // hashRow hashes the texts of row i, the c-th of its chunk, and the keys that
@@ -110,28 +99,6 @@ func (k *kind) warmEdge(rows []uint64, pos, mask uint32) {
 	prefetch(&rows[at])
 	prefetch(&rows[at+k.stride-1])
 	prefetch(&rows[int((pos+1)&mask)*k.stride])
-}
-
-// warmTables asks for the slots of distinct values that an event at t changes: of its
-// own, and of the first that leaves.
-func (k *kind) warmTables(p *part, ref int, t uint64, hashes []uint64) {
-	h := p.heads[ref*k.head : (ref+1)*k.head]
-	d := h[headRing]
-	rows, mask := p.rows.words[d>>6:], uint32(1)<<(d&63)-1
-	for i := range k.tables {
-		x := &k.tables[i]
-		d := h[x.at+1]
-		if d == 0 {
-			continue
-		}
-		text := &k.texts[x.text]
-		slots, last := p.side.words[d&^found>>6:], uint64(1)<<(d&63)-1
-		prefetch(&slots[2*(hashes[text.field]&last)])
-		if t >= h[x.due] {
-			first := int(uint32(h[x.win]>>32)&mask) * k.stride
-			prefetch(&slots[2*(rows[first+text.at]&last)])
-		}
-	}
 }
 
 // step takes one row.
