@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/weir-risk/weir/ingest"
@@ -142,39 +141,6 @@ date first. There should be one recorder a history.`,
 				e.printf("recorded up to ledger offset %s, %s records behind\n", thousands(st.Position), thousands(st.Lag))
 			}
 			return e.report(map[string]any{"ledger_offset": st.Position, "lag": st.Lag})
-		}
-	},
-}
-
-var migrateCommand = &command{
-	name: "migrate", summary: "bring the history's schema to this weir's version", json: true,
-	about: `Applies what is missing, in order, and says what it applied; once all is there it
-does nothing. A history that a newer weir has written is refused. weir record and
-weir up do the same when they start.`,
-	examples: []string{
-		"weir migrate --history clickhouse://127.0.0.1:9000/weir",
-	},
-	flags: func(fs *flag.FlagSet) func(context.Context, *env, []string) error {
-		h := addHistory(fs)
-		data := fs.String("data", "weir-data", "`FOLDER` of the SQLite file, where --history names none")
-		return func(ctx context.Context, e *env, _ []string) error {
-			store, err := h.open(ctx, e, *data)
-			if err != nil {
-				return err
-			}
-			defer store.Close()
-			applied, err := store.Migrate(ctx)
-			if err != nil {
-				return err
-			}
-			switch {
-			case e.json:
-			case len(applied) == 0:
-				e.printf("the history is up to date\n")
-			default:
-				e.printf("applied %s\n", strings.Join(applied, ", "))
-			}
-			return e.report(map[string]any{"applied": append([]string{}, applied...)})
 		}
 	},
 }

@@ -34,6 +34,7 @@ var configFree = map[string]string{
 	"input": "it is of one run", "labels": "it is of one run", "label-column": "it is of one run", "label-delay": "it is of one run",
 	"rates": "it is of one run", "from": "it is of one run", "to": "it is of one run", "skip-bad": "it is of one run", "as-of": "it is of one run",
 	"out": "it is of one run", "champion": "it is of one run", "exit-code": "it is of one run", "print": "it is of one run",
+	"dry-run": "it is of one run",
 }
 
 // A configuration is what a command was told, by flags, variables and a file.

@@ -237,19 +237,36 @@ func (s *clickhouseStore) apply(ctx context.Context, m *migration) error {
 	return s.exec(ctx, `INSERT INTO {db}.migrations (version, name) VALUES (?, ?)`, uint32(m.version), m.name)
 }
 
+// Pending implements [Writer].
+func (s *clickhouseStore) Pending(ctx context.Context) ([]string, error) {
+	version, err := s.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return pending(version, s.migrations, s.where)
+}
+
+// look returns the schema's version, 0 where there is none, and makes nothing.
+func (s *clickhouseStore) look(ctx context.Context) (version int, err error) {
+	var tables uint64
+	err = s.queryRow(ctx, []any{&tables}, `SELECT count() FROM system.tables WHERE database = ? AND name = 'migrations'`, s.database)
+	if err == nil && tables > 0 {
+		version, err = s.version(ctx)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("look up the schema of %s: %w", s.where, err)
+	}
+	return version, nil
+}
+
 // check refuses a schema that is not this weir's.
 func (s *clickhouseStore) check(ctx context.Context) error {
 	if s.checked.Load() {
 		return nil
 	}
-	var tables uint64
-	err := s.queryRow(ctx, []any{&tables}, `SELECT count() FROM system.tables WHERE database = ? AND name = 'migrations'`, s.database)
-	version := 0
-	if err == nil && tables > 0 {
-		version, err = s.version(ctx)
-	}
+	version, err := s.look(ctx)
 	if err != nil {
-		return fmt.Errorf("look up the schema of %s: %w", s.where, err)
+		return err
 	}
 	if err := checkVersion(version, len(s.migrations), s.where); err != nil {
 		return err

@@ -48,6 +48,9 @@ type Writer interface {
 	// the migrations that it applied. It makes the database where there is none.
 	// ErrNewer is wrapped where the schema is newer than this weir's.
 	Migrate(ctx context.Context) (applied []string, err error)
+	// Pending returns the names of the migrations that Migrate would apply, and changes
+	// nothing.
+	Pending(ctx context.Context) (names []string, err error)
 	// Position returns how far the history holds a partition of a stream.
 	Position(ctx context.Context, s Stream, partition int32) (Position, error)
 	// Write makes one attempt to write a block. After an error some of it may be

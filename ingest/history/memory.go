@@ -56,6 +56,9 @@ func NewMemory(limit int) *Memory {
 // Migrate implements [Writer]: there is nothing to do.
 func (m *Memory) Migrate(context.Context) ([]string, error) { return nil, nil }
 
+// Pending implements [Writer].
+func (m *Memory) Pending(context.Context) ([]string, error) { return nil, nil }
+
 // Position implements [Writer].
 func (m *Memory) Position(_ context.Context, s Stream, partition int32) (Position, error) {
 	m.mu.RLock()

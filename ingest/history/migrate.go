@@ -79,6 +79,17 @@ func migrate(ctx context.Context, s schema, list []migration, where string) ([]s
 	return applied, nil
 }
 
+// pending returns the names of the migrations of list that a schema of some version lacks.
+func pending(version int, list []migration, where string) (names []string, err error) {
+	if version > len(list) {
+		return nil, checkVersion(version, len(list), where)
+	}
+	for _, m := range list[version:] {
+		names = append(names, m.name)
+	}
+	return names, nil
+}
+
 // checkVersion refuses a schema that is not the one this weir knows.
 func checkVersion(version, known int, where string) error {
 	switch {

@@ -95,22 +95,39 @@ func (s *sqliteStore) transaction(ctx context.Context, fn func(*sql.Tx) error) e
 	return tx.Commit()
 }
 
+// Pending implements [Writer].
+func (s *sqliteStore) Pending(ctx context.Context) ([]string, error) {
+	version, err := s.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return pending(version, s.migrations, s.path)
+}
+
+// look returns the schema's version, 0 where there is none, and makes nothing.
+func (s *sqliteStore) look(ctx context.Context) (version int, err error) {
+	if _, err := os.Stat(s.path); errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	var tables int
+	err = s.db.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_master WHERE name = 'migrations'`).Scan(&tables)
+	if err == nil && tables > 0 {
+		version, err = s.version(ctx)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("look up the schema of %s: %w", s.path, err)
+	}
+	return version, nil
+}
+
 // check refuses a schema that is not this weir's.
 func (s *sqliteStore) check(ctx context.Context) error {
 	if s.checked.Load() {
 		return nil
 	}
-	if _, err := os.Stat(s.path); errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s: %w", s.path, ErrNone)
-	}
-	var tables int
-	err := s.db.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_master WHERE name = 'migrations'`).Scan(&tables)
-	version := 0
-	if err == nil && tables > 0 {
-		version, err = s.version(ctx)
-	}
+	version, err := s.look(ctx)
 	if err != nil {
-		return fmt.Errorf("look up the schema of %s: %w", s.path, err)
+		return err
 	}
 	if err := checkVersion(version, len(s.migrations), s.path); err != nil {
 		return err

@@ -269,7 +269,7 @@ func (a *answer) partition(t *Topic, brokers map[int32]string, n int) {
 // Ensure creates the topics that do not exist and leaves the others as they
 // are.
 func (c *Client) Ensure(ctx context.Context, layouts []schemas.Layout) error {
-	var req kafkago.CreateTopicsRequest
+	var missing []schemas.Layout
 	var there []string
 	for _, l := range layouts {
 		if _, err := c.Describe(ctx, l.Topic); err == nil {
@@ -278,33 +278,10 @@ func (c *Client) Ensure(ctx context.Context, layouts []schemas.Layout) error {
 		} else if !errors.Is(err, ErrUnknownTopic) {
 			return err
 		}
-		t := kafkago.TopicConfig{Topic: l.Topic, NumPartitions: l.Partitions, ReplicationFactor: -1}
-		for k, v := range l.Config {
-			t.ConfigEntries = append(t.ConfigEntries, kafkago.ConfigEntry{ConfigName: k, ConfigValue: v})
-		}
-		req.Topics = append(req.Topics, t)
+		missing = append(missing, l)
 	}
 	c.settle(ctx, there)
-	if len(req.Topics) == 0 {
-		return nil
-	}
-	resp, err := c.admin.CreateTopics(ctx, &req)
-	if err != nil {
-		return fmt.Errorf("create %d topics: %w", len(req.Topics), named(err))
-	}
-	for topic, err := range resp.Errors {
-		if err != nil && !errors.Is(err, kafkago.TopicAlreadyExists) {
-			return fmt.Errorf("create topic %s: %w", topic, lacking(named(err), "Create", topic))
-		}
-	}
-	for _, t := range req.Topics {
-		for p := range t.NumPartitions {
-			if err := c.await(ctx, t.Topic, int32(p)); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return c.Create(ctx, missing, -1)
 }
 
 // settle gives topics that are there the time to be led: another who starts at the same

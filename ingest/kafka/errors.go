@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	kafkago "github.com/segmentio/kafka-go"
 )
@@ -85,11 +86,16 @@ func protocolError(code int16) error {
 	return fmt.Errorf("the broker answers: %w", kafkago.Error(code))
 }
 
-// named gives an error of kafka-go's the name that it has here.
+// named gives an error of kafka-go's the name that it has here. What the broker said beside
+// the code, such as which setting it does not know, stays.
 func named(err error) error {
 	var code kafkago.Error
-	if errors.As(err, &code) && code > 0 {
-		return protocolError(int16(code))
+	if !errors.As(err, &code) || code <= 0 {
+		return err
 	}
-	return err
+	known := protocolError(int16(code))
+	if said, ok := strings.CutPrefix(err.Error(), code.Error()+": "); ok {
+		known = fmt.Errorf("%w: %s", known, said)
+	}
+	return known
 }
