@@ -233,8 +233,13 @@ func TestFaultsCostNothingButSpeed(t *testing.T) {
 
 func strikeOnce(t *testing.T, seed uint64, n int, strike uint32, class link.Class, name string) {
 	r := rand.New(rand.NewPCG(seed, 23))
-	// The deadline is long enough for a machine that is busy with other tests.
-	const deadline = 400 * time.Millisecond
+	// In the proof, on a machine of its own, the deadline is what is shipped and a batch may
+	// be late by what the CPU then takes; elsewhere both are long enough for a machine that
+	// is busy with other tests.
+	deadline, late := 400*time.Millisecond, time.Second
+	if os.Getenv("WEIR_PROVE") != "" {
+		deadline, late = DeadlineDefault, 10*time.Millisecond
+	}
 	b := newBench(t, Config{Always: true, Deadline: deadline, BackOff: 500 * time.Millisecond})
 	m := someModel(1)
 	s := b.scorer(t, m)
@@ -265,8 +270,7 @@ func strikeOnce(t *testing.T, seed uint64, n int, strike uint32, class link.Clas
 	st = b.Stats()
 	t.Logf("struck at batch %d of %d: longest batch %v, GPU back after %v, %d batches on it, %d beside it; faults %v",
 		at, n, longest, st.Recovery, st.Batches[GPU], st.Batches[CPU], st.Faults)
-	// The rest of the second is for a machine that has other things to do.
-	if longest > deadline+time.Second {
+	if longest > deadline+late {
 		t.Errorf("a batch took %v, with a deadline of %v", longest, deadline)
 	}
 	if st.Faults[class] == 0 || st.Recoveries == 0 || st.Batches[GPU] == before || st.Fallbacks == 0 {
