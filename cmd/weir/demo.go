@@ -117,7 +117,7 @@ func (d *demo) run(ctx context.Context, e *env, _ []string) error {
 	}
 	defer b.Close()
 	d.service.kafka.brokers = b.Addr()
-	if d.s, err = d.service.open(ctx, e, 4); err != nil {
+	if d.s, err = d.service.open(ctx, e, 4, allRights); err != nil {
 		return err
 	}
 	defer d.s.close()

@@ -208,7 +208,7 @@ func demoDesk(t *testing.T, b *broker.Broker, data string) *demo {
 	d.spec, _ = spec.Builtin("payments")
 	d.live = newLive(d)
 	var err error
-	if d.s, err = d.service.open(t.Context(), d.env, 1); err == nil {
+	if d.s, err = d.service.open(t.Context(), d.env, 1, allRights); err == nil {
 		t.Cleanup(d.s.close)
 		d.s.log = slog.New(slog.DiscardHandler)
 		err = d.openDesk(t.Context())

@@ -63,7 +63,7 @@ roll back there: one proposes, another approves, or one alone with --approvals 1
 			if err := d.check(); err != nil {
 				return err
 			}
-			s, err := service.open(ctx, e, 8)
+			s, err := service.open(ctx, e, 8, d.rights)
 			if err != nil {
 				return err
 			}

@@ -112,7 +112,7 @@ date first. There should be one recorder a history.`,
 	flags: func(fs *flag.FlagSet) func(context.Context, *env, []string) error {
 		service, h := addService(fs), addHistory(fs)
 		return func(ctx context.Context, e *env, _ []string) error {
-			s, err := service.open(ctx, e, 8)
+			s, err := service.open(ctx, e, 8, recordRights)
 			if err != nil {
 				return err
 			}

@@ -268,7 +268,7 @@ func (d *watchedDay) print(e *env) {
 }
 
 // watchEvery is how often a recorder looks whether a day is over.
-const watchEvery = time.Minute
+var watchEvery = time.Minute // less in tests
 
 // A noter notes in the history what days came to, once they are over.
 type noter struct {

@@ -110,7 +110,7 @@ func (l *online) liveThrough(ctx context.Context, label string) error {
 	service.data, service.kafka.brokers, *score.spec = dir, b.Addr(), l.from
 	score.snapshotEvery = 1 << 40 // nothing of it is started again
 	// One partition: the stream has one order, and each decision its place in it.
-	s, err := service.open(ctx, l.env, 1)
+	s, err := service.open(ctx, l.env, 1, allRights)
 	if err != nil {
 		return err
 	}

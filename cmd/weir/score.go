@@ -50,7 +50,7 @@ the old spec then halt as ledger_spec: take --spec-before out again once it has 
 		score.addWatch(fs)
 		partitions := fs.Int("partitions", 8, "`NUMBER` of partitions of transactions, where the topic has to be made")
 		return func(ctx context.Context, e *env, _ []string) error {
-			s, err := service.open(ctx, e, *partitions)
+			s, err := service.open(ctx, e, *partitions, score.rights)
 			if err != nil {
 				return err
 			}

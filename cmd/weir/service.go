@@ -144,9 +144,9 @@ type service struct {
 	reloads  *reloads     // nil where there is no file of settings
 }
 
-// open connects a service to Kafka at brokers and makes the topics that are
-// missing.
-func (f *serviceFlags) open(ctx context.Context, e *env, partitions int) (*service, error) {
+// open connects a service to Kafka at brokers, sees that it has the rights that its
+// role needs there, and makes the topics among them that are missing.
+func (f *serviceFlags) open(ctx context.Context, e *env, partitions int, needs func(schemas.Topics) []kafka.Right) (*service, error) {
 	log, err := f.logger(e)
 	if err != nil {
 		return nil, err
@@ -157,10 +157,10 @@ func (f *serviceFlags) open(ctx context.Context, e *env, partitions int) (*servi
 		s.reloads.stop()
 		return nil, err
 	}
-	if err := s.client.Ensure(ctx, s.topics.Layouts(partitions)); err != nil {
+	if err := f.kafka.prepare(ctx, s.client, partitions, needs(s.topics)); err != nil {
 		s.client.Close()
 		s.reloads.stop()
-		return nil, fmt.Errorf("topics on %s: %w", f.kafka.brokers, err)
+		return nil, err
 	}
 	return s, nil
 }

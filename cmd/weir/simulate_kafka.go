@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/weir-risk/weir/ingest/simulate"
-	"github.com/weir-risk/weir/schemas"
 )
 
 // send lets the bank pay into Kafka, until its last day or the context ends; what
@@ -18,14 +16,8 @@ func (s *simulation) send(ctx context.Context, e *env, bank *simulate.Bank) (don
 	}
 	defer client.Close()
 	topics := s.kafka.topics()
-	var layouts []schemas.Layout
-	for _, l := range topics.Layouts(s.partitions) {
-		if l.Topic == topics.Transactions || l.Topic == topics.Labels || l.Topic == topics.Rates {
-			layouts = append(layouts, l)
-		}
-	}
-	if err := client.Ensure(ctx, layouts); err != nil {
-		return done, fmt.Errorf("topics on %s: %w", s.kafka.brokers, err)
+	if err := s.kafka.prepare(ctx, client, s.partitions, simulateRights(topics)); err != nil {
+		return done, err
 	}
 	f, err := newFeed(ctx, bank, client, topics)
 	if err != nil {

@@ -93,7 +93,13 @@ func (g *gateFlags) open(ctx context.Context, e *env, s *spec.Spec, key ed25519.
 		return nil, err
 	}
 	r.models = ingest.NewModels(r.log, r.topics, append(trust, more...))
-	if err = r.models.Read(ctx); err == nil && r.models.Champion() != [32]byte{} {
+	if !unprepared { // a model that was learnt all night is to be published
+		err = r.log.Check(ctx, modelRights(r.topics))
+	}
+	if err == nil {
+		err = r.models.Read(ctx)
+	}
+	if err == nil && r.models.Champion() != [32]byte{} {
 		r.bundle, _, err = r.models.Open(ctx, r.models.Champion(), s.Hash)
 		if err != nil {
 			err = foreign(fmt.Errorf("champion: %w", err))

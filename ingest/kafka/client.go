@@ -164,6 +164,7 @@ type Topic struct {
 	Partitions int
 	Replicas   int // of the partition that has the fewest
 	leaders    []string
+	operations int32 // that this user may carry out, a bit each; operationsUnknown where the brokers do not say
 }
 
 // Describe asks any broker about a topic. ErrUnknownTopic is wrapped where there
@@ -195,7 +196,7 @@ func (c *Client) metadata(ctx context.Context, addr, topic string) (t Topic, err
 	if len(topic)+1 > 127 {
 		b = append(b[:len(b)-1], byte(len(topic)+1)|0x80, byte((len(topic)+1)>>7))
 	}
-	b = append(append(b, topic...), 0, 0, 0, 0) // tags; no creation, no operations, tags
+	b = append(append(b, topic...), 0, 0, 1, 0) // tags; no creation, operations, tags
 	raw, err := cn.roundTrip(ctx, b, cn.in, c.options.Timeout)
 	cn.in = raw
 	if err != nil {
@@ -231,9 +232,10 @@ func parseMetadata(raw []byte, topic string) (Topic, error) {
 	for range n {
 		a.partition(&t, brokers, n)
 	}
+	t.operations = a.int32()
 	switch {
 	case code != 0:
-		return t, fmt.Errorf("topic %s: %w", topic, lacking(protocolError(code), "Describe", topic))
+		return t, fmt.Errorf("topic %s: %w", topic, lacking(protocolError(code), Describe, topic))
 	case a.bad:
 		return t, fmt.Errorf("ask for metadata: %w", errShort)
 	}
@@ -267,7 +269,7 @@ func (a *answer) partition(t *Topic, brokers map[int32]string, n int) {
 }
 
 // Ensure creates the topics that do not exist and leaves the others as they
-// are.
+// are: where all are there it needs no right to create one.
 func (c *Client) Ensure(ctx context.Context, layouts []schemas.Layout) error {
 	var missing []schemas.Layout
 	var there []string

@@ -63,7 +63,7 @@ func (c *Client) fetch(ctx context.Context, r FetchRequest, buf []byte) (FetchAn
 		if !errors.Is(err, ErrOffsetOutOfRange) {
 			c.forget(r.Topic, r.Partition)
 		}
-		return a, buf, fmt.Errorf("fetch from %s: %w", at.addr, lacking(err, "Read", r.Topic))
+		return a, buf, fmt.Errorf("fetch from %s: %w", at.addr, lacking(err, Read, r.Topic))
 	}
 	return a, buf, nil
 }
@@ -150,7 +150,7 @@ func (c *Client) Produce(ctx context.Context, topic string, partition int32, bat
 	}
 	if err != nil {
 		c.forget(topic, partition)
-		return -1, fmt.Errorf("produce to %s: %w", at.addr, lacking(err, "Write", topic))
+		return -1, fmt.Errorf("produce to %s: %w", at.addr, lacking(err, Write, topic))
 	}
 	return base, nil
 }

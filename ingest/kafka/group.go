@@ -186,7 +186,7 @@ func (m *Member) failed(err error) {
 	m.mu.Lock()
 	m.current, m.shards, m.refused = false, nil, nil
 	if Classify(named(err)) == Stop || errors.Is(err, kafkago.SASLAuthenticationFailed) {
-		m.refused = fmt.Errorf("%w: %w", ErrRefused, lackingGroup(lacking(err, "Describe", m.topic), m.name))
+		m.refused = fmt.Errorf("%w: %w", ErrRefused, lackingGroup(lacking(err, Describe, m.topic), Read, m.name))
 	}
 	m.mu.Unlock()
 	m.lose(ErrLostShard, func(int32) bool { return true })

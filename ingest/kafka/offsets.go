@@ -48,7 +48,7 @@ func (c *Client) offset(ctx context.Context, topic string, partition int32, isol
 		cn.in, err = cn.roundTrip(ctx, appendListOffsets(b, topic, partition, isolation, which), cn.in, c.options.Timeout)
 		if err == nil {
 			offset, err = parseListOffsets(cn.in)
-			err = lacking(err, "Describe", topic)
+			err = lacking(err, Describe, topic)
 		}
 		c.put(at.addr, cn, err)
 	}
@@ -116,7 +116,7 @@ func (c *Client) CommitOffsets(ctx context.Context, group, topic string, offsets
 			err = fmt.Errorf("%w: the group has members: commit under another group's name", ErrRefused)
 		}
 		if !coordinatorAway(err) || attempt == commitAttempts {
-			return fmt.Errorf("commit %d offsets of %s for group %s: %w", len(offsets), topic, group, lackingGroup(lacking(named(err), "Read", topic), group))
+			return fmt.Errorf("commit %d offsets of %s for group %s: %w", len(offsets), topic, group, lackingGroup(lacking(named(err), Read, topic), Read, group))
 		}
 		if err := pause(ctx, attempt); err != nil {
 			return err
@@ -154,12 +154,12 @@ func (c *Client) Committed(ctx context.Context, group, topic string, partitions 
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("committed offsets of %s of group %s: %w", topic, group, named(err))
+		return nil, fmt.Errorf("committed offsets of %s of group %s: %w", topic, group, lackingGroup(named(err), Describe, group))
 	}
 	offsets := make(map[int32]int64)
 	for _, p := range resp.Topics[topic] {
 		if p.Error != nil {
-			return nil, fmt.Errorf("committed offset of %s/%d of group %s: %w", topic, p.Partition, group, named(p.Error))
+			return nil, fmt.Errorf("committed offset of %s/%d of group %s: %w", topic, p.Partition, group, lacking(named(p.Error), Describe, topic))
 		}
 		if p.CommittedOffset >= 0 {
 			offsets[int32(p.Partition)] = p.CommittedOffset
@@ -175,7 +175,7 @@ func (c *Client) Members(ctx context.Context, group string) (int, error) {
 		err = resp.Groups[0].Error
 	}
 	if err != nil {
-		return 0, fmt.Errorf("members of group %s: %w", group, named(err))
+		return 0, fmt.Errorf("members of group %s: %w", group, lackingGroup(named(err), Describe, group))
 	}
 	members := 0
 	for _, g := range resp.Groups {

@@ -32,7 +32,7 @@ func (c *Client) TopicSettings(ctx context.Context, topic string) (map[string]To
 		err = errShort
 	}
 	if err == nil {
-		err = lacking(named(resp.Resources[0].Error), "DescribeConfigs", topic)
+		err = lacking(named(resp.Resources[0].Error), DescribeConfigs, topic)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("describe the settings of %s: %w", topic, err)
@@ -56,7 +56,7 @@ func (c *Client) SetTopic(ctx context.Context, topic string, settings map[string
 		err = errShort
 	}
 	if err == nil {
-		err = lacking(named(resp.Resources[0].Error), "AlterConfigs", topic)
+		err = lacking(named(resp.Resources[0].Error), AlterConfigs, topic)
 	}
 	if err != nil {
 		return fmt.Errorf("set %s of %s: %w", slices.Sorted(maps.Keys(settings)), topic, err)
@@ -83,10 +83,14 @@ func (c *Client) Create(ctx context.Context, layouts []schemas.Layout, replicas 
 	if err != nil {
 		return fmt.Errorf("create %d topics: %w", len(req.Topics), named(err))
 	}
-	for topic, err := range resp.Errors {
-		if err != nil && !errors.Is(err, kafkago.TopicAlreadyExists) {
-			return fmt.Errorf("create topic %s: %w", topic, lacking(named(err), "Create", topic))
+	var errs []error
+	for _, t := range req.Topics {
+		if err := resp.Errors[t.Topic]; err != nil && !errors.Is(err, kafkago.TopicAlreadyExists) {
+			errs = append(errs, fmt.Errorf("create topic %s: %w", t.Topic, mayNotCreate(named(err), t.Topic)))
 		}
+	}
+	if errs != nil {
+		return errors.Join(errs...)
 	}
 	for _, t := range req.Topics {
 		for p := range t.NumPartitions {
@@ -118,7 +122,7 @@ func (c *Client) TryCreate(ctx context.Context, l schemas.Layout, replicas int) 
 			err = fmt.Errorf("%w: %s", err, said)
 		}
 		if err != nil {
-			err = fmt.Errorf("create topic %s: %w", l.Topic, lacking(err, "Create", l.Topic))
+			err = fmt.Errorf("create topic %s: %w", l.Topic, lacking(err, Create, l.Topic))
 		}
 		return err
 	}
