@@ -254,6 +254,9 @@ func (c *checking) wiring(ctx context.Context, f *findings, s *spec.Spec) {
 		c.topics(ctx, f, s)
 	}
 	address(f, "listen", c.service.listen, hostPort)
+	if err := c.service.monitorFlags.check(); err != nil {
+		f.wrong("metrics", "%v", err)
+	}
 	if err := c.desk.check(); err != nil {
 		f.wrong("desk", "%v", err)
 	} else if !c.desk.off() {

@@ -45,7 +45,7 @@ The demo brings its own broker; weir simulate and weir up work on yours.`,
 		// this is of use.
 		all := flag.NewFlagSet("", flag.ContinueOnError)
 		d := &demo{service: addService(all), score: addScore(all), webFlags: addDesk(all, true)}
-		for _, name := range []string{"data", "listen", "pprof", "web", "spec", "compression", "rows-max"} {
+		for _, name := range []string{"data", "listen", "metrics-tls-cert", "metrics-tls-key", "pprof", "web", "spec", "compression", "rows-max"} {
 			f := all.Lookup(name)
 			fs.Var(f.Value, f.Name, f.Usage)
 		}
@@ -139,10 +139,11 @@ func (d *demo) serve(ctx context.Context) error {
 	if d.spec, err = loadSpec(*d.score.spec); err != nil {
 		return err
 	}
-	at, stop, err := serveMetrics(d.service.listen, d.service.pprof, d.s.registry, readiness(node))
+	at, stop, err := d.service.serveMetrics(d.s.registry, readiness(node))
 	if errors.Is(err, syscall.EADDRINUSE) && d.service.listen == listenDefault {
 		// Another weir is here; where nobody asked for a port, any will do.
-		at, stop, err = serveMetrics("127.0.0.1:0", d.service.pprof, d.s.registry, readiness(node))
+		d.service.listen = "127.0.0.1:0"
+		at, stop, err = d.service.serveMetrics(d.s.registry, readiness(node))
 	}
 	if err != nil {
 		return err

@@ -27,6 +27,7 @@ nothing, and /readyz and weir_halted say what a person has to mend.`,
 	flags: func(fs *flag.FlagSet) func(context.Context, *env, []string) error {
 		h := &health{}
 		fs.StringVar(&h.listen, "listen", listenDefault, "`HOST:PORT` that the role was started with")
+		fs.StringVar(&h.cert, "metrics-tls-cert", "", "PEM `FILE` with the certificate that the role was started with, where it has one: it is\nasked over TLS, and must show this one")
 		fs.BoolVar(&h.ready, "ready", false, "ask also whether what arrives now is dealt with now")
 		fs.DurationVar(&h.timeout, "timeout", 3*time.Second, "`TIME` to wait for the answer")
 		return h.run
@@ -36,6 +37,7 @@ nothing, and /readyz and weir_halted say what a person has to mend.`,
 // health is one run of the command.
 type health struct {
 	listen  string
+	cert    string
 	ready   bool
 	timeout time.Duration
 }
@@ -63,7 +65,13 @@ func (h *health) run(ctx context.Context, e *env, _ []string) error {
 		return usagef("--listen %q: %v", h.listen, err)
 	}
 	// What is asked is this machine: a proxy of the environment has no part in it.
-	client := &http.Client{Transport: &http.Transport{Proxy: nil, DisableKeepAlives: true}}
+	t := &http.Transport{Proxy: nil, DisableKeepAlives: true}
+	if h.cert != "" {
+		if t.TLSClientConfig, err = pinned(h.cert); err != nil {
+			return err
+		}
+	}
+	client := &http.Client{Transport: t}
 	r, err := client.Do(q)
 	if err != nil {
 		return fmt.Errorf("nobody answers: %w", err)
@@ -98,6 +106,9 @@ func (h *health) url() (string, error) {
 	path := "/healthz"
 	if h.ready {
 		path = "/readyz"
+	}
+	if h.cert != "" {
+		return "https://" + at + path, nil
 	}
 	return "http://" + at + path, nil
 }

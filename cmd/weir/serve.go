@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -15,12 +17,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// serveMetrics answers /metrics, /healthz and /readyz on addr, and pprof on a
-// port of its own if debug is not empty: profiles tell more than a bank's
-// monitoring needs to see. It returns the address in use and a function that
+// serveMetrics answers /metrics, /healthz and /readyz, and pprof on a port of its own
+// where one is asked for: profiles tell more than a bank's monitoring needs to see. It returns the address in use and a function that
 // ends both servers. Ready says whether what arrives now is dealt with now, and
 // what /readyz tells of it.
-func serveMetrics(addr, debug string, reg *prometheus.Registry, ready func() (bool, any)) (string, func(), error) {
+func (m *monitorFlags) serveMetrics(reg *prometheus.Registry, ready func() (bool, any)) (string, func(), error) {
+	if err := m.check(); err != nil {
+		return "", nil, err
+	}
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
@@ -32,14 +36,14 @@ func serveMetrics(addr, debug string, reg *prometheus.Registry, ready func() (bo
 		}
 		_ = json.NewEncoder(w).Encode(body)
 	})
-	at, stop, err := listen(addr, mux)
+	at, stop, err := listen(m.listen, mux, m.tls())
 	if err != nil {
 		return "", nil, fmt.Errorf("--listen: %w", err)
 	}
-	if debug == "" {
+	if m.pprof == "" {
 		return at, stop, nil
 	}
-	_, stopDebug, err := serveProfiles(debug)
+	_, stopDebug, err := serveProfiles(m.pprof)
 	if err != nil {
 		stop()
 		return "", nil, err
@@ -58,7 +62,7 @@ func serveProfiles(addr string) (string, func(), error) {
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	at, stop, err := listen(addr, mux)
+	at, stop, err := listen(addr, mux, nil)
 	if err != nil {
 		return "", nil, fmt.Errorf("--pprof: %w", err)
 	}
@@ -77,9 +81,9 @@ func loopback(addr string) error {
 	return nil
 }
 
-// listen serves h on addr until the returned function is called, which waits
+// listen serves h on addr, over TLS where it is told how, until the returned function is called, which waits
 // for the requests that are being answered.
-func listen(addr string, h http.Handler) (string, func(), error) {
+func listen(addr string, h http.Handler, over *tls.Config) (string, func(), error) {
 	l, err := net.Listen("tcp", addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return "", nil, fmt.Errorf("%w: name another, or port 0 for one that the system chooses", err)
@@ -87,7 +91,12 @@ func listen(addr string, h http.Handler) (string, func(), error) {
 	if err != nil {
 		return "", nil, err
 	}
-	server := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
+	if over != nil {
+		over.NextProtos = []string{"h2", "http/1.1"}
+		l = tls.NewListener(l, over)
+	}
+	// What a stranger's connection died of is no news of this process.
+	server := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug)}
 	done := make(chan struct{})
 	go func() { // ends when the server is shut down below
 		defer close(done)

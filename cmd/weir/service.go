@@ -29,17 +29,12 @@ type serviceFlags struct {
 	kafka  *kafkaFlags
 	logger func(*env) (*slog.Logger, error)
 	data   string
-	listen string
-	pprof  string
+	*monitorFlags
 }
 
-// listenDefault is where a service says of itself how it is.
-const listenDefault = "127.0.0.1:9464"
-
 func addService(fs *flag.FlagSet) *serviceFlags {
-	s := &serviceFlags{kafka: addKafka(fs), logger: addLog(fs)}
+	s := &serviceFlags{kafka: addKafka(fs), logger: addLog(fs), monitorFlags: addMonitor(fs, "")}
 	fs.StringVar(&s.data, "data", "weir-data", "`FOLDER` for snapshots, keys and what else is kept here")
-	fs.StringVar(&s.listen, "listen", listenDefault, "`HOST:PORT` of /metrics, /healthz and /readyz")
 	fs.StringVar(&s.pprof, "pprof", "", "`HOST:PORT` of the profiles, for loopback only; none if not given")
 	return s
 }

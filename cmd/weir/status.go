@@ -34,6 +34,7 @@ that of the last look.`,
 	flags: func(fs *flag.FlagSet) func(context.Context, *env, []string) error {
 		s := &statusRun{kafka: addKafka(fs)}
 		fs.StringVar(&s.at, "at", listenDefault, "`HOST:PORT,...` that roles were started with as --listen")
+		fs.StringVar(&s.ca, "ca", "", "PEM `FILE` of the authorities that sign the roles' certificates: they are asked over TLS")
 		fs.StringVar(&s.group, "group", "weir-score", "with --kafka, the consumer `GROUP` of the scorers")
 		fs.BoolVar(&s.watch, "watch", false, "look again each second until Ctrl-C")
 		fs.DurationVar(&s.timeout, "timeout", 3*time.Second, "`TIME` to wait for an answer")
@@ -45,6 +46,7 @@ that of the last look.`,
 type statusRun struct {
 	kafka     *kafkaFlags
 	at, group string
+	ca        string
 	watch     bool
 	timeout   time.Duration
 
@@ -77,7 +79,14 @@ func (s *statusRun) run(ctx context.Context, e *env, _ []string) error {
 		defer s.client.Close()
 	}
 	// What is asked are the nodes themselves: a proxy of the environment has no part in it.
-	s.http = &http.Client{Transport: &http.Transport{Proxy: nil}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	t := &http.Transport{Proxy: nil}
+	if s.ca != "" {
+		var err error
+		if t.TLSClientConfig, err = trusted(s.ca); err != nil {
+			return err
+		}
+	}
+	s.http = &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	defer s.http.CloseIdleConnections()
 	s.look(ctx)
 	var r *statusReport

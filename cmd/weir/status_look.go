@@ -118,17 +118,25 @@ func rate(before, now []statusNode) (perSecond float64) {
 	return perSecond
 }
 
+// scheme is what nodes are asked over.
+func (s *statusRun) scheme() string {
+	if s.ca != "" {
+		return "https://"
+	}
+	return "http://"
+}
+
 // ask asks one node.
 func (s *statusRun) ask(ctx context.Context, at string) statusNode {
 	n := statusNode{Node: at}
-	body, err := s.get(ctx, "http://"+at+"/metrics")
+	body, err := s.get(ctx, s.scheme()+at+"/metrics")
 	if err == nil {
 		n.at = time.Now()
 		n.metrics, err = readSamples(body)
 	}
 	var ready struct{ Reason string }
 	if err == nil {
-		body, err = s.get(ctx, "http://"+at+"/readyz")
+		body, err = s.get(ctx, s.scheme()+at+"/readyz")
 		_ = json.Unmarshal(body, &ready) // one that is none has no reason
 	}
 	if err != nil {

@@ -16,14 +16,13 @@ import (
 type trainRoleFlags struct {
 	every  time.Duration
 	logger func(*env) (*slog.Logger, error)
-	listen string
-	fs     *flag.FlagSet
+	*monitorFlags
+	fs *flag.FlagSet
 }
 
 func addTrainRole(fs *flag.FlagSet) *trainRoleFlags {
-	f := &trainRoleFlags{logger: addLog(fs), fs: fs}
+	f := &trainRoleFlags{logger: addLog(fs), fs: fs, monitorFlags: addMonitor(fs, "with --every, ")}
 	fs.DurationVar(&f.every, "every", 0, "train at the start and then again after each such `TIME`, such as 24h, until Ctrl-C")
-	fs.StringVar(&f.listen, "listen", listenDefault, "with --every, `HOST:PORT` of /metrics, /healthz and /readyz")
 	return f
 }
 
@@ -62,7 +61,7 @@ func (t *training) serve(ctx context.Context, e *env, args []string, f *trainRol
 	e.config.say(e, log)
 	reg := newRegistry("")
 	r := t.role(e, args, f.every, log, reg)
-	at, stop, err := serveMetrics(f.listen, "", reg, func() (bool, any) { return true, r.status() })
+	at, stop, err := f.serveMetrics(reg, func() (bool, any) { return true, r.status() })
 	if err != nil {
 		return err
 	}

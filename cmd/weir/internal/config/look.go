@@ -29,6 +29,7 @@ func (f *File) Look(outside map[string]string, builtin []string, tooOpen func(fs
 	}
 	f.pair("desk.tls-cert", "desk.tls-key", outside)
 	f.pair("kafka.cert", "kafka.key", outside)
+	f.pair("metrics.tls-cert", "metrics.tls-key", outside)
 	f.sort()
 }
 

@@ -137,6 +137,8 @@ func zero(span string) bool {
 }
 
 func (j *judging) desk() {
+	j.needs("metrics.tls-cert", "metrics.tls-key", "a certificate and its key are given together")
+	j.needs("metrics.tls-key", "metrics.tls-cert", "a key and its certificate are given together")
 	j.needs("desk.tls-cert", "desk.tls-key", "a certificate and its key are given together")
 	j.needs("desk.tls-key", "desk.tls-cert", "a key and its certificate are given together")
 	web := j.get("desk.web")

@@ -8,6 +8,8 @@ var Settings = []*Setting{
 	{Key: "log.level", Kind: Choice, Words: []string{"debug", "info", "warn", "error"}, Example: "debug", Reload: true},
 
 	{Key: "metrics.listen", Short: []string{"listen"}, Kind: Address, Example: "0.0.0.0:9464"},
+	{Key: "metrics.tls-cert", Kind: Path, Example: "/etc/weir/metrics.crt"},
+	{Key: "metrics.tls-key", Kind: Secret, Example: "/etc/weir/metrics.key"},
 	{Key: "metrics.pprof", Short: []string{"pprof"}, Kind: Address, Example: "127.0.0.1:6060"},
 
 	{Key: "kafka.brokers", Short: []string{"kafka"}, Kind: Address, Join: ",", Example: "[k1:9093, k2:9093, k3:9093]"},

@@ -73,6 +73,9 @@ line is NAME SECRET-KEY VARIABLE. */}}
 {{- if and (eq $role "desk") $s.deskTLS.name }}
 {{- $all = append $all (dict "name" $s.deskTLS.name "folder" "tls" "files" (dict "tls.crt" "WEIR_DESK_TLS_CERT" "tls.key" "WEIR_DESK_TLS_KEY")) }}
 {{- end }}
+{{- if and (ne $role "train") $s.metricsTLS.name }}
+{{- $all = append $all (dict "name" $s.metricsTLS.name "folder" "metrics-tls" "files" (dict "tls.crt" "WEIR_METRICS_TLS_CERT" "tls.key" "WEIR_METRICS_TLS_KEY")) }}
+{{- end }}
 {{- $all | toJson }}
 {{- end }}
 
@@ -186,17 +189,18 @@ spec:
         {{- if eq $role "desk" }}
         - {name: web, containerPort: 8464}
         {{- end }}
+      {{- $scheme := ternary "HTTPS" "HTTP" (ne $root.Values.secrets.metricsTLS.name "") }}
       startupProbe:
-        httpGet: {path: /healthz, port: metrics}
+        httpGet: {path: /healthz, port: metrics, scheme: {{ $scheme }}}
         periodSeconds: 5
         failureThreshold: 60
       livenessProbe:
-        httpGet: {path: /healthz, port: metrics}
+        httpGet: {path: /healthz, port: metrics, scheme: {{ $scheme }}}
         periodSeconds: 10
         timeoutSeconds: 5
         failureThreshold: 6
       readinessProbe:
-        httpGet: {path: /readyz, port: metrics}
+        httpGet: {path: /readyz, port: metrics, scheme: {{ $scheme }}}
         periodSeconds: 5
         timeoutSeconds: 5
       {{- end }}
