@@ -139,7 +139,7 @@ func TestHotEntityStaysBounded(t *testing.T) {
 	const rows = 1024
 	millions := int64(2_000_000)
 	if testing.Short() {
-		millions = 400_000
+		millions = 150_000
 	}
 	s := fiveWindows(10 * millions)
 	e := New(s, Options{EntityRows: rows})

@@ -17,12 +17,16 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/weir-risk/weir/alerts/desk"
 	"github.com/weir-risk/weir/ingest"
 )
 
 // TestMain makes the test binary weir itself where a test starts it as a process
 // of its own.
 func TestMain(m *testing.M) {
+	// Under the race detector a try of a password takes seconds; what one costs is a
+	// matter of package desk.
+	desk.DefaultCost = desk.Cost{MemoryKiB: 64, Passes: 1, Lanes: 1}
 	// A worker's environment holds little; weir starts it by its own name.
 	if len(os.Args) > 1 && os.Args[1] == gpuWorkerCommand.name {
 		main()
