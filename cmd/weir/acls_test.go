@@ -233,6 +233,9 @@ func (w *aclWorld) knows(c *kafka.Client, a *kafkago.ACLEntry, has bool) {
 	w.t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); a.ResourceType == kafkago.ResourceTypeTopic; {
 		err := c.Check(w.t.Context(), []kafka.Right{{Operation: kafka.Operation(a.Operation), Topic: a.ResourceName}})
+		if a.Operation == kafkago.ACLOperationTypeCreate { // of one that is not there nothing is said
+			err = c.TryCreate(w.t.Context(), schemas.Layout{Topic: a.ResourceName, Partitions: 1}, -1)
+		}
 		if (err == nil) == has {
 			return
 		}
@@ -450,6 +453,37 @@ func (w *aclWorld) misses(t *testing.T) {
 	call(t, append(w.commands["simulate"], "--topic-prefix", prefix)...).fails(t, exitFailed, "this user lacks the right Create on topic "+prefix+"labels", "weir migrate", "administrator")
 }
 
+// migrates makes the topics by the user who may, and is refused where a right is missing
+// to look, to make or to alter.
+func (w *aclWorld) migrates(t *testing.T) {
+	prefix := w.prefix + "made."
+	flags := w.user("migrate")
+	args := slices.Concat([]string{"migrate"}, flags, []string{"--data", t.TempDir(), "--partitions", "2", "--topic-prefix", prefix})
+	w.commands["migrate"] = args
+	rights := grant(t, "--topic-prefix", prefix, "migrate", "User:"+w.prefix+"migrate")
+	w.give(rights...)
+	made := false
+	for _, a := range rights {
+		name := strings.TrimPrefix(a.ResourceName, prefix)
+		lacks := fmt.Sprintf("this user lacks the right %s on topic %s", a.Operation, a.ResourceName)
+		if configs := a.Operation == kafkago.ACLOperationTypeAlterConfigs || a.Operation == kafkago.ACLOperationTypeDescribeConfigs; configs && !made {
+			made = true
+			call(t, args...).succeeds(t)
+		}
+		w.without("migrate", &a, func(t *testing.T) {
+			if a.Operation == kafkago.ACLOperationTypeAlterConfigs {
+				sees := a
+				sees.Operation = kafkago.ACLOperationTypeDescribeConfigs
+				call(t, args...).fails(t, exitFailed, strings.Replace(lacks, "Alter", "Describe", 1))
+				w.give(sees)
+				w.knows(w.client(flags), &sees, true)
+				defer w.take(&sees)
+			}
+			call(t, append(args, "--dry-run", "--topic-setting", name+":segment.ms=604800001")...).fails(t, exitFailed, lacks)
+		})
+	}
+}
+
 // trains publishes what was learnt of a history, and is refused before it learns.
 func (w *aclWorld) trains(t *testing.T) {
 	prefix, history := w.prefix+"trained.", filepath.Join(w.dir, "learnt.db")
@@ -495,6 +529,7 @@ func TestRolesAtKafka(t *testing.T) {
 		}
 	}
 	t.Run("missing topics", w.misses)
+	t.Run("migrate", w.migrates)
 	t.Run("train", w.trains)
 	unprepared, watchEvery = true, 50*time.Millisecond
 	defer func() { unprepared, watchEvery = false, time.Minute }()
