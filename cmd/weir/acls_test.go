@@ -1,16 +1,12 @@
 package main
 
 import (
-	"context"
 	"crypto/pbkdf2"
 	"crypto/rand"
 	"crypto/sha512"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,7 +21,6 @@ import (
 
 	"github.com/weir-risk/weir/ingest/kafka"
 	"github.com/weir-risk/weir/schemas"
-	"github.com/weir-risk/weir/scoring"
 )
 
 // An aclLine is a line of deploy/kafka/acls.
@@ -98,19 +93,9 @@ func grant(t *testing.T, args ...string) (list []kafkago.ACLEntry) {
 // An aclWorld is a broker that denies what is not allowed, with topics that an
 // administrator made, and a user for each role.
 type aclWorld struct {
-	t           *testing.T
-	admin       *kafkago.Client
-	log         *kafka.Client // an administrator's
-	sasl        string        // where users log in
-	prefix, dir string
-	topics      schemas.Topics
-	paid        int
-	commands    map[string][]string // by role
-
-	// Of the desk.
-	alerts []string
-	closed int
-	cookie *http.Cookie
+	*roleWorld
+	admin *kafkago.Client
+	sasl  string // where users log in
 }
 
 func newACLWorld(t *testing.T) *aclWorld {
@@ -124,35 +109,9 @@ func newACLWorld(t *testing.T) *aclWorld {
 	if err != nil || errP != nil {
 		t.Fatal(at, err, errP)
 	}
-	w := &aclWorld{t: t, admin: &kafkago.Client{Addr: kafkago.TCP(at)}, log: kafka.New(kafka.Options{Brokers: []string{at}}),
-		sasl: net.JoinHostPort(host, strconv.Itoa(port+4)), prefix: fmt.Sprintf("acl%d.", time.Now().UnixNano()), dir: t.TempDir()}
-	t.Cleanup(w.log.Close)
-	w.topics = schemas.DefaultTopics(w.prefix)
-	if err := w.log.Ensure(t.Context(), w.topics.Layouts(2)); err != nil {
-		t.Fatal(err)
-	}
-	key, err := signingKey(w.dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	bundle := filepath.Join(w.dir, "champion.weir")
-	randomBundle(t, bundle, 1, key, func(b *scoring.Bundle) { b.Policy.Review = 1e-6 }) // all is alerted
-	in := func(name string) string { return filepath.Join(w.dir, name) }
-	w.commands = map[string][]string{
-		"score":    {"score", "--data", in("score"), "--listen", "127.0.0.1:0", "--group", w.prefix + "g", "--session", "2s", "--trust", in("signing.key.pub")},
-		"record":   {"record", "--data", in("record"), "--listen", "127.0.0.1:0"},
-		"desk":     {"desk", "--data", in("desk"), "--listen", "127.0.0.1:0", "--web", "127.0.0.1:0", "--trust", in("signing.key.pub"), "--history", filepath.Join(in("record"), "history.db")},
-		"models":   {"model", "promote", "--key", in("signing.key"), bundle},
-		"verify":   {"verify", "--data", in("score"), "--trust", in("signing.key.pub")},
-		"status":   {"status", "--json", "--at", "127.0.0.1:1", "--group", w.prefix + "g"},
-		"simulate": {"simulate", "--customers", "20", "--days", "20"},
-	}
-	for role, words := range w.commands {
-		verb := 1
-		if role == "models" {
-			verb = 2
-		}
-		w.commands[role] = slices.Concat(words[:verb], w.user(role), words[verb:])
+	w := &aclWorld{newRoleWorld(t, at, fmt.Sprintf("acl%d.", time.Now().UnixNano())), &kafkago.Client{Addr: kafkago.TCP(at)}, net.JoinHostPort(host, strconv.Itoa(port+4))}
+	for role := range w.commands {
+		w.as(role, w.user(role)...)
 		w.give(w.rights(role)...)
 	}
 	return w
@@ -160,8 +119,8 @@ func newACLWorld(t *testing.T) *aclWorld {
 
 // in returns the world for a subtest.
 func (w *aclWorld) in(t *testing.T) *aclWorld {
-	own := *w
-	own.t = t
+	own, roles := *w, *w.roleWorld
+	own.roleWorld, roles.t = &roles, t
 	return &own
 }
 
@@ -245,157 +204,25 @@ func (w *aclWorld) knows(c *kafka.Client, a *kafkago.ACLEntry, has bool) {
 	}
 }
 
-// produce sends a record as an administrator.
-func (w *aclWorld) produce(topic, value string) {
-	w.t.Helper()
-	var b kafka.BatchWriter
-	b.Append([]byte("c"), []byte(value), time.Now().UnixMilli(), nil)
-	batch, err := b.Finish(kafka.None)
-	if err == nil {
-		_, err = w.log.Produce(w.t.Context(), topic, 0, batch)
-	}
-	if err != nil {
-		w.t.Fatal(err)
-	}
-}
-
-// pays sends a payment, for which there will be an alert, and a record that is none.
-func (w *aclWorld) pays() {
-	w.t.Helper()
-	w.paid++
-	w.produce(w.topics.Transactions, fmt.Sprintf(`{"id":"%s%d","type":"authorisation","time":"%s","amount":"9000.00","currency":"EUR","card":"4000005898225926","customer":"C1"}`,
-		w.prefix, w.paid, rfc3339(time.Now().UnixMilli())))
-	w.produce(w.topics.Transactions, "no payment")
-}
-
-// holds waits until a topic holds records.
-func (w *aclWorld) holds(b *background, topic string, records int64) {
-	w.t.Helper()
-	b.until(fmt.Sprintf("%d records of %s", records, topic), func() bool {
-		sum := int64(0)
-		for p := range int32(2) {
-			if _, end, err := w.log.Offsets(w.t.Context(), topic, p); err == nil {
-				sum += end
-			}
-		}
-		return sum >= records
-	})
-}
-
-// quit ends weir, whatever it says.
-func (b *background) quit() {
-	b.cancel()
-	for range b.done {
-	}
-}
-
-// run runs weir beside the test; what it says is also what it prints.
-func (w *aclWorld) run(args ...string) *background {
-	ctx, cancel := context.WithCancel(w.t.Context())
-	b := &background{t: w.t, cancel: cancel, done: make(chan int, 1)}
-	e := &env{stdin: strings.NewReader(""), stdout: b, stderr: b, lookup: func(string) (string, bool) { return "", false }}
-	go func() { // ends with quit
-		b.done <- run(ctx, args, e)
-		close(b.done)
-	}()
-	w.t.Cleanup(b.quit)
-	return b
-}
-
-// ask asks the desk that b is, where there is one by now.
-func (w *aclWorld) ask(b *background, method, path string, form url.Values) (body string) {
-	at := deskAt.FindStringSubmatch(b.said())
-	if at == nil {
-		return ""
-	}
-	r, err := http.NewRequestWithContext(w.t.Context(), method, at[1]+path, strings.NewReader(form.Encode()))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	if w.cookie != nil {
-		r.AddCookie(w.cookie)
-	}
-	a, err := http.DefaultTransport.RoundTrip(r)
-	if err != nil {
-		return "" // it has just ended
-	}
-	defer a.Body.Close()
-	if list := a.Cookies(); len(list) > 0 && path == "/login" {
-		w.cookie = list[0]
-	}
-	text, _ := io.ReadAll(a.Body)
-	return string(text)
-}
-
-var deskAt = regexp.MustCompile(`serves the desk" address=(http://\S+)`)
-
-// works has an analyst look at an alert, at the models, and close it, and have its
-// decision computed again, of which it returns the page.
-func (w *aclWorld) works(b *background) string {
-	w.closed++
-	alert := "/alerts/" + w.alerts[w.closed%len(w.alerts)]
-	w.ask(b, "GET", alert, nil)
-	w.ask(b, "GET", "/models", nil)
-	w.ask(b, "POST", alert+"/act", url.Values{"kind": {"closed_fraud"}, "reason": {"card_lost"}})
-	return w.ask(b, "POST", alert+"/receipt", nil)
-}
-
-// raised reads the ids of the alerts.
-func (w *aclWorld) raised() (list []string) {
-	w.t.Helper()
-	_, end, err := w.log.Offsets(w.t.Context(), w.topics.Alerts, 0)
-	r := kafka.NewReader(w.log, w.topics.Alerts, 0, kafka.Earliest)
-	for set := (*kafka.Records)(nil); err == nil; {
-		if set, err = r.Next(w.t.Context(), end); set == nil {
-			break
-		}
-		for set.Next() {
-			list = append(list, string(set.Record().Key))
-		}
-	}
-	if err != nil || len(list) == 0 {
-		w.t.Fatal(err, list)
-	}
-	return list
-}
-
 // endToEnd has the roles work together: what the bank sends is decided, recorded, closed
 // by an analyst, and proved.
 func (w *aclWorld) endToEnd() {
 	t := w.t
-	call(t, w.commands["simulate"]...).succeeds(t)
-	call(t, w.commands["models"]...).succeeds(t)
-	score := w.run(w.commands["score"]...)
-	w.pays()
-	w.holds(score, w.topics.Alerts, 1)
-	w.holds(score, w.topics.DLQ, 1)
+	services := w.decides()
 	record := w.run(w.commands["record"]...)
-	record.until("a history", func() bool {
-		code, body := record.get("/readyz")
-		return code == http.StatusOK && strings.Contains(body, `"lag":0`) && !strings.Contains(body, `"ledger_offset":0`)
-	})
-	w.alerts = w.raised()
+	w.recorded(record)
 	_, labels, err := w.log.Offsets(t.Context(), w.topics.Labels, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	callWith(t, testPassword, nil, "user", "add", "ann", "--role", "analyst,supervisor", "--data", filepath.Join(w.dir, "desk")).succeeds(t)
-	desk := w.run(w.commands["desk"]...)
-	desk.until("somebody who is logged in", func() bool {
-		w.ask(desk, "POST", "/login", url.Values{"name": {"ann"}, "password": {testPassword}})
-		return w.cookie != nil
-	})
-	desk.until("an alert", func() bool { return strings.Contains(w.ask(desk, "GET", "/alerts/"+w.alerts[0], nil), "closed_fraud") })
+	desk := w.opens()
 	w.works(desk)
 	desk.until("a label", func() bool {
 		_, end, err := w.log.Offsets(t.Context(), w.topics.Labels, 0)
 		return err == nil && end > labels
 	})
-	desk.stop()
-	record.stop()
-	score.stop()
-	for _, b := range []*background{score, record, desk} {
+	for _, b := range append(services, record, desk) {
+		b.stop()
 		if strings.Contains(b.said(), "uthorization") {
 			t.Errorf("it lacks a right\n%s", b.said())
 		}
@@ -511,11 +338,7 @@ func (w *aclWorld) trains(t *testing.T) {
 // is in it for nothing.
 func TestRolesAtKafka(t *testing.T) {
 	w := newACLWorld(t)
-	t.Run("together", func(t *testing.T) {
-		w.t = t
-		w.endToEnd()
-	})
-	w.t = t
+	w.endToEnd()
 	for _, role := range []string{"score", "record", "desk", "simulate"} {
 		for _, a := range w.rights(role) {
 			if a.ResourceType != kafkago.ResourceTypeTopic {

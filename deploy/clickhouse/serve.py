@@ -12,6 +12,7 @@ asynchronous are done at once, there is no query_log, no Keeper, no CREATE USER.
 """
 import argparse
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -58,6 +59,12 @@ def prepare(a):
     if a.user:
         users += USER.format(name=a.user, password=escape(os.environ.get("CLICKHOUSE_PASSWORD", "")))
     write(os.path.join(run, "users.xml"), USERS.format(users=users))
+    # Others lie beside it, as in /etc/clickhouse-server.
+    beside = os.path.join(run, "users.d")
+    shutil.rmtree(beside, ignore_errors=True)
+    os.makedirs(beside)
+    for file in a.users:
+        shutil.copy(file, beside)
     write(os.path.join(run, "config.xml"), CONFIG.format(tcp=a.tcp_port, http=a.http_port, run=run, memory=a.memory))
     fifo = os.path.join(run, "stop.fifo")
     if os.path.exists(fifo):
@@ -76,6 +83,7 @@ def main():
     p.add_argument("--data", required=True, help="data folder; tables stay for the next start")
     p.add_argument("--database", default="weir", help="made at start if absent")
     p.add_argument("--user", default="", help="a second user; its password comes from CLICKHOUSE_PASSWORD")
+    p.add_argument("--users", action="append", default=[], help="an XML file for users.d, such as grants.xml; may be repeated")
     p.add_argument("--memory", type=int, default=4 << 30, help="bytes that the whole server may take")
     a = p.parse_args()
     a.data = os.path.abspath(a.data)

@@ -200,10 +200,19 @@ func (s *clickhouseStore) queryRow(ctx context.Context, to []any, text string, a
 
 // Migrate implements [Writer].
 func (s *clickhouseStore) Migrate(ctx context.Context) ([]string, error) {
-	return migrate(ctx, s, s.migrations, s.where)
+	applied, err := migrate(ctx, s, s.migrations, s.where)
+	var is *clickhouse.Exception
+	if errors.As(err, &is) && is.Code == accessDenied {
+		err = fmt.Errorf("%w; weir migrate by a user who may makes the schema what it has to be", err)
+	}
+	return applied, err
 }
 
+// begin makes nothing where the schema is begun: who may not make tables may write.
 func (s *clickhouseStore) begin(ctx context.Context) (version int, err error) {
+	if version, err := s.look(ctx); version > 0 || err != nil {
+		return version, err
+	}
 	var there uint64
 	if err := s.queryRow(ctx, []any{&there}, `SELECT count() FROM system.databases WHERE name = ?`, s.database); err != nil {
 		return 0, err
@@ -237,6 +246,13 @@ func (s *clickhouseStore) apply(ctx context.Context, m *migration) error {
 	return s.exec(ctx, `INSERT INTO {db}.migrations (version, name) VALUES (?, ?)`, uint32(m.version), m.name)
 }
 
+// Error codes of the server.
+const (
+	unknownTable    = 60
+	unknownDatabase = 81
+	accessDenied    = 497
+)
+
 // Pending implements [Writer].
 func (s *clickhouseStore) Pending(ctx context.Context) ([]string, error) {
 	version, err := s.look(ctx)
@@ -248,10 +264,11 @@ func (s *clickhouseStore) Pending(ctx context.Context) ([]string, error) {
 
 // look returns the schema's version, 0 where there is none, and makes nothing.
 func (s *clickhouseStore) look(ctx context.Context) (version int, err error) {
-	var tables uint64
-	err = s.queryRow(ctx, []any{&tables}, `SELECT count() FROM system.tables WHERE database = ? AND name = 'migrations'`, s.database)
-	if err == nil && tables > 0 {
-		version, err = s.version(ctx)
+	// system.tables hides what this user may not see, as if it were not there.
+	version, err = s.version(ctx)
+	var is *clickhouse.Exception
+	if errors.As(err, &is) && (is.Code == unknownTable || is.Code == unknownDatabase) {
+		return 0, nil
 	}
 	if err != nil {
 		return 0, fmt.Errorf("look up the schema of %s: %w", s.where, err)
