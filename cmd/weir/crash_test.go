@@ -329,6 +329,20 @@ func (w *crashWorld) progress(run string) int64 {
 	return n
 }
 
+// sourceDecided is how many source records of a run are decided, by what the owner
+// commits: known at once, whatever the length of the ledger.
+func (w *crashWorld) sourceDecided(run string) (n int64) {
+	w.t.Helper()
+	offsets, err := w.log.Committed(w.t.Context(), ingest.ProgressGroup(w.prefix(run)+"score"), w.topics(run).Transactions, 4)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, next := range offsets {
+		n += next
+	}
+	return n
+}
+
 // records returns the ledger's records that were taken, save the first, which
 // names the source topic's own id.
 func (w *crashWorld) records(run string) (records [][]byte) {

@@ -76,9 +76,15 @@ type process struct {
 // start starts weir with arguments; it is killed at the test's end.
 func start(t testing.TB, args ...string) *process {
 	t.Helper()
+	return startProgram(t, os.Args[0], args...)
+}
+
+// startProgram starts a weir of another version.
+func startProgram(t testing.TB, program string, args ...string) *process {
+	t.Helper()
 	phases := filepath.Join(t.TempDir(), "phases")
 	p := &process{t: t, word: mapWord(phases), done: make(chan error, 1)}
-	p.cmd = exec.Command(os.Args[0], args...)
+	p.cmd = exec.Command(program, args...)
 	p.cmd.Env = append(os.Environ(), "WEIR_TEST_PHASES="+phases)
 	p.cmd.Stdout = &p.stdout
 	stderr, err := p.cmd.StderrPipe()
