@@ -58,8 +58,11 @@ line is NAME SECRET-KEY VARIABLE. */}}
 {{- $_ := set $keys.files "train.key" "WEIR_KEYS_TRAIN_FILE" }}
 {{- end }}
 {{- if $keys.files }}{{- $all = append $all $keys }}{{- end }}
-{{- $sources := list (list $s.kafka "kafka" (dict "password" "WEIR_KAFKA_PASSWORD_FILE" "ca" "WEIR_KAFKA_CA" "cert" "WEIR_KAFKA_CERT" "key" "WEIR_KAFKA_KEY")) }}
-{{- if ne $role "score" }}{{- $sources = append $sources (list $s.history "history" (dict "password" "WEIR_HISTORY_PASSWORD_FILE" "ca" "WEIR_HISTORY_CA")) }}{{- end }}
+{{- $own := (index $v $role).secrets }}
+{{- $kafka := mergeOverwrite (deepCopy $s.kafka) (deepCopy ($own.kafka | default dict)) }}
+{{- $history := mergeOverwrite (deepCopy $s.history) (deepCopy ($own.history | default dict)) }}
+{{- $sources := list (list $kafka "kafka" (dict "password" "WEIR_KAFKA_PASSWORD_FILE" "ca" "WEIR_KAFKA_CA" "cert" "WEIR_KAFKA_CERT" "key" "WEIR_KAFKA_KEY")) }}
+{{- if ne $role "score" }}{{- $sources = append $sources (list $history "history" (dict "password" "WEIR_HISTORY_PASSWORD_FILE" "ca" "WEIR_HISTORY_CA")) }}{{- end }}
 {{- if eq $role "score" }}{{- $sources = append $sources (list $s.schemaRegistry "schema-registry" (dict "password" "WEIR_SCHEMA_REGISTRY_PASSWORD_FILE" "ca" "WEIR_SCHEMA_REGISTRY_CA")) }}{{- end }}
 {{- if eq $role "desk" }}{{- $sources = append $sources (list $s.oidc "oidc" (dict "clientSecret" "WEIR_OIDC_CLIENT_SECRET_FILE" "ca" "SSL_CERT_FILE")) }}{{- end }}
 {{- range $sources }}
