@@ -31,6 +31,8 @@ require (
 
 require github.com/tidwall/btree v1.8.2
 
+require go.opentelemetry.io/proto/otlp v1.11.0 // indirect
+
 require (
 	codeberg.org/go-fonts/liberation v0.5.0 // indirect
 	codeberg.org/go-latex/latex v0.2.0 // indirect

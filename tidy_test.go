@@ -131,11 +131,12 @@ var may = map[string][]string{
 	"ingest/history/":              {"ingest/history/", "schemas"},
 	"ingest/broker":                {"schemas"},
 	"ingest/peer":                  {},
+	"ingest/trace":                 {"schemas"},
 	"ingest/decode/":               {"features/spec", "schemas"},
 	"ingest/simulate":              {"schemas"},
 	"ingest/":                      {"ingest/", "features/", "scoring/", "schemas"},
 	"trainer/":                     {"trainer/", "ingest/kafka", "ingest/history/", "features/", "scoring/", "schemas"},
-	"alerts/":                      {"alerts/", "ingest/kafka", "ingest/history/", "features/", "scoring/", "schemas"},
+	"alerts/":                      {"alerts/", "ingest/kafka", "ingest/history/", "ingest/trace", "features/", "scoring/", "schemas"},
 	"cmd/weir/internal/":           {},
 	"cmd/":                         {"cmd/weir/internal/", "ingest/", "trainer/", "alerts/", "features/", "scoring/", "schemas"},
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/weir-risk/weir/ingest/kafka"
+	"github.com/weir-risk/weir/ingest/trace"
 	"github.com/weir-risk/weir/schemas"
 )
 
@@ -24,6 +25,9 @@ type Config struct {
 	// is known: a simulated bank may live at another time than its analysts, and labels
 	// of years ahead would come behind all that the bank does until then.
 	KnownAt func(at int64) int64
+	// Trace sends spans of sampled transactions, once their alerts are folded; nil sends
+	// none.
+	Trace *trace.Tracer
 }
 
 // Desk reads the topics into a view, and writes dispositions and labels.
@@ -365,7 +369,21 @@ func (d *Desk) fold(ctx context.Context, t *tape, rs []Record) error {
 		d.Log.Error("more records cannot be read and are passed over", "topic", t.topic, "partition", t.place.Partition, "records", more)
 	}
 	d.tell(&f)
+	if d.Trace != nil && t.place.Topic == PlaceAlerts {
+		d.traceAlerts(rs)
+	}
 	return nil
+}
+
+// traceAlerts sends the spans of alerts that were folded just now.
+func (d *Desk) traceAlerts(rs []Record) {
+	now := d.Now()
+	var a schemas.Alert
+	for i := range rs {
+		if schemas.ParseAlert(rs[i].Value, &a) == nil && d.Trace.Sampled(&a.Source) {
+			d.Trace.Add(trace.Span{Kind: trace.Desk, Place: a.Source, Start: time.UnixMilli(rs[i].Timestamp), End: now, Records: len(rs)})
+		}
+	}
 }
 
 // caught takes note that one more partition has caught up. With the last one the view

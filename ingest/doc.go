@@ -151,5 +151,5 @@
 //	audit_history
 //	recompute                     proof of one decision, from the history
 //	record, record_metrics        from the log into a history
-//	effects, metrics              retries, the room of the state; counters
+//	effects, metrics, spans       retries, the room of the state; counters; traces
 package ingest

@@ -94,7 +94,8 @@ func (n *Node) produce(ctx context.Context, topic string, partition int32, b *ka
 
 // published counts a durable step.
 func (n *Node) published(f *flight) {
-	m, now := n.Metrics, n.Now().UnixMilli()
+	m, durable := n.Metrics, n.Now()
+	now := durable.UnixMilli()
 	for _, p := range f.places {
 		m.Decision.Observe(float64(now-p.Timestamp) / 1000)
 	}
@@ -107,6 +108,9 @@ func (n *Node) published(f *flight) {
 		s.Counts, s.Ledger = f.counts, f.end
 		n.decided = append(n.decided[:0], f.facts.Sources...)
 	})
+	if len(f.out.traced) > 0 {
+		n.traceDecisions(f, durable)
+	}
 	if n.OnPublished != nil {
 		n.OnPublished(f.places, f.verdicts)
 	}

@@ -137,6 +137,7 @@ func (f *fetcher) add(ctx context.Context, c *chunk, r *kafka.Record) error {
 		f.addOther(c, place, r.Value)
 		return nil
 	}
+	f.node.Trace.Sent(&place, r.Headers)
 	i := c.rows.Add(place)
 	if err := f.row(ctx, &c.rows, i, r); err != nil {
 		return err

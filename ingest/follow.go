@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/weir-risk/weir/ingest/kafka"
+	"github.com/weir-risk/weir/ingest/trace"
 	"github.com/weir-risk/weir/schemas"
 )
 
@@ -14,8 +16,9 @@ import (
 type followUp struct {
 	upto  int64 // the ledger offset up to which this settles everything
 	calls []call
-	arena []byte // their records
-	busy  bool   // more waits to be decided
+	arena []byte    // their records
+	busy  bool      // more waits to be decided
+	at    time.Time // when it was queued
 }
 
 // A call is one such decision.
@@ -54,6 +57,7 @@ type follower struct {
 	json    []byte
 	places  []schemas.Place
 	reasons []schemas.Reason
+	spans   []trace.Span // of alerts that were gathered
 }
 
 // followQueue is how many batches may wait for their alerts: those of some tens of
@@ -99,6 +103,7 @@ func (f *follower) add(ctx context.Context, base int64, out *output) error {
 }
 
 func (f *follower) put(ctx context.Context, u *followUp) error {
+	u.at = f.node.Now()
 	select {
 	case f.queue <- u:
 		return nil
@@ -166,6 +171,9 @@ func (f *follower) publish(ctx context.Context, u *followUp) error {
 		f.json = schemas.AppendAlertJSON(f.json[:0], d, f.shard, c.offset, reasons, quick)
 		f.batch.Append(f.key, f.json, f.node.Now().UnixMilli(), nil)
 		f.alerts++
+		if f.node.Trace.Sampled(&d.Place) {
+			f.spans = append(f.spans, trace.Span{Kind: trace.Alert, Place: d.Place, Start: u.at})
+		}
 	}
 	if err := f.flush(ctx); err != nil {
 		return err
@@ -184,5 +192,7 @@ func (f *follower) flush(ctx context.Context) error {
 	f.node.Metrics.alerted(f.alerts)
 	f.batch.Reset()
 	f.alerts = 0
+	f.node.traceAlerts(f.spans)
+	f.spans = f.spans[:0]
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/weir-risk/weir/ingest/decode"
 	"github.com/weir-risk/weir/ingest/decode/wireformat"
 	"github.com/weir-risk/weir/ingest/kafka"
+	"github.com/weir-risk/weir/ingest/trace"
 	"github.com/weir-risk/weir/schemas"
 	"github.com/weir-risk/weir/scoring"
 )
@@ -99,6 +100,8 @@ type Config struct {
 	// OnPublished, if set, is called with every durable step: where its source
 	// records were and what became of them. It must not keep the slices.
 	OnPublished func(places []schemas.Place, verdicts []schemas.Verdict)
+	// Trace sends spans of sampled transactions; nil sends none.
+	Trace *trace.Tracer
 }
 
 func (c Config) withDefaults() Config {

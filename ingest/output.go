@@ -1,6 +1,9 @@
 package ingest
 
-import "github.com/weir-risk/weir/schemas"
+import (
+	"github.com/weir-risk/weir/ingest/trace"
+	"github.com/weir-risk/weir/schemas"
+)
 
 // An output is what one step wrote: ledger records, not yet durable.
 type output struct {
@@ -9,10 +12,12 @@ type output struct {
 	keys   [][]byte // of each record, nil for none; good until the step's work is reset
 	alerts []int32  // records whose action is not allow
 	dead   []int32  // records that were rejected
+	traced []int32  // decisions of which spans are sent
+	trace  *trace.Tracer
 }
 
 func (o *output) reset() {
-	o.buf, o.ends, o.keys, o.alerts, o.dead = o.buf[:0], o.ends[:0], o.keys[:0], o.alerts[:0], o.dead[:0]
+	o.buf, o.ends, o.keys, o.alerts, o.dead, o.traced = o.buf[:0], o.ends[:0], o.keys[:0], o.alerts[:0], o.dead[:0], o.traced[:0]
 }
 
 func (o *output) records() int { return len(o.ends) }
@@ -34,6 +39,9 @@ func (o *output) decide(d *schemas.Decision, key []byte) {
 	}
 	if d.Outcome == schemas.Rejected {
 		o.dead = append(o.dead, int32(len(o.ends)))
+	}
+	if o.trace.Sampled(&d.Place) {
+		o.traced = append(o.traced, int32(len(o.ends)))
 	}
 	o.buf = schemas.AppendDecision(o.buf, d)
 	o.end(key)

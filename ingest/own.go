@@ -246,8 +246,8 @@ func (o *owner) fill(ctx context.Context, f *flight) error {
 	}
 	o.node.enter(Stepping)
 	defer o.node.leave(Stepping)
-	started := o.node.Now()
 	f.out.reset()
+	f.out.trace, f.shard, f.began = o.node.Trace, o.shard, o.node.Now()
 	o.swap(&f.out)
 	o.decider.step(o.state, &o.work, &f.out)
 	if o.decider.failure != nil {
@@ -261,7 +261,8 @@ func (o *owner) fill(ctx context.Context, f *flight) error {
 	f.labels = len(o.work.labels)
 	o.merge.release()
 	err = o.encode(f)
-	o.node.Metrics.stepped(&o.work, o.node.Now().Sub(started))
+	f.decided = o.node.Now()
+	o.node.Metrics.stepped(&o.work, f.decided.Sub(f.began))
 	if err == nil {
 		err = o.node.measureDue(o.state)
 	}

@@ -34,6 +34,9 @@ type flight struct {
 	labels   int
 	counts   Counts
 	end      int64
+	shard    int32
+	// When its step began and was decided, for metrics and spans.
+	began, decided time.Time
 }
 
 // A publisher appends flights to the ledger, in order, one request in flight,

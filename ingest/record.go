@@ -10,6 +10,7 @@ import (
 
 	"github.com/weir-risk/weir/ingest/history"
 	"github.com/weir-risk/weir/ingest/kafka"
+	"github.com/weir-risk/weir/ingest/trace"
 	"github.com/weir-risk/weir/schemas"
 )
 
@@ -28,6 +29,7 @@ type RecorderConfig struct {
 	After   func(time.Duration) <-chan time.Time
 	Log     *slog.Logger
 	Metrics *RecorderMetrics
+	Trace   *trace.Tracer // sends spans of sampled transactions; nil sends none
 }
 
 // RecorderStatus is what a recorder says of itself.
@@ -336,6 +338,7 @@ func (t *tape) write(ctx context.Context) error {
 		return err
 	}
 	r.Metrics.wrote(t.stream, t.block.Records())
+	r.traceBlock(&t.block)
 	at := history.Position{Anchor: schemas.Anchor{Offset: t.block.Next, Head: t.block.Head}}
 	t.block.Reset(t.stream, t.partition, r.Topics.Transactions, at)
 	t.until, t.since = 0, time.Time{}

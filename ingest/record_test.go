@@ -76,7 +76,7 @@ func (w *world) recorder(s history.Writer, log *bytes.Buffer) *Recorder {
 		Topics: w.topics, Every: time.Nanosecond, Now: time.Now,
 		After:   func(time.Duration) <-chan time.Time { return time.After(time.Millisecond) },
 		Log:     slog.New(slog.NewTextHandler(log, nil)),
-		Metrics: NewRecorderMetrics(prometheus.NewRegistry()),
+		Metrics: NewRecorderMetrics(prometheus.NewRegistry()), Trace: w.traces,
 	})
 }
 

@@ -184,18 +184,31 @@ func (l *line) step(t testing.TB) []byte {
 	return l.flight.bytes
 }
 
+// trace has the line's node trace a share of the records, into a collector that takes all.
+func (l *line) trace(t testing.TB, share float64) {
+	tracer, _ := newSink(t).tracer(t, l.owner.node.Topics.Transactions, share)
+	t.Cleanup(tracer.Close)
+	l.owner.node.Trace = tracer
+}
+
 // BenchmarkLine reports what one record costs between fetch and append.
 func BenchmarkLine(b *testing.B) {
 	for _, x := range []struct {
 		spec   string
 		source source
 		hidden []int
+		share  float64 // traced
 	}{
-		{"handbook", newSource("handbook", 5000, 9*time.Second), []int{64, 64}},
-		{"payments", newBankSource(b), []int{256, 256}},
+		{"handbook", newSource("handbook", 5000, 9*time.Second), []int{64, 64}, 0},
+		{"handbook", newSource("handbook", 5000, 9*time.Second), []int{64, 64}, .01},
+		{"payments", newBankSource(b), []int{256, 256}, 0},
+		{"payments", newBankSource(b), []int{256, 256}, .01},
 	} {
-		b.Run("spec="+x.spec, func(b *testing.B) {
+		b.Run(fmt.Sprintf("spec=%s/traced=%v", x.spec, x.share), func(b *testing.B) {
 			l := newLine(b, x.spec, x.source, x.hidden...)
+			if x.share > 0 {
+				l.trace(b, x.share)
+			}
 			l.owner.work.bytesMax = 1 << 30
 			for range 50 { // windows fill, buffers grow
 				l.prepare(b, stepRows)
@@ -221,11 +234,18 @@ func TestStepDoesNotAllocate(t *testing.T) {
 	if raced {
 		t.Skip("the race detector allocates")
 	}
-	for _, name := range []string{"handbook", "payments"} {
+	for _, x := range []struct {
+		name   string
+		traces bool // there is a tracer, which samples none of these
+	}{{"handbook", false}, {"payments", false}, {"payments", true}} {
+		name := x.name
 		s := newSource(name, 20, time.Hour)
 		keys := [][]byte{[]byte("C7"), []byte("4000000000000007"), []byte("another"), nil}
 		s.key = func(r *rand.Rand) []byte { return keys[r.IntN(len(keys))] }
 		l := newLine(t, name, s, 16)
+		if x.traces {
+			l.trace(t, 0)
+		}
 		rival := trainer.RandomModel(2, len(l.owner.state.Spec.Features), 24, 8, 1)
 		b := &scoring.Bundle{Model: rival, Hash: [32]byte{1}, Policy: scoring.Policy{Review: 0.999}}
 		l.owner.node.serve(challenger, serving{bundle: b, scorer: w32(t, rival), share: .5})

@@ -22,6 +22,7 @@ import (
 	"github.com/weir-risk/weir/ingest/decode"
 	"github.com/weir-risk/weir/ingest/kafka"
 	"github.com/weir-risk/weir/ingest/simulate"
+	"github.com/weir-risk/weir/ingest/trace"
 	"github.com/weir-risk/weir/schemas"
 	"github.com/weir-risk/weir/scoring"
 	"github.com/weir-risk/weir/scoring/cpu"
@@ -46,6 +47,7 @@ type world struct {
 	logTo  io.Writer
 	limit  time.Duration // of every wait; zero is patience
 	saved  *feed         // what payments sent to partition 0 of the source
+	traces *trace.Tracer // of recorders
 }
 
 func newWorld(t testing.TB, specName string, partitions int) *world {

@@ -257,6 +257,11 @@ func (c *checking) wiring(ctx context.Context, f *findings, s *spec.Spec) {
 	if err := c.service.monitorFlags.check(); err != nil {
 		f.wrong("metrics", "%v", err)
 	}
+	if t, err := c.service.trace.config(); err != nil {
+		f.wrong("traces", "%v", err)
+	} else if t.URL != "" {
+		f.right("traces", "%v of the transactions to %s", t.Share, t.URL)
+	}
 	if err := c.desk.check(); err != nil {
 		f.wrong("desk", "%v", err)
 	} else if !c.desk.off() {

@@ -222,7 +222,7 @@ func (s *service) openDesk(ctx context.Context, f *deskFlags, sp *spec.Spec) (_ 
 		return nil, err
 	}
 	d.closers = append(d.closers, d.accounts)
-	d.Desk = alerts.New(s.client, d.view, alerts.Config{Log: s.log, Now: time.Now, After: time.After, Topics: s.topics, KnownAt: f.knownAt})
+	d.Desk = alerts.New(s.client, d.view, alerts.Config{Log: s.log, Now: time.Now, After: time.After, Topics: s.topics, KnownAt: f.knownAt, Trace: s.trace})
 	trail, follow, err := s.trail(ctx)
 	if err != nil {
 		return nil, err

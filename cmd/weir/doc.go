@@ -55,6 +55,9 @@
 // and an audit log, the same for programs, and webhooks that tell other systems. weir
 // desk serves them, and so do weir up and weir demo.
 //
+// ingest/trace tells an OpenTelemetry collector of sampled transactions, from record to
+// decision, history and desk, where somebody asks for it.
+//
 // This package wires these: main.go, command.go and commands.go are the frame, and
 // each command has a file of its name. service.go is what the long-running ones
 // share.
@@ -98,6 +101,7 @@
 //	weir model watch         whether days are as in training, and what the labels say
 //	/metrics, /readyz        what a node says of itself; weir_halted names what a person has to mend;
 //	                         weir metrics lists them all
+//	--otlp-endpoint URL      where time goes, of sampled transactions: traces of OpenTelemetry
 //	go test ./ingest -run X  the whole program on the embedded broker, in one process
 //	make integration         the same on Apache Kafka, ClickHouse and a schema registry
 //	make browser             a day at the desk, in Chromium; make screenshots shows its pages

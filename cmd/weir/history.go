@@ -45,7 +45,7 @@ func (h *historyFlags) openAs(ctx context.Context, e *env, data string, later bo
 // record makes the role of a recorder into an open store.
 func (s *service) record(store history.Store) (role, *ingest.Recorder) {
 	r := ingest.NewRecorder(s.client, store, ingest.RecorderConfig{Topics: s.topics, Now: time.Now, After: time.After, Log: s.log,
-		Metrics: ingest.NewRecorderMetrics(s.registry)})
+		Metrics: ingest.NewRecorderMetrics(s.registry), Trace: s.trace})
 	tellReady(s.registry, roleRecord, func() bool { return r.Status().Ready })
 	return role{"record", func(ctx context.Context) error {
 		// A store that is away keeps only the history waiting: scoring goes on.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/weir-risk/weir/alerts/desk"
 	"github.com/weir-risk/weir/ingest"
+	"github.com/weir-risk/weir/ingest/trace"
 	"github.com/weir-risk/weir/scoring/cuda"
 )
 
@@ -124,6 +125,7 @@ func exported() ([]metric, error) {
 	ingest.NewMetrics(&l)
 	ingest.NewRecorderMetrics(&l)
 	desk.NewMetrics(&l)
+	trace.NewMetrics(&l)
 	newTrainMetrics(&l)
 	l.MustRegister(&gpuMetrics{noDevice{}})
 	for _, role := range []string{roleScore, roleRecord, roleDesk, roleTrain} {

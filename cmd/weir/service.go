@@ -19,6 +19,7 @@ import (
 
 	"github.com/weir-risk/weir/ingest"
 	"github.com/weir-risk/weir/ingest/kafka"
+	"github.com/weir-risk/weir/ingest/trace"
 	"github.com/weir-risk/weir/schemas"
 	"github.com/weir-risk/weir/scoring/cuda"
 	"github.com/weir-risk/weir/trainer"
@@ -27,13 +28,14 @@ import (
 // serviceFlags are what every long-running role takes.
 type serviceFlags struct {
 	kafka  *kafkaFlags
+	trace  *traceFlags
 	logger func(*env) (*slog.Logger, error)
 	data   string
 	*monitorFlags
 }
 
 func addService(fs *flag.FlagSet) *serviceFlags {
-	s := &serviceFlags{kafka: addKafka(fs), logger: addLog(fs), monitorFlags: addMonitor(fs, "")}
+	s := &serviceFlags{kafka: addKafka(fs), trace: addTrace(fs), logger: addLog(fs), monitorFlags: addMonitor(fs, "")}
 	fs.StringVar(&s.data, "data", "weir-data", "`FOLDER` for snapshots, keys and what else is kept here")
 	fs.StringVar(&s.pprof, "pprof", "", "`HOST:PORT` of the profiles, for loopback only; none if not given")
 	return s
@@ -136,7 +138,8 @@ type service struct {
 	topics   schemas.Topics
 	registry *prometheus.Registry
 	device   *cuda.Device // nil where the CPU alone scores
-	reloads  *reloads     // nil where there is no file of settings
+	trace    *trace.Tracer
+	reloads  *reloads // nil where there is no file of settings
 }
 
 // open connects a service to Kafka at brokers, sees that it has the rights that its
@@ -148,13 +151,17 @@ func (f *serviceFlags) open(ctx context.Context, e *env, partitions int, needs f
 	}
 	e.config.say(e, log)
 	s := &service{flags: f, env: e, log: log, reloads: newReloads(e, log), topics: f.kafka.topics(), registry: newRegistry(f.data)}
+	if s.trace, err = f.trace.open(e, s.topics.Transactions, s.registry, log); err != nil {
+		s.reloads.stop()
+		return nil, err
+	}
 	if s.client, err = f.kafka.client(e); err != nil {
+		s.trace.Close()
 		s.reloads.stop()
 		return nil, err
 	}
 	if err := f.kafka.prepare(ctx, s.client, partitions, needs(s.topics)); err != nil {
-		s.client.Close()
-		s.reloads.stop()
+		s.close()
 		return nil, err
 	}
 	return s, nil
@@ -165,6 +172,7 @@ func (s *service) close() {
 		s.device.Close() // it never fails
 	}
 	s.client.Close()
+	s.trace.Close() // with the last spans of what has ended
 	s.reloads.stop()
 }
 
@@ -214,7 +222,7 @@ func (s *service) scorer(ctx context.Context, f *scoreFlags) (*ingest.Node, *ing
 		Group: f.group, Tenant: f.tenant, SnapshotDir: snapshots, SnapshotEvery: f.snapshotEvery, RowsMax: f.rowsMax, Codec: codec,
 		Membership: kafka.GroupOptions{Session: f.session}, AcceptGaps: f.gaps,
 		WatchFor: f.watch, RollbackKey: rollback, NewScorer: s.newScorer(),
-		Now: time.Now, After: time.After, Log: s.log, Metrics: ingest.NewMetrics(s.registry), Probe: probe,
+		Now: time.Now, After: time.After, Log: s.log, Metrics: ingest.NewMetrics(s.registry), Probe: probe, Trace: s.trace,
 	})
 	tellReady(s.registry, roleScore, func() bool { return n.Status().Ready })
 	m := ingest.NewModels(s.client, s.topics, trust)

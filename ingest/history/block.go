@@ -61,6 +61,17 @@ func (b *Block) Records() int { return len(b.records) }
 // Empty reports whether the block covers no offset.
 func (b *Block) Empty() bool { return b.Next == b.From }
 
+// Decisions calls fn with each decision of a block of the ledger, by the time of its
+// record, ms since the Unix epoch. fn must not keep it.
+func (b *Block) Decisions(fn func(d *schemas.Decision, timestamp int64)) {
+	for i := range b.records {
+		rec := &b.records[i]
+		if schemas.ParseEntry(b.bytes(rec.value), &b.entry) == nil && b.entry.Kind == schemas.EntryDecision {
+			fn(&b.entry.Decision, rec.timestamp)
+		}
+	}
+}
+
 // Full reports whether the block is to be written before anything is added.
 func (b *Block) Full() bool { return len(b.records) >= BlockRecords || len(b.arena) >= BlockBytes }
 

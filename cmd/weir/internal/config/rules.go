@@ -21,7 +21,7 @@ type judging struct {
 // the role does not take: brokers may be named by a flag that another role has.
 func (f *File) Judge(outside map[string]string, takes func(key string) bool) {
 	j := &judging{f, outside, takes}
-	for _, look := range []func(){j.kafka, j.registry, j.keys, j.desk, j.login, j.history, j.train, j.listeners} {
+	for _, look := range []func(){j.kafka, j.registry, j.keys, j.desk, j.login, j.history, j.train, j.traces, j.listeners} {
 		look()
 	}
 	f.sort()
@@ -224,6 +224,18 @@ func (j *judging) train() {
 			if text := j.get(key); text != "" && text != "0" && text != "false" {
 				j.wrong(key, key+" is of networks, and train.family is logistic", "train.family: network, or take it out")
 			}
+		}
+	}
+}
+
+func (j *judging) traces() {
+	for _, key := range []string{"otlp.sample", "otlp.headers-file", "otlp.ca"} {
+		j.needs(key, "otlp.endpoint", "otlp.endpoint says to which collector traces are sent")
+	}
+	if url := j.get("otlp.endpoint"); strings.HasPrefix(url, "http://") {
+		j.wrong("otlp.ca", "otlp.ca is of TLS, and otlp.endpoint begins with http://", "otlp.endpoint: https://HOST:PORT")
+		if !localURL(url) {
+			j.wrong("otlp.headers-file", "what the collector asks for would cross the network in clear", "otlp.endpoint: https://HOST:PORT")
 		}
 	}
 }

@@ -117,6 +117,7 @@ var sections = []struct{ name, about string }{
 	{"", ""},
 	{"log", "What is logged, on stderr."},
 	{"metrics", "Where a role says of itself how it is."},
+	{"otlp", "Where traces of sampled transactions are sent, by OpenTelemetry's protocol."},
 	{"kafka", "The brokers, and what the topics are called."},
 	{"broker", "The broker inside weir up, where kafka.brokers names no other."},
 	{"schema-registry", "Where the schemas of Avro and Protobuf are."},

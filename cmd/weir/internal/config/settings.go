@@ -12,6 +12,12 @@ var Settings = []*Setting{
 	{Key: "metrics.tls-key", Kind: Secret, Example: "/etc/weir/metrics.key"},
 	{Key: "metrics.pprof", Short: []string{"pprof"}, Kind: Address, Example: "127.0.0.1:6060"},
 
+	{Key: "otlp.endpoint", Kind: URL, Words: []string{"http", "https"}, Example: "http://127.0.0.1:4318"},
+	{Key: "otlp.sample", Kind: Number, Max: 1, Example: "0.001",
+		More: "Give all roles the same: a transaction is traced to its end where all of them trace it."},
+	{Key: "otlp.headers-file", Kind: Secret, Example: "/run/secrets/otlp"},
+	{Key: "otlp.ca", Kind: Path, Example: "/etc/weir/otlp-ca.pem"},
+
 	{Key: "kafka.brokers", Short: []string{"kafka"}, Kind: Address, Join: ",", Example: "[k1:9093, k2:9093, k3:9093]"},
 	{Key: "kafka.topic-prefix", Short: []string{"topic-prefix"}, Kind: Text, Example: "bank."},
 	{Key: "kafka.transactions", Short: []string{"transactions"}, Kind: Text, Example: "card.authorisations"},
