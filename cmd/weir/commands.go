@@ -19,6 +19,7 @@ func commands() []*command {
 		backtestCommand,
 		upCommand,
 		scoreCommand,
+		drainCommand,
 		recordCommand,
 		migrateCommand,
 		deskCommand,

@@ -140,6 +140,7 @@ type service struct {
 	device   *cuda.Device // nil where the CPU alone scores
 	trace    *trace.Tracer
 	reloads  *reloads // nil where there is no file of settings
+	held     *os.File // the lock of the scorer's folder, nil where there is none
 }
 
 // open connects a service to Kafka at brokers, sees that it has the rights that its
@@ -174,6 +175,9 @@ func (s *service) close() {
 	s.client.Close()
 	s.trace.Close() // with the last spans of what has ended
 	s.reloads.stop()
+	if s.held != nil {
+		_ = s.held.Close() // it holds nothing but the lock
+	}
 }
 
 // probe is set where a test runs this program as a process of its own, to know
@@ -215,6 +219,9 @@ func (s *service) scorer(ctx context.Context, f *scoreFlags) (*ingest.Node, *ing
 	snapshots := filepath.Join(s.flags.data, "snapshots")
 	if err := os.MkdirAll(snapshots, 0o700); err != nil {
 		return nil, nil, fmt.Errorf("make the folder of snapshots: %w", err)
+	}
+	if err := s.holdFolder(); err != nil {
+		return nil, nil, err
 	}
 	boundMemory()
 	n := ingest.NewNode(s.client, ingest.Config{

@@ -24,7 +24,7 @@ var configured = map[string][]string{
 	"up": nil, "score": nil, "record": nil, "desk": nil, "train": nil, "migrate": nil, "check": nil,
 	"tail": {"kafka", "kafka.brokers"}, "verify": {"kafka", "kafka.brokers", "data", "history", "schema-registry", "source", "keys"},
 	"user": {"data"}, "health": {"metrics"}, "simulate": {"kafka"}, "model": {"kafka"},
-	"status": {"kafka", "kafka.brokers", "score.group"}, "backup": {"data", "spec", "keys", "kafka", "kafka.brokers"},
+	"status": {"kafka", "kafka.brokers", "score.group"}, "drain": {"data"}, "backup": {"data", "spec", "keys", "kafka", "kafka.brokers"},
 }
 
 // configFree are flags of those commands that are said anew each time, and so have no
