@@ -135,7 +135,7 @@ desk: {public-url: "https://d"}
 	if _, err := settingsOf(t, "simulate", "kafka: {tls: true}\n", nil, "--kafka", "k1:9093"); err != nil {
 		t.Errorf("brokers of a flag: %v", err)
 	}
-	if _, err := settingsOf(t, "migrate", "kafka: {tls: true}\n", nil); err != nil {
+	if _, err := settingsOf(t, "health", "kafka: {tls: true}\n", nil); err != nil {
 		t.Errorf("what another role says by a flag: %v", err)
 	}
 	c, err := settingsOf(t, "up", "desk: {web: off, within: 7m}\n", nil)
