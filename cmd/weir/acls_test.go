@@ -287,6 +287,7 @@ func (w *aclWorld) migrates(t *testing.T) {
 	flags := w.user("migrate")
 	args := slices.Concat([]string{"migrate"}, flags, []string{"--data", t.TempDir(), "--partitions", "2", "--topic-prefix", prefix})
 	w.commands["migrate"] = args
+	defer delete(w.commands, "migrate") // what it lacks was seen here
 	rights := grant(t, "--topic-prefix", prefix, "migrate", "User:"+w.prefix+"migrate")
 	w.give(rights...)
 	made := false
