@@ -124,6 +124,7 @@ func (f *fetcher) decode(ctx context.Context, answer *kafka.FetchAnswer, c *chun
 	if f.lag != nil {
 		f.lag.Set(float64(answer.HighWatermark - f.position))
 	}
+	f.cursor.fetched.Store(f.position)
 	c.end, c.high, c.passed = f.position, answer.LastStableOffset, f.previous
 	f.parse(c)
 	return nil
@@ -283,6 +284,7 @@ func (o *owner) fetchers() []*fetcher {
 	for class, topic := range o.node.sourceTopics() {
 		for _, p := range o.state.Progress[class] {
 			c := &cursor{class: Class(class), partition: p.Partition, end: p.Offset + 1, high: p.Offset + 1, last: p.MaxTime}
+			c.fetched.Store(c.end)
 			o.merge.cursors = append(o.merge.cursors, c)
 			f := &fetcher{
 				node: o.node, cursor: c, topic: topic, position: p.Offset + 1, previous: p.Offset, maxTime: p.MaxTime,

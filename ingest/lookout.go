@@ -272,7 +272,12 @@ func (n *Node) lookAt(m *scoring.Margin) {
 	l := &n.lookout
 	for len(l.psi) < len(l.names) {
 		name := l.names[len(l.psi)]
-		l.psi = append(l.psi, n.Metrics.PSI.WithLabelValues(name))
+		// Of what moves by its nature the index is much on any day: nobody is to be called.
+		var psi prometheus.Gauge
+		if !l.spec.MovesByNature(len(l.psi)) {
+			psi = n.Metrics.PSI.WithLabelValues(name)
+		}
+		l.psi = append(l.psi, psi)
 		l.missing = append(l.missing, n.Metrics.Missing.WithLabelValues(name))
 	}
 	counts, total := l.count(m, l.turn), 0.0
@@ -280,7 +285,9 @@ func (n *Node) lookAt(m *scoring.Margin) {
 		total += c
 	}
 	l.index[l.turn] = m.Index(counts)
-	l.psi[l.turn].Set(l.index[l.turn])
+	if psi := l.psi[l.turn]; psi != nil {
+		psi.Set(l.index[l.turn])
+	}
 	l.missing[l.turn].Set(counts[len(counts)-1] / total)
 }
 

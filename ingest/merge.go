@@ -54,6 +54,8 @@ type cursor struct {
 	// while it has records in hand, or no chunk to put them in. After an answer
 	// without records it stays what it was.
 	asked atomic.Int64
+	// fetched is the position of the next fetch, for who measures what waits.
+	fetched atomic.Int64
 }
 
 // waits reports whether records that may have to come first have not arrived. A

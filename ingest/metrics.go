@@ -44,7 +44,8 @@ import (
 //	                                           roll-back with
 //	weir_rollbacks_total                       champions that this node rolled back
 //	weir_psi{feature}                          population stability index of a feature's last day (of event time)
-//	                                           against the days that the champion was learnt from: above .25 is much
+//	                                           against the days that the champion was learnt from: above .25 is much;
+//	                                           of no feature that moves by its nature, as the day of the week does
 //	weir_score_psi                             the same of what the champion scores that day
 //	weir_feature_missing_share{feature}        of that day's vectors, the share that lack the feature
 //	weir_alert_rate                            of that day's scored transactions, the share alerted on; these four are

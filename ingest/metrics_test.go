@@ -11,6 +11,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/weir-risk/weir/ingest/history"
 	"github.com/weir-risk/weir/schemas"
@@ -212,4 +215,23 @@ func TestFiguresAreTold(t *testing.T) {
 	if n := testutil.CollectAndCount(m.Live["precision"]) + testutil.CollectAndCount(m.Live["calibration"]); n != 2 {
 		t.Errorf("%d series", n)
 	}
+}
+
+// TestLagGrowsWhileTheLedgerTakesNothing has the broker refuse what is decided: the
+// fetchers ask for nothing more then, and what waits grows all the same.
+func TestLagGrowsWhileTheLedgerTakesNothing(t *testing.T) {
+	embedded(t)
+	w := newWorld(t, "payments", 1)
+	n := w.payments(600, 23, 1)
+	r := w.start(watchful)
+	r.decided(n)
+	away := w.broker.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: w.topics.Decisions, Err: kerr.NotEnoughReplicas, Count: -1})
+	for range 20 {
+		n += w.more(50)
+	}
+	lag := func() float64 { return testutil.ToFloat64(r.node.Metrics.Lag.WithLabelValues("0")) }
+	r.until("the lag is seen", func(Status) bool { return lag() >= 500 })
+	away.Remove()
+	r.decided(n)
+	r.until("nothing waits", func(Status) bool { return lag() == 0 })
 }

@@ -79,8 +79,9 @@ func (n *Node) own(held context.Context, fold *fold, v *view, gaps []schemas.Gap
 	var g group
 	g.start(cancel, func() error { return o.after.run(ctx) })
 	g.start(cancel, func() error { return o.publish.run(ctx) })
+	fetchers := o.fetchers() // before who watches them
 	g.start(cancel, func() error { return o.watch(ctx) })
-	for _, f := range o.fetchers() {
+	for _, f := range fetchers {
 		g.start(cancel, func() error { return f.run(ctx) })
 	}
 	err = o.run(ctx, taking, pending)

@@ -222,6 +222,7 @@ func (o *owner) watch(ctx context.Context) error {
 			if err := n.commit(ctx); err != nil && ctx.Err() == nil {
 				n.retried(err) // with the next offsets; a dashboard is late, no decision is
 			}
+			err = o.measureLag(ctx)
 		}
 		switch {
 		case ctx.Err() != nil:
@@ -242,6 +243,23 @@ func (o *owner) watch(ctx context.Context) error {
 			n.retried(err) // the cluster is away: whoever fetches finds out too
 		}
 	}
+}
+
+// measureLag says what waits in the source. A fetcher says so with each answer, and has
+// none while what it brought cannot be decided: the lag would stand still as it grows.
+func (o *owner) measureLag(ctx context.Context) error {
+	n := o.node
+	for _, c := range o.merge.cursors {
+		if c.class != Transactions {
+			continue
+		}
+		_, end, err := n.log.Offsets(ctx, n.Topics.Transactions, c.partition)
+		if err != nil {
+			return fmt.Errorf("look up the end of %s: %w", n.Topics.Transactions, err)
+		}
+		n.Metrics.Lag.WithLabelValues(strconv.Itoa(int(c.partition))).Set(float64(max(0, end-c.fetched.Load())))
+	}
+	return nil
 }
 
 // final reports whether an error is one that trying again does not mend.

@@ -144,32 +144,51 @@ type watcher struct {
 	gone  map[string]bool // and of these, those that cleared
 }
 
-// factor is what durations are divided by in a test: a minute becomes a second.
-const factor = 60
+// shorter is what a duration of the rules is in a test: minutes become seconds, and hours
+// and days are drawn together, in their order.
+var shorter = map[string]string{"1m": "1s", "2m": "2s", "5m": "4s", "10m": "5s", "15m": "6s", "30m": "7s", "1h": "7s", "1d": "8s", "7d": "24s", "30d": "30s"}
+
+// fewer are bounds that are lower in a test, where two hundred come a second.
+var fewer = strings.NewReplacer("(weir_history_lag) > 500000", "(weir_history_lag) > 1000")
 
 var (
 	forLine = regexp.MustCompile(`(?m)^(        for: )(\w+)$`)
-	ranges  = regexp.MustCompile(`\[(\w+)\]`)
+	ranges  = regexp.MustCompile(`\[(\w+)(:1m)?\]`)
 )
 
-// scaled divides every duration of the rules by factor, "for" and the ranges alike. A range
-// is 5 s or longer, to hold several scrapes. Nothing else is changed.
+// scaled shortens every duration of the rules, "for" and the ranges alike. A range is 5 s or
+// longer, to hold several scrapes. But for the bounds of fewer nothing else is changed.
 func scaled(t *testing.T, rules string) string {
 	t.Helper()
-	short := func(text string, least time.Duration) string {
-		unit := text[len(text)-1:]
-		var n int
-		if _, err := fmt.Sscanf(text, "%d", &n); err != nil || !strings.Contains("smhd", unit) {
+	short := func(text string) string {
+		if shorter[text] == "" {
 			t.Fatalf("%q is no duration that is known here", text)
 		}
-		d := time.Duration(n) * map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour, "d": 24 * time.Hour}[unit] / factor
-		return fmt.Sprintf("%dms", max(d, least).Milliseconds())
+		return shorter[text]
 	}
 	rules = forLine.ReplaceAllStringFunc(rules, func(s string) string {
 		m := forLine.FindStringSubmatch(s)
-		return m[1] + short(m[2], 0)
+		return m[1] + short(m[2])
 	})
-	return ranges.ReplaceAllStringFunc(rules, func(s string) string { return "[" + short(s[1:len(s)-1], 5*time.Second) + "]" })
+	rules = ranges.ReplaceAllStringFunc(rules, func(s string) string {
+		m := ranges.FindStringSubmatch(s)
+		text := short(m[1])
+		switch m[1] {
+		case "5m":
+			text = "5s"
+		case "10m":
+			text = "10s" // for so many log-ins
+		}
+		if m[2] != "" {
+			text = "16s:1s" // what is compared with the past is to outlast its "for"
+		}
+		return "[" + text + "]"
+	})
+	fewerRules := fewer.Replace(rules)
+	if fewerRules == rules {
+		t.Fatal("the bounds of fewer are those of no rule")
+	}
+	return fewerRules
 }
 
 // watch starts Prometheus with the rules, scaled.
@@ -209,9 +228,13 @@ func (w *watcher) write(name, text string) {
 	}
 }
 
-// targets says which nodes are to be scraped.
-func (w *watcher) targets(nodes ...*node) {
-	list := make([]string, 0, len(nodes))
+// forgotten is a target whose name nobody resolves any more.
+const forgotten = "weir-forgotten.invalid:9464"
+
+// targets says which nodes are to be scraped, and what else.
+func (w *watcher) targets(nodes ...*node) { w.targetsAnd(nil, nodes...) }
+
+func (w *watcher) targetsAnd(list []string, nodes ...*node) {
 	for _, n := range nodes {
 		list = append(list, n.at)
 	}
@@ -295,6 +318,31 @@ func (w *watcher) clears(names ...string) {
 		w.gone[n] = w.fired[n]
 	}
 	w.t.Logf("%5.1f s clear after %4.1f s: %s", time.Since(w.began).Seconds(), time.Since(began).Seconds(), strings.Join(names, " "))
+}
+
+// told is what expressions come to now.
+func (w *watcher) told(exprs ...string) string {
+	text := w.now()
+	for _, expr := range exprs {
+		var data struct {
+			Result []struct {
+				Metric map[string]string
+				Value  [2]any
+			}
+		}
+		w.ask("query?"+url.Values{"query": {expr}}.Encode(), &data)
+		text += "\n" + expr
+		for _, r := range data.Result {
+			text += fmt.Sprintf("\n  %v %v", r.Metric, r.Value[1])
+		}
+	}
+	return text
+}
+
+// holds reports whether an expression has a series now.
+func (w *watcher) holds(expr string) bool {
+	var data struct{ Result []any }
+	return w.ask("query?"+url.Values{"query": {expr}}.Encode(), &data) && len(data.Result) > 0
 }
 
 // series asks for an expression over the last minutes, and returns how many series it has.

@@ -8,6 +8,7 @@
 //	dashboards_test.go   every dashboard: its form, its expressions, where its panels lie
 //	alerts_test.go       real Prometheus, Kafka and ClickHouse: alerts fire and clear
 //	incidents_test.go    who pays, who makes models, who is at the desk there
+//	places_test.go       disks that fill and hang there
 //	cluster_test.go      the processes, and what Prometheus is asked
 //
 // check runs what needs no server, and promtool; alerts starts the servers.
