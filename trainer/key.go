@@ -12,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/weir-risk/weir/schemas"
 )
 
 // The types of the PEM blocks of key files.
@@ -39,7 +41,7 @@ func OthersMayRead(mode fs.FileMode) bool {
 func LoadKey(path string) (ed25519.PrivateKey, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, fmt.Errorf("read signing key: %w", err)
+		return nil, fmt.Errorf("read signing key: %w", schemas.HideName(err))
 	}
 	if mode := info.Mode().Perm(); OthersMayRead(mode) {
 		return nil, fmt.Errorf("read signing key: %s may be read by others (mode %04o, want 0600)", path, mode)

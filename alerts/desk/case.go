@@ -71,7 +71,7 @@ func otherSide(i *alerts.Item) string {
 
 // errNoAlert is of an address that names none.
 func errNoAlert(id string) error {
-	return problemf(http.StatusNotFound, "There is no alert %.40q. The link may be mistyped, or of another weir. If the desk was started just now, it may not have read of it yet: load the page again in a minute.", id)
+	return problemf(http.StatusNotFound, "There is no alert %.40q. The link may be mistyped, or of another weir. If the desk was started just now, it may not have read of it yet: load the page again in a minute.", schemas.HideCards([]byte(id)))
 }
 
 // find returns an alert as it stands, to act on it; what is shown of one is in item.

@@ -56,6 +56,7 @@ type loginForm struct {
 // loginForm shows the page of the log-in.
 func (s *Server) loginForm(w http.ResponseWriter, r *http.Request, status int, form loginForm) error {
 	form.Passwords = s.passwords()
+	form.Name = shownText([]byte(form.Name))
 	if s.provider != nil {
 		form.Provider = s.provider.name()
 	}

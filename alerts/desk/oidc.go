@@ -70,6 +70,9 @@ func (c *OIDC) Check(tls bool) error {
 func secureURL(text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		if err != nil || u.User != nil || u.RawQuery != "" {
+			text = "what is given" // a password may be in it
+		}
 		return fmt.Errorf("%q is no address such as https://id.bank.example", text)
 	}
 	ip := net.ParseIP(u.Hostname())

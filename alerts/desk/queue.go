@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/weir-risk/weir/alerts"
@@ -128,6 +129,11 @@ func (s *Server) search(w http.ResponseWriter, r *http.Request) error {
 // queue shows the open alerts, a line each entity.
 func (s *Server) queue(w http.ResponseWriter, r *http.Request) error {
 	now, q := s.options.Now().UnixMilli(), r.URL.Query()
+	for _, v := range q { // of an address that somebody made by hand
+		if text := strings.Join(v, " "); shownText([]byte(text)) != text {
+			return errCard
+		}
+	}
 	var p queuePage
 	var err error
 	if p.Views, err = s.viewsBar(r); err != nil || s.beginsWith(w, r, &p.Views) {

@@ -14,6 +14,8 @@ import (
 	"strings"
 
 	"golang.org/x/term"
+
+	"github.com/weir-risk/weir/cmd/weir/internal/config"
 )
 
 // The exit codes of every command.
@@ -114,7 +116,7 @@ func run(ctx context.Context, args []string, e *env) int {
 			return c.run(ctx, args[len(name):], e)
 		}
 	}
-	fmt.Fprintf(e.stderr, "weir: there is no command %q; weir --help lists them\n", args[0])
+	fmt.Fprintf(e.stderr, "weir: there is no command %s; weir --help lists them\n", config.Quoted(args[0]))
 	return exitUsage
 }
 
@@ -149,7 +151,7 @@ func (c *command) run(ctx context.Context, args []string, e *env) int {
 	case err != nil:
 		err = usageError{twoDashes.ReplaceAllString(err.Error(), "$1 --")}
 	case c.args == "" && len(rest) > 0:
-		err = usagef("%q is not expected; flags begin with --", rest[0])
+		err = usagef("%s is not expected; flags begin with --", config.Quoted(rest[0]))
 	default:
 		if err = e.config.apply(e, configFile); err == nil {
 			err = f(ctx, e, rest)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/weir-risk/weir/ingest/decode/wireformat"
+	"github.com/weir-risk/weir/schemas"
 )
 
 // registryPassword is the variable of the password at the schema registry.
@@ -100,7 +101,7 @@ func (f *formatFlags) password(e *env) (string, error) {
 	if f.passwordFile != "" {
 		text, err := os.ReadFile(f.passwordFile)
 		if err != nil {
-			return "", fmt.Errorf("read the schema registry's password: %w", err)
+			return "", fmt.Errorf("read the schema registry's password: %w", schemas.HideName(err))
 		}
 		password = strings.TrimRight(string(text), "\r\n")
 	}

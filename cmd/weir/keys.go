@@ -15,6 +15,7 @@ import (
 
 	"github.com/weir-risk/weir/features"
 	"github.com/weir-risk/weir/ingest/decode"
+	"github.com/weir-risk/weir/schemas"
 	"github.com/weir-risk/weir/trainer"
 )
 
@@ -107,14 +108,14 @@ func derive(secret []byte, purpose string) []byte {
 func readSecret(name string) ([]byte, error) {
 	info, err := os.Stat(name)
 	if err != nil {
-		return nil, fmt.Errorf("read key: %w", err)
+		return nil, fmt.Errorf("read key: %w", schemas.HideName(err))
 	}
 	if trainer.OthersMayRead(info.Mode()) {
 		return nil, fmt.Errorf("read key: others than the owner may read %s: chmod 600 it", name)
 	}
 	b, err := os.ReadFile(name)
 	if err != nil {
-		return nil, fmt.Errorf("read key: %w", err)
+		return nil, fmt.Errorf("read key: %w", schemas.HideName(err))
 	}
 	return b, nil
 }

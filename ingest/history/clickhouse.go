@@ -60,7 +60,7 @@ func openClickHouse(text string, o Options) (Store, error) {
 		// What is wrong with it is not told: it may be a part of the password.
 		return nil, errors.New("open history: the URL is not of the form clickhouse://USER:PASSWORD@HOST:PORT/DATABASE (is a character of the password not percent-encoded?)")
 	}
-	s := &clickhouseStore{database: strings.Trim(u.Path, "/"), where: u.Redacted()}
+	s := &clickhouseStore{database: strings.Trim(u.Path, "/"), where: shown(u)}
 	if s.database == "" || strings.ContainsAny(s.database, "/`\\") {
 		return nil, fmt.Errorf("open history %s: no database is named after the port", s.where)
 	}
@@ -118,9 +118,16 @@ func clickhousePassword(u *url.URL, o Options) (string, error) {
 	}
 	text, err := os.ReadFile(o.PasswordFile)
 	if err != nil {
-		return "", fmt.Errorf("read the password: %w", err)
+		return "", fmt.Errorf("read the password: %w", schemas.HideName(err))
 	}
 	return strings.TrimRight(string(text), "\r\n"), nil
+}
+
+// shown is a URL without what may be a password.
+func shown(u *url.URL) string {
+	bare := *u
+	bare.RawQuery = ""
+	return bare.Redacted()
 }
 
 // clickhouseTLS returns nil where the URL asks for no TLS.
@@ -129,7 +136,7 @@ func clickhouseTLS(u *url.URL, o Options) (*tls.Config, error) {
 	for key, values := range u.Query() {
 		switch value := values[len(values)-1]; {
 		case key != "secure":
-			return nil, fmt.Errorf("parameter %q is not known; there is secure=true", key)
+			return nil, errors.New("it has a parameter that is not known; there is secure=true, and a password belongs into a file or a variable")
 		case value == "true":
 			secure = true
 		case value != "false":

@@ -11,6 +11,8 @@ import (
 	"github.com/segmentio/kafka-go/sasl"
 	"github.com/segmentio/kafka-go/sasl/plain"
 	"github.com/segmentio/kafka-go/sasl/scram"
+
+	"github.com/weir-risk/weir/schemas"
 )
 
 // Security says how this client and the brokers prove who they are. The zero
@@ -80,7 +82,7 @@ func (s Security) mechanism() (sasl.Mechanism, error) {
 	if s.PasswordFile != "" {
 		b, err := os.ReadFile(s.PasswordFile)
 		if err != nil {
-			return nil, fmt.Errorf("read the SASL password: %w", err)
+			return nil, fmt.Errorf("read the SASL password: %w", schemas.HideName(err))
 		}
 		password = strings.TrimRight(string(b), "\r\n")
 	}

@@ -17,6 +17,10 @@ var held = map[string]string{
 
 // unknown notes a key that there is not.
 func (f *File) unknown(at Place, section, name string) {
+	if !aName.MatchString(name) { // it may be a secret that belongs elsewhere
+		f.problem(at, "", "there is neither a section nor a key of that name", "weir config default lists all keys")
+		return
+	}
 	full := name
 	if section != "" {
 		full = section + "." + name

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -47,7 +48,22 @@ func NoSuch(name string) string {
 	if key := near(section, spelled); key != "" {
 		return fmt.Sprintf("there is no setting %s: did you mean %s?", name, key)
 	}
+	if !aName.MatchString(name) {
+		name = "of that name"
+	}
 	return fmt.Sprintf("there is no setting %s; weir config explain lists all", name)
+}
+
+// aName is what may be a name, a word or an address, and is no more than that.
+var aName = regexp.MustCompile(`^[\w.:,\[\] -]{0,40}$`)
+
+// Quoted returns a text for an error, in quotes, where it may be a name or an address that
+// is misspelt. Anything else may be a secret in the wrong place, and is not repeated.
+func Quoted(text string) string {
+	if aName.MatchString(text) {
+		return strconv.Quote(text)
+	}
+	return fmt.Sprintf("what is written there, of %d bytes,", len(text))
 }
 
 // Hidden returns a value without what may be a secret in it.

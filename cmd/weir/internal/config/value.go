@@ -141,7 +141,7 @@ func (s *Setting) judge(text string) (reason, hint string) {
 			if near := nearest(text, s.Words); near != "" {
 				hint += ": " + near + "?"
 			}
-			return fmt.Sprintf("%q is none of the words that it takes", text), hint
+			return Quoted(text) + " is none of the words that it takes", hint
 		}
 	case Text:
 		return s.special(text)
@@ -204,7 +204,7 @@ func address(text string) (reason, hint string) {
 	}
 	_, port, err := net.SplitHostPort(text)
 	if err != nil {
-		return fmt.Sprintf("%q is no HOST:PORT", text), "name the port too; an IPv6 address stands in [ ]"
+		return Quoted(text) + " is no HOST:PORT", "name the port too; an IPv6 address stands in [ ]"
 	}
 	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
 		return fmt.Sprintf("the port of %q is no number from 0 to 65535", text), "HOST:PORT, such as 127.0.0.1:9464"
