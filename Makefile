@@ -1,5 +1,5 @@
 # The commands of the project; `make` lists them.
-.PHONY: help test race integration arm64 browser gpu kernels kernels-verify screenshots prove fuzz bench vulncheck container lint rules alerts
+.PHONY: help test race integration arm64 browser gpu kernels kernels-verify screenshots prove fuzz bench vulncheck sbom container lint rules alerts
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -71,6 +71,10 @@ fuzz:
 ## make vulncheck    known vulnerabilities in what is called, of modules and of Go itself
 vulncheck:
 	deploy/vulncheck
+
+## make sbom         what the shipped programs are made of, as CycloneDX in .cache/sbom, and under which licences
+sbom:
+	deploy/sbom/run
 
 ## make bench        the benchmarks beside the code
 bench:
