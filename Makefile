@@ -1,5 +1,5 @@
 # The commands of the project; `make` lists them.
-.PHONY: help test race integration arm64 browser gpu kernels kernels-verify screenshots prove fuzz bench vulncheck sbom container lint rules alerts
+.PHONY: help test race integration arm64 browser gpu kernels kernels-verify screenshots prove fuzz bench vulncheck sbom container lint rules alerts mutants
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -63,6 +63,10 @@ screenshots:
 ## make prove        every row of every proof at full size; resumable, an hour or more
 prove:
 	deploy/prove
+
+## make mutants      plant bugs in weir, one at a time, and see that its tests find them; half an hour
+mutants:
+	cd deploy/mutants && go run .
 
 ## make fuzz         every fuzz target for ten seconds
 fuzz:

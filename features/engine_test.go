@@ -239,6 +239,9 @@ func assertCoverage(t *testing.T, c coverage, events int) {
 	f("edge", c.edge)
 	f("evicted", c.evicted)
 	f("relabelled", c.relabelled)
+	if t.Logf("%-10s %8d", "outdated", c.outdated); c.outdated*1000 < events {
+		t.Errorf("%d of %d events are labels that were overtaken, want 1 in 1,000 at least", c.outdated, events)
+	}
 	f("reversed", c.reversed)
 	f("too late", c.tooLate)
 	// Of each function by how it may be asked for, how often it was compared.

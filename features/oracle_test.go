@@ -256,6 +256,9 @@ func (o *oracle) label(l *schemas.Label) LabelResult {
 	o.each(string(l.TxID), func(home *entry, others []*entry) {
 		known := o.known[home.x]
 		if int(l.Version) <= known[l.Source][0] {
+			if int(l.Version) < known[l.Source][0] {
+				o.cover.outdated++
+			}
 			result = min(result, Superseded)
 			return
 		}

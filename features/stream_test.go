@@ -123,7 +123,7 @@ func randomCondition(r *rand.Rand, s *spec.Spec, predicate bool) *spec.Expr {
 
 // coverage counts what a stream met.
 type coverage struct {
-	events, late, repeated, equal, edge, evicted, relabelled, reversed, tooLate int
+	events, late, repeated, equal, edge, evicted, relabelled, outdated, reversed, tooLate int
 
 	// aggregates counts the values of each function: over a window, over all,
 	// with a delay, before, with a where clause.
@@ -138,6 +138,7 @@ func (c *coverage) add(d coverage) {
 	c.edge += d.edge
 	c.evicted += d.evicted
 	c.relabelled += d.relabelled
+	c.outdated += d.outdated
 	c.reversed += d.reversed
 	c.tooLate += d.tooLate
 	for fn := range d.aggregates {
@@ -187,6 +188,7 @@ type stream struct {
 	now  int64
 	past []*txn
 	seen map[string]uint32 // versions of labels
+	said *schemas.Label    // the last one
 }
 
 // next returns a transaction or a label.
@@ -275,11 +277,18 @@ func (g *stream) label() *schemas.Label {
 	old := g.recent()
 	l := &schemas.Label{TxID: []byte(old.id), Verdict: pick(r, schemas.LabelNone, schemas.LabelGenuine, schemas.LabelFraud, schemas.LabelFraud),
 		Source: schemas.LabelSource(r.IntN(int(schemas.NumLabelSources))), KnownAt: g.now}
-	key := fmt.Sprint(old.id, l.Source)
+	if g.said != nil && r.IntN(3) == 0 { // the same source says more of the same
+		l.TxID, l.Source = g.said.TxID, g.said.Source
+	}
+	g.said = l
+	key := fmt.Sprint(string(l.TxID), l.Source)
 	if g.seen[key] == 0 || r.IntN(3) > 0 {
 		g.seen[key]++
 	}
 	l.Version = g.seen[key]
+	if r.IntN(4) == 0 { // one that was overtaken on its way
+		l.Version = 1 + r.Uint32N(l.Version)
+	}
 	return l
 }
 

@@ -187,6 +187,23 @@ func TestStepDecidesByTheBundle(t *testing.T) {
 	f(scoring.Policy{Rank: scoring.ByAmount, Review: math.MaxFloat32, Explore: .99999994, ExploreKey: key}, schemas.Explored, schemas.Review, .99999994)
 
 	s := newSteps(t)
+	scorer := use(s, 2, scoring.Policy{Rank: scoring.ByAmount, Review: 1e-30})
+	s.pay(record, verdict(schemas.Scored, schemas.NoReason, 0), schemas.Review, 50000)
+	s.pay(`{"id":"b","time":7201000,"amount":7,"customer":"c"}`, verdict(schemas.Scored, schemas.NoReason, 0), schemas.Review, 700)
+	s.pay(`{"id":"e","time":7202000,"amount":90,"customer":"d"}`, verdict(schemas.Scored, schemas.NoReason, 0), schemas.Review, 9000)
+	scores := make(map[float32]bool)
+	for i, d := range s.step() {
+		own := make([]float32, 1)
+		if err := scorer.Score(scoring.Matrix{Data: d.Features, Rows: 1, Cols: 2}, own); err != nil || d.Score != own[0] {
+			t.Errorf("row %d of a step has score %v, want its own, %v: %v", i, d.Score, own[0], err)
+		}
+		scores[own[0]] = true
+	}
+	if len(scores) < 2 {
+		t.Fatal("all rows have one score: the test shows nothing")
+	}
+
+	s = newSteps(t)
 	use(s, 3, scoring.Policy{})
 	s.pay(record, verdict(schemas.Degraded, schemas.ModelFailed, 0), schemas.Review, 50000)
 	if d := s.step()[0]; d.Bundle != 0 || d.Score != 0 {

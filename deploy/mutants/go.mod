@@ -1,0 +1,3 @@
+module github.com/weir-risk/weir/deploy/mutants
+
+go 1.26
