@@ -1,5 +1,5 @@
 # The commands of the project; `make` lists them.
-.PHONY: help test race integration arm64 browser gpu kernels kernels-verify screenshots prove fuzz bench vulncheck sbom container lint rules alerts mutants
+.PHONY: help test race integration arm64 browser gpu kernels kernels-verify screenshots prove fuzz bench vulncheck sbom otlp container lint rules alerts mutants
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -75,6 +75,10 @@ fuzz:
 ## make vulncheck    known vulnerabilities in what is called, of modules and of Go itself
 vulncheck:
 	deploy/vulncheck
+
+## make otlp         traces of weir's processes, as the OpenTelemetry Collector's own receiver reads them
+otlp:
+	deploy/otlp/run
 
 ## make sbom         what the shipped programs are made of, as CycloneDX in .cache/sbom, and under which licences
 sbom:
