@@ -156,8 +156,8 @@ func (w *secretsWorld) lives() {
 	}
 	profiles := free.Addr().String() // which no log names
 	_ = free.Close()
-	score := w.role("score", "score", "--spec", spec, "--trust", models, "--rollback-key", w.file("rollback key"), "--token-key-file", w.file("token key"),
-		"--token-key-previous-file", w.file("token key before"), "--pprof", profiles, "--snapshot-every", "20", "--log", "json", "--json")
+	score := w.role("score", append([]string{"score", "--spec", spec, "--trust", models, "--rollback-key", w.file("rollback key"), "--token-key-file", w.file("token key"),
+		"--token-key-previous-file", w.file("token key before"), "--pprof", profiles, "--snapshot-every", "20", "--log", "json", "--json"}, w.group()...)...)
 	record := w.role("record", append([]string{"record"}, w.history...)...)
 	served := w.role("desk", append([]string{"desk", "--spec", spec, "--web", "127.0.0.1:0", "--tls-cert", w.file("desk certificate"), "--tls-key", w.file("desk tls key"),
 		"--signing-key", w.file("desk key"), "--trust", models, "--webhooks-allow", "127.0.0.0/8", "--public-url", "https://desk.example", "--oidc-issuer", w.provider().URL,
@@ -345,8 +345,8 @@ func (w *secretsWorld) commands(spec, models, at string) {
 	}
 	verify := append(append([]string{"verify", "--spec", spec, "--data", filepath.Join(w.data, "score")}, keys...), w.history...)
 	w.run(env, with(verify...)...).succeeds(w.t)
-	w.run(env, with("status", "--at", at)...).succeeds(w.t)
-	w.run(env, with("status", "--at", at, "--json")...).succeeds(w.t)
+	w.run(env, append(with("status", "--at", at), w.group()...)...).succeeds(w.t)
+	w.run(env, append(with("status", "--at", at, "--json"), w.group()...)...).succeeds(w.t)
 	w.run(env, "health", "--listen", at).succeeds(w.t)
 	w.run(env, with("model", "ls", "--trust", models)...).succeeds(w.t)
 	w.run(env, with("model", "verify", "champion", "--trust", models)...)

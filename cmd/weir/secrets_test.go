@@ -43,6 +43,7 @@ type secretsWorld struct {
 	out     string // all that processes and commands say
 	data    string // folders of the roles
 	brokers string
+	prefix  string   // of the topics
 	kafka   []string // the flags that reach the brokers
 	history []string
 	topics  schemas.Topics
@@ -181,7 +182,7 @@ func (w *secretsWorld) connect(s kafka.Security) {
 	}
 	w.log = kafka.New(o)
 	w.t.Cleanup(w.log.Close)
-	w.topics = schemas.DefaultTopics("")
+	w.topics = schemas.DefaultTopics(w.prefix)
 	if err := w.log.Ensure(w.t.Context(), w.topics.Layouts(2)); err != nil {
 		w.t.Fatal(err)
 	}
