@@ -349,7 +349,7 @@ func (w *watcher) holds(expr string) bool {
 func (w *watcher) series(expr string) int {
 	var data struct{ Result []any }
 	now := time.Now().Unix()
-	q := url.Values{"query": {expr}, "start": {fmt.Sprint(now - 200)}, "end": {fmt.Sprint(now)}, "step": {"5"}}
+	q := url.Values{"query": {expr}, "start": {fmt.Sprint(now - 300)}, "end": {fmt.Sprint(now)}, "step": {"5"}}
 	w.ask("query_range?"+q.Encode(), &data)
 	return len(data.Result)
 }
