@@ -143,7 +143,7 @@ func (u *upgrade) scorer(program, folder string) *process {
 	u.t.Helper()
 	p := startProgram(u.t, program, "score", "--kafka", u.brokers, "--topic-prefix", u.prefix("upgrade"), "--group", u.prefix("upgrade")+"score",
 		"--partitions", "4", "--spec", u.file("bank.spec"), "--data", u.file(folder), "--trust", u.file("signing.key.pub"), "--token-key-file", u.file("token.key"),
-		"--snapshot-every", fmt.Sprint(u.rate*u.seconds/2), "--listen", "127.0.0.1:0", "--log", "json", "--json")
+		"--listen", "127.0.0.1:0", "--log", "json", "--json")
 	p.until("address", func() bool { return p.said("serves metrics") != nil })
 	at := "http://" + p.said("serves metrics")["address"].(string) + "/readyz"
 	p.until("ready", func() bool {
