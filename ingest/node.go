@@ -319,7 +319,11 @@ func (n *Node) session(ctx context.Context) error {
 	defer n.blind()
 	n.Log.Info("decides", "shard", f.shard, "ledger_offset", f.state.Chain.Offset, "unsettled", len(f.pending))
 	n.set(func(s *Status) { s.Owner = true })
-	err = n.own(held, f, v, gaps)
+	err = n.own(held, f, v, gaps, func() {
+		n.Metrics.Owner.Set(0)
+		n.set(func(s *Status) { s.Owner = false })
+		member.Close()
+	})
 	if cause := context.Cause(held); cause != nil && ctx.Err() == nil {
 		return cause
 	}

@@ -43,9 +43,9 @@ type owner struct {
 // own takes the shard over and decides until the context ends or the ownership
 // does. The state must be the fold of the ledger to its end; afterwards it must
 // be thrown away. A context that ends is a clean stop, unless it ends because the
-// shard was lost: what was decided is published and acknowledged, and a snapshot
-// written, so that the next start has nothing to fold.
-func (n *Node) own(held context.Context, fold *fold, v *view, gaps []schemas.Gap) error {
+// shard was lost: what was decided is published and acknowledged, the shard handed over
+// by leave, and a snapshot written, so that the next start has nothing to fold.
+func (n *Node) own(held context.Context, fold *fold, v *view, gaps []schemas.Gap, leave func()) error {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(held))
 	defer cancel(nil)
 	defer context.AfterFunc(held, func() {
@@ -87,7 +87,7 @@ func (n *Node) own(held context.Context, fold *fold, v *view, gaps []schemas.Gap
 	err = o.run(ctx, taking, pending)
 	if ctx.Err() == nil && taking.Err() != nil {
 		err = context.Cause(taking)
-		o.settle(ctx)
+		o.settle(ctx, leave)
 	}
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
@@ -164,8 +164,10 @@ func (o *owner) bound(ctx context.Context) error {
 // settleMax is how long a clean stop waits for the broker.
 const settleMax = 5 * time.Second
 
-// settle ends an ownership in good order, as far as the broker lets it.
-func (o *owner) settle(ctx context.Context) {
+// settle ends an ownership in good order, as far as the broker lets it. Nothing is written
+// to the log any more when it leaves the shard to a standby, which need not wait for the
+// snapshot: that of a large state takes the disk minutes.
+func (o *owner) settle(ctx context.Context, leave func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	late := make(chan struct{})
@@ -181,10 +183,11 @@ func (o *owner) settle(ctx context.Context) {
 	_, err := o.quiesce(ctx)
 	if err == nil {
 		o.node.commitLast(ctx)
+		leave()
 	}
 	if err == nil && o.unsaved > 0 {
-		o.saver.finish() // the disk's time is not the broker's
-		err = o.snapshot(ctx)
+		o.saver.finish()                             // the disk's time is not the broker's
+		err = o.snapshot(context.WithoutCancel(ctx)) // which waits for the broker no more
 	}
 	if err != nil {
 		o.node.Log.Warn("stopped before all was acknowledged: the next start publishes it", "waited", settleMax)

@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/weir-risk/weir/ingest/broker"
 	"github.com/weir-risk/weir/schemas"
 )
 
@@ -46,6 +48,43 @@ func TestACleanStopLeavesNothingToFold(t *testing.T) {
 		t.Errorf("%d alerts are published, %d decisions call for one", alerts, s.Counts.Alerts)
 	}
 	w.runUntil(n, nil)
+	w.verify()
+}
+
+// TestAStandbyDoesNotWaitForASnapshot stops an owner whose snapshot cannot be written for
+// as long as nobody else decides: that of a large state takes minutes.
+func TestAStandbyDoesNotWaitForASnapshot(t *testing.T) {
+	w := newWorldOn(t, "payments", 2, broker.Options{Session: session})
+	n := w.payments(2000, 3, 2)
+	var stopping atomic.Bool
+	over := make(chan struct{})
+	dir := t.TempDir()
+	owner := w.join(nil, func(c *Config) {
+		c.SnapshotDir = dir
+		c.Probe = func(p Phase, in bool) {
+			if p != Snapshotting || !in || !stopping.Load() {
+				return
+			}
+			select {
+			case <-over:
+			case <-time.After(20 * time.Second):
+				t.Error("nobody takes over before the snapshot is written")
+			}
+		}
+	})
+	owner.decided(n)
+	standby := w.join(nil, func(*Config) {})
+	standby.until("stands by", func(s Status) bool { return s.Ready })
+	stopping.Store(true)
+	owner.cancel()
+	standby.until("takes over", func(Status) bool { return standby.owns() })
+	close(over)
+	owner.stop()
+	if names, err := Snapshots(dir); err != nil || len(names) == 0 {
+		t.Errorf("it left %d snapshots, %v", len(names), err)
+	}
+	w.sendAgain(100)
+	standby.decided(n + 100)
 	w.verify()
 }
 
