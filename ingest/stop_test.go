@@ -55,7 +55,7 @@ func TestACleanStopLeavesNothingToFold(t *testing.T) {
 // as long as nobody else decides: that of a large state takes minutes.
 func TestAStandbyDoesNotWaitForASnapshot(t *testing.T) {
 	w := newWorldOn(t, "payments", 2, broker.Options{Session: session})
-	n := w.payments(2000, 3, 2)
+	n := w.payments(300, 3, 2)
 	var stopping atomic.Bool
 	over := make(chan struct{})
 	dir := t.TempDir()
@@ -73,6 +73,10 @@ func TestAStandbyDoesNotWaitForASnapshot(t *testing.T) {
 		}
 	})
 	owner.decided(n)
+	owner.until("waits for its alerts", func(s Status) bool { // a stop waits for them some seconds only
+		_, alerts, err := w.log.Offsets(t.Context(), w.topics.Alerts, 0)
+		return err == nil && alerts >= s.Counts.Alerts
+	})
 	standby := w.join(nil, func(*Config) {})
 	standby.until("stands by", func(s Status) bool { return s.Ready })
 	stopping.Store(true)
