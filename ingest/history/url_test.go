@@ -89,7 +89,7 @@ func TestOpenFailure(t *testing.T) {
 	f("clickhouse://u:s3c%ret@h:9000/db", Options{}, "percent-encoded")
 	f("clickhouse:h:9000/db", Options{}, "not of the form")
 	f("clickhouse://u:s3cret@h:9000/db?secure=yes", Options{}, "secure")
-	f("clickhouse://u:s3cret@h:9000/db?compress=lz4", Options{}, `"compress"`)
+	f("clickhouse://u:s3cret@h:9000/db?compress=lz4", Options{}, "not known") // it may be a password
 	f("clickhouse://h:9000/db", Options{CAFile: "ca.pem"}, "secure=true")
 	f("clickhouse://h:9000/db?secure=true", Options{CAFile: "none.pem"}, "none.pem")
 	f("clickhouse://h:9000/db", Options{PasswordFile: "none.txt"}, "none.txt")
