@@ -80,18 +80,24 @@ func (s *stream) run(ctx context.Context) error {
 	return nil
 }
 
+// swapsAtOnce is how many swaps a test makes, in rounds of how many, and after how many
+// decisions.
+func swapsAtOnce() (swaps, round int, warm int64) {
+	switch {
+	case testing.Short():
+		return 8, 4, 20
+	case os.Getenv("WEIR_KAFKA") != "":
+		return 200, 20, 200
+	}
+	return 1000, 20, 200
+}
+
 // TestSwapsUnderLoad has a node that never pauses take one champion after another
 // from models, and now and then a challenger: no batch of the ledger is of two
 // champions, none is missing, and every bit can be recomputed. How long steps took
 // with and without swaps is logged; a machine that others use holds no bound.
 func TestSwapsUnderLoad(t *testing.T) {
-	swaps, round, warm := 1000, 20, int64(200)
-	if os.Getenv("WEIR_KAFKA") != "" {
-		swaps = 200
-	}
-	if testing.Short() {
-		swaps, round, warm = 8, 4, 20
-	}
+	swaps, round, warm := swapsAtOnce()
 	w := newWorld(t, "payments", 1)
 	key := testKey(t, 1)
 	trust := []ed25519.PublicKey{key.Public().(ed25519.PublicKey)}
