@@ -6,7 +6,6 @@ help:
 
 ## make test         everything that needs only Go: unit tests, the embedded broker, SQLite
 test:
-	go vet ./...
 	go test ./...
 
 ## make race         the same under the race detector, with fewer iterations
@@ -43,8 +42,9 @@ kernels-verify:
 container:
 	deploy/container/check
 
-## make lint         the chart and compose.yaml: helm, kubeconform, Compose's parser, and weir itself
+## make lint         go vet, and the chart and compose.yaml: helm, kubeconform, Compose's parser, and weir itself
 lint:
+	go vet ./...
 	deploy/lint/run
 
 ## make rules        alert rules, dashboards and runbooks against the metrics that weir exports, and promtool
