@@ -92,6 +92,9 @@ func goldenHash(s *spec.Spec) (vectors, state string) {
 // TestGoldenBits holds the engine to the bits that it gave when the file was
 // made, on this processor or another (deploy/qemu/arm64).
 func TestGoldenBits(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it is of one goroutine, in which there are no races")
+	}
 	var got strings.Builder
 	add := func(name string, s *spec.Spec) {
 		vectors, state := goldenHash(s)

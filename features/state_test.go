@@ -72,6 +72,9 @@ func coarseRows(s *spec.Spec, n int) (e *Engine, b schemas.Batch, x []float32) {
 }
 
 func TestEntityOverBudgetStaysBoundedAndNearlyRight(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it is of one goroutine, in which there are no races")
+	}
 	const n, window = 20_000, 50_000 // 5000 events in a window of 256 rows
 	s := everything(window)
 	e, b, x := coarseRows(s, n)
