@@ -157,7 +157,7 @@ func (s *service) desk(ctx context.Context, f *deskFlags, specName string) (err 
 		return err
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
-	at, stop, err := s.flags.serveMetrics(s.registry, func() (bool, any) {
+	at, stop, err := s.flags.serveMetrics(s.log, s.registry, func() (bool, any) {
 		ok, why := d.Ready()
 		return ok, map[string]any{"ready": ok, "reason": why}
 	})

@@ -2,7 +2,6 @@ package main
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
@@ -116,13 +115,5 @@ func (f *formatFlags) tls() (*tls.Config, error) {
 	if f.ca == "" {
 		return nil, nil
 	}
-	pem, err := os.ReadFile(f.ca)
-	if err != nil {
-		return nil, fmt.Errorf("read the schema registry's authorities: %w", err)
-	}
-	c := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: x509.NewCertPool()}
-	if !c.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("read the schema registry's authorities: %s holds no certificate in PEM", f.ca)
-	}
-	return c, nil
+	return authorities(f.ca, "the schema registry's")
 }

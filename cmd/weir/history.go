@@ -124,7 +124,7 @@ date first. There should be one recorder a history.`,
 			defer store.Close()
 			what, r := s.record(store)
 			what.name = ""
-			at, stop, err := service.serveMetrics(s.registry, func() (bool, any) {
+			at, stop, err := service.serveMetrics(s.log, s.registry, func() (bool, any) {
 				st := r.Status()
 				return st.Ready, map[string]any{"ready": st.Ready, "reason": st.Reason, "ledger_offset": st.Position, "lag": st.Lag}
 			})

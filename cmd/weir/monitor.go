@@ -7,7 +7,9 @@ import (
 	"encoding/pem"
 	"flag"
 	"fmt"
+	"log/slog"
 	"os"
+	"sync/atomic"
 )
 
 // listenDefault is where a service says of itself how it is.
@@ -18,6 +20,9 @@ type monitorFlags struct {
 	listen            string
 	pprof             string
 	certFile, keyFile string
+
+	log  *slog.Logger
+	good atomic.Pointer[tls.Certificate] // the last pair that could be read
 }
 
 // addMonitor adds them; when says in which runs they count, "" for all.
@@ -37,17 +42,29 @@ func (m *monitorFlags) check() error {
 	if m.certFile == "" {
 		return nil
 	}
-	_, err := m.pair(nil)
+	_, err := m.pair()
 	return err
 }
 
 // pair reads certificate and key.
-func (m *monitorFlags) pair(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+func (m *monitorFlags) pair() (*tls.Certificate, error) {
 	c, err := tls.LoadX509KeyPair(m.certFile, m.keyFile)
 	if err != nil {
 		return nil, fmt.Errorf("--metrics-tls-cert %s, --metrics-tls-key %s: %w", m.certFile, m.keyFile, err)
 	}
+	m.good.Store(&c)
 	return &c, nil
+}
+
+// current is the pair for a connection. While a renewed one cannot be read, the last that
+// could serves: who is asked whether it lives must not seem dead for a file half written.
+func (m *monitorFlags) current(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	c, err := m.pair()
+	if err != nil {
+		m.log.Warn("the certificate of the metrics cannot be renewed, the old one serves", "cause", err)
+		c = m.good.Load()
+	}
+	return c, nil
 }
 
 // tls is what the pages speak, nil for no TLS.
@@ -55,7 +72,7 @@ func (m *monitorFlags) tls() *tls.Config {
 	if m.certFile == "" {
 		return nil
 	}
-	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: m.pair}
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: m.current}
 }
 
 // pinned trusts the one certificate that is in a file, whatever name it is for: who asks
@@ -81,15 +98,15 @@ func pinned(file string) (*tls.Config, error) {
 	}, nil
 }
 
-// trusted trusts the authorities of a file.
-func trusted(file string) (*tls.Config, error) {
+// authorities trusts those of a PEM file; whose says in errors what they sign.
+func authorities(file, whose string) (*tls.Config, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("--ca: %w", err)
+		return nil, fmt.Errorf("read %s authorities: %w", whose, err)
 	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("--ca %s: there is no certificate in PEM in it", file)
+	c := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: x509.NewCertPool()}
+	if !c.RootCAs.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("read %s authorities: %s holds no certificate in PEM", whose, file)
 	}
-	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}, nil
+	return c, nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,8 +25,9 @@ func TestMetricsOverTLS(t *testing.T) {
 	if err := os.WriteFile(before, old, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	log := &background{}
 	m := &monitorFlags{listen: "127.0.0.1:0", certFile: cert, keyFile: key}
-	at, stop, err := m.serveMetrics(newRegistry(""), func() (bool, any) { return true, map[string]any{"ready": true} })
+	at, stop, err := m.serveMetrics(slog.New(slog.NewTextHandler(log, nil)), newRegistry(""), func() (bool, any) { return true, map[string]any{"ready": true} })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,6 +41,14 @@ func TestMetricsOverTLS(t *testing.T) {
 	c := call(t, "status", "--at", at, "--ca", cert, "--json")
 	if err := json.Unmarshal([]byte(c.stdout), &r); err != nil || r.Nodes[0].Error != "it is no role of weir" { // the registry is empty
 		t.Errorf("asked over TLS, it does not answer: %v, %+v", err, c)
+	}
+
+	if err := os.WriteFile(cert, old[:len(old)/2], 0o600); err != nil { // half written
+		t.Fatal(err)
+	}
+	call(t, "health", "--listen", at, "--metrics-tls-cert", before).succeeds(t)
+	if !strings.Contains(log.said(), "cannot be renewed") {
+		t.Errorf("nobody says that the certificate is bad: %s", log.said())
 	}
 
 	writePair(t, filepath.Join(dir, "metrics"), 2)
@@ -64,7 +74,7 @@ func TestMetricsCertificateThatWillNotDo(t *testing.T) {
 		{filepath.Join(dir, "none.pem"), other, "no such file"},
 	} {
 		m := &monitorFlags{listen: "127.0.0.1:0", certFile: c.cert, keyFile: c.key}
-		if _, _, err := m.serveMetrics(prometheus.NewRegistry(), nil); err == nil || !strings.Contains(err.Error(), c.says) {
+		if _, _, err := m.serveMetrics(slog.Default(), prometheus.NewRegistry(), nil); err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%+v: %v", c, err)
 		}
 		call(t, "check", "--metrics-tls-cert", c.cert, "--metrics-tls-key", c.key).fails(t, exitFailed, c.says)

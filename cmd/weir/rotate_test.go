@@ -101,7 +101,7 @@ func loaded(p *process, before any) any {
 func TestTheKeyOfModelsIsChanged(t *testing.T) {
 	notForRace(t)
 	if _, err := exec.LookPath("openssl"); err != nil {
-		t.Skip("no openssl")
+		t.Skip("openssl is not installed, with which the page makes keys")
 	}
 	r := &rotation{t: t, commands: typed(t, "Change the key of models")}
 	if len(r.commands) != 8 {

@@ -67,7 +67,7 @@ func (s *service) score(ctx context.Context, f *scoreFlags, beside ...role) erro
 	if err != nil {
 		return err
 	}
-	at, stop, err := s.flags.serveMetrics(s.registry, readiness(node))
+	at, stop, err := s.flags.serveMetrics(s.log, s.registry, readiness(node))
 	if err != nil {
 		return err
 	}

@@ -18,10 +18,12 @@ import (
 )
 
 // serveMetrics answers /metrics, /healthz and /readyz, and pprof on a port of its own
-// where one is asked for: profiles tell more than a bank's monitoring needs to see. It returns the address in use and a function that
+// where one is asked for: profiles tell more than a bank's monitoring needs to see. It
+// returns the address in use and a function that
 // ends both servers. Ready says whether what arrives now is dealt with now, and
 // what /readyz tells of it.
-func (m *monitorFlags) serveMetrics(reg *prometheus.Registry, ready func() (bool, any)) (string, func(), error) {
+func (m *monitorFlags) serveMetrics(log *slog.Logger, reg *prometheus.Registry, ready func() (bool, any)) (string, func(), error) {
+	m.log = log
 	if err := m.check(); err != nil {
 		return "", nil, err
 	}
@@ -81,7 +83,8 @@ func loopback(addr string) error {
 	return nil
 }
 
-// listen serves h on addr, over TLS where it is told how, until the returned function is called, which waits
+// listen serves h on addr, over TLS where it is told how, until the returned function is
+// called, which waits
 // for the requests that are being answered.
 func listen(addr string, h http.Handler, over *tls.Config) (string, func(), error) {
 	l, err := net.Listen("tcp", addr)

@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net/http"
 	"path/filepath"
 	"regexp"
@@ -214,7 +215,7 @@ func TestProfilesAreOfThisMachine(t *testing.T) {
 // TestListenInUse names the flag and a remedy where another weir has the port.
 func TestListenInUse(t *testing.T) {
 	_, address := brokerWith(t, "decisions")
-	at, stop, err := (&monitorFlags{listen: "127.0.0.1:0"}).serveMetrics(prometheus.NewRegistry(), nil)
+	at, stop, err := (&monitorFlags{listen: "127.0.0.1:0"}).serveMetrics(slog.Default(), prometheus.NewRegistry(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -82,7 +82,7 @@ func (s *statusRun) run(ctx context.Context, e *env, _ []string) error {
 	t := &http.Transport{Proxy: nil}
 	if s.ca != "" {
 		var err error
-		if t.TLSClientConfig, err = trusted(s.ca); err != nil {
+		if t.TLSClientConfig, err = authorities(s.ca, "the roles'"); err != nil {
 			return err
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
@@ -85,15 +84,9 @@ func (f *traceFlags) client() (*http.Client, error) {
 	if f.ca == "" {
 		return c, nil
 	}
-	pem, err := os.ReadFile(f.ca)
-	if err != nil {
-		return nil, fmt.Errorf("read the collector's authorities: %w", err)
-	}
-	transport.TLSClientConfig.RootCAs = x509.NewCertPool()
-	if !transport.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("read the collector's authorities: %s holds no certificate in PEM", f.ca)
-	}
-	return c, nil
+	var err error
+	transport.TLSClientConfig, err = authorities(f.ca, "the collector's")
+	return c, err
 }
 
 // open starts the tracer of a process, nil where none is asked for. Its metrics are there

@@ -61,7 +61,7 @@ func (t *training) serve(ctx context.Context, e *env, args []string, f *trainRol
 	e.config.say(e, log)
 	reg := newRegistry("")
 	r := t.role(e, args, f.every, log, reg)
-	at, stop, err := f.serveMetrics(reg, func() (bool, any) { return true, r.status() })
+	at, stop, err := f.serveMetrics(log, reg, func() (bool, any) { return true, r.status() })
 	if err != nil {
 		return err
 	}
