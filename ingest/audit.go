@@ -41,13 +41,41 @@ type Audit struct {
 // and every feature and score recomputed from the ledger alone must have the
 // recorded bits. The source is read up to where it ended when the verification
 // began; what it no longer holds is taken as the ledger has it.
+//
+// Of a ledger of several shards each is verified by itself, one after the other, with
+// the decisions of the others that its batches say it had folded. What is returned is of
+// the first shard, with the report of all.
 func VerifyLog(ctx context.Context, a Audit) (*Verifier, error) {
-	w := audit{Audit: a, v: NewVerifier(a.Spec, a.Features, 0, a.Bundles, a.Before...)}
+	t, err := a.Log.Describe(ctx, a.Topics.Decisions)
+	if err != nil {
+		return nil, fmt.Errorf("describe %s: %w", a.Topics.Decisions, err)
+	}
+	var first *Verifier
+	for shard := range int32(t.Partitions) {
+		v, err := verifyShard(ctx, a, shard, int32(t.Partitions))
+		switch {
+		case err != nil:
+			return nil, err
+		case first == nil:
+			first = v
+		default:
+			first.Report.add(&v.Report)
+		}
+	}
+	return first, nil
+}
+
+func verifyShard(ctx context.Context, a Audit, shard, shards int32) (*Verifier, error) {
+	w := audit{Audit: a, v: NewVerifier(a.Spec, a.Features, shard, a.Bundles, a.Before...), shard: shard, shards: shards}
 	w.v.refold = func(f *Folder, s *State, before int64) error { return w.refold(ctx, f, s, before) }
+	if w.v.beside = beside(shard, shards); len(w.v.beside) > 0 {
+		w.v.meet = func(s *State, at []schemas.Position) error { return w.meet(ctx, s, at) }
+	}
+	defer func() { w.others.close() }()
 	if err := w.open(ctx); err != nil {
 		return nil, err
 	}
-	start, end, err := a.Log.Offsets(ctx, a.Topics.Decisions, 0)
+	start, end, err := a.Log.Offsets(ctx, a.Topics.Decisions, shard)
 	if err != nil {
 		return nil, fmt.Errorf("look up the ends of %s: %w", a.Topics.Decisions, err)
 	}
@@ -63,6 +91,9 @@ func VerifyLog(ctx context.Context, a Audit) (*Verifier, error) {
 	}
 	for class := range w.origins {
 		for _, o := range w.origins[class] {
+			if o == nil {
+				continue
+			}
 			// Labels and rates that were not yet taken are nobody's loss.
 			until := o.end
 			if o.class != Transactions {
@@ -80,8 +111,12 @@ func VerifyLog(ctx context.Context, a Audit) (*Verifier, error) {
 type audit struct {
 	Audit
 	v           *Verifier
+	shard       int32
+	shards      int32
+	others      *others // folded into the state of metBy
+	metBy       *State
 	done, total int64
-	origins     [numClasses][]*origin // by partition
+	origins     [numClasses][]*origin // by partition; nil for those of other shards
 	reader      rowReader
 	tokens      *decode.Tokens
 	key, given  uint64 // what tells the key of the ledger's tokens here, and that of Tokens; 0 is not known
@@ -99,6 +134,10 @@ func (w *audit) open(ctx context.Context) error {
 			return fmt.Errorf("describe %s: %w", topic, err)
 		}
 		for p := range int32(t.Partitions) {
+			if Class(class) == Transactions && !ownsPartition(p, w.shard, w.shards) {
+				w.origins[class] = append(w.origins[class], nil)
+				continue
+			}
 			start, end, err := w.Log.Offsets(ctx, topic, p)
 			if err != nil {
 				return fmt.Errorf("look up the ends of %s: %w", topic, err)
@@ -123,8 +162,10 @@ func (w *audit) open(ctx context.Context) error {
 
 // refold folds the ledger before an offset.
 func (w *audit) refold(ctx context.Context, f *Folder, s *State, before int64) error {
-	r := kafka.NewLedgerReader(w.Log, w.Topics.Decisions, 0, schemas.Anchor{})
+	r := kafka.NewLedgerReader(w.Log, w.Topics.Decisions, w.shard, schemas.Anchor{})
 	defer r.Close()
+	in := newOthers(w.Log, w.Topics.Decisions, s, &f.past)
+	defer in.close()
 	for r.Position() < before {
 		b, err := r.Next(ctx, before)
 		if err != nil || b == nil {
@@ -133,11 +174,23 @@ func (w *audit) refold(ctx context.Context, f *Folder, s *State, before int64) e
 		if !b.Taken {
 			continue
 		}
+		if err := in.upto(ctx, s, b.Facts.Shards); err != nil {
+			return err
+		}
 		if err := f.Fold(s, &b.Facts, b.Base, b.Values); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// meet folds the other shards into the state that is verified.
+func (w *audit) meet(ctx context.Context, s *State, at []schemas.Position) error {
+	if w.metBy != s {
+		w.others.close()
+		w.others, w.metBy = newOthers(w.Log, w.Topics.Decisions, s, &w.v.past), s
+	}
+	return w.others.upto(ctx, s, at)
 }
 
 func (w *audit) progress(n int64) {
@@ -149,7 +202,7 @@ func (w *audit) progress(n int64) {
 
 // ledger reads the ledger with the one reader of the chain and recomputes it.
 func (w *audit) ledger(ctx context.Context, end int64) error {
-	r := kafka.NewLedgerReader(w.Log, w.Topics.Decisions, 0, schemas.Anchor{})
+	r := kafka.NewLedgerReader(w.Log, w.Topics.Decisions, w.shard, schemas.Anchor{})
 	defer r.Close()
 	for {
 		b, err := r.Next(ctx, end)
@@ -178,6 +231,9 @@ func (w *audit) more(ctx context.Context, end int64) (int64, error) {
 	for range waitsMax {
 		behind := false
 		for _, o := range w.origins[Transactions] {
+			if o == nil {
+				continue
+			}
 			r, err := o.peek(ctx, o.end)
 			if err != nil {
 				return end, err
@@ -188,11 +244,11 @@ func (w *audit) more(ctx context.Context, end int64) (int64, error) {
 			return end, nil
 		}
 		// The broker answers as soon as there is something.
-		_, _, err := w.Log.Fetch(ctx, kafka.FetchRequest{Topic: w.Topics.Decisions, Offset: end, MaxWait: waitMax, MinBytes: 1, MaxBytes: 1}, nil)
+		_, _, err := w.Log.Fetch(ctx, kafka.FetchRequest{Topic: w.Topics.Decisions, Partition: w.shard, Offset: end, MaxWait: waitMax, MinBytes: 1, MaxBytes: 1}, nil)
 		if err != nil {
 			return end, fmt.Errorf("read %s: %w", w.Topics.Decisions, err)
 		}
-		_, stop, err := w.Log.Offsets(ctx, w.Topics.Decisions, 0)
+		_, stop, err := w.Log.Offsets(ctx, w.Topics.Decisions, w.shard)
 		if err != nil {
 			return end, fmt.Errorf("look up the ends of %s: %w", w.Topics.Decisions, err)
 		}

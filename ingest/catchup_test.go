@@ -134,23 +134,33 @@ func offline(s *spec.Spec, rows []payment) map[string][]float32 {
 // than they should.
 func (w *world) differences(want map[string][]float32) (seen, differ int) {
 	w.t.Helper()
-	_, end := w.ends(w.topics.Decisions, 0)
-	r := kafka.NewLedgerReader(w.log, w.topics.Decisions, 0, schemas.Anchor{})
-	var e schemas.Entry
-	for {
-		b, err := r.Next(w.t.Context(), end)
-		w.must(err)
-		if b == nil {
-			return seen, differ
+	w.eachDecision(func(d *schemas.Decision) {
+		seen++
+		if x := want[string(d.Text[schemas.ID])]; !sameBits(x, d.Features) {
+			differ++
 		}
-		for _, v := range b.Values {
-			w.must(schemas.ParseEntry(v, &e))
-			if !b.Taken || e.Kind != schemas.EntryDecision {
-				continue
+	})
+	return seen, differ
+}
+
+// eachDecision calls f with every decision that was taken, shard by shard.
+func (w *world) eachDecision(f func(d *schemas.Decision)) {
+	w.t.Helper()
+	var e schemas.Entry
+	for shard := range w.shards {
+		_, end := w.ends(w.topics.Decisions, shard)
+		r := kafka.NewLedgerReader(w.log, w.topics.Decisions, shard, schemas.Anchor{})
+		for {
+			b, err := r.Next(w.t.Context(), end)
+			w.must(err)
+			if b == nil {
+				break
 			}
-			seen++
-			if x := want[string(e.Decision.Text[schemas.ID])]; !sameBits(x, e.Decision.Features) {
-				differ++
+			for _, v := range b.Values {
+				w.must(schemas.ParseEntry(v, &e))
+				if b.Taken && e.Kind == schemas.EntryDecision {
+					f(&e.Decision)
+				}
 			}
 		}
 	}
@@ -169,19 +179,24 @@ func replay(t *testing.T, name string, rows []payment, partitions int, unmerged 
 	w.limit = time.Duration(provable(1, 20)) * patience
 	r.decided(int64(len(rows)))
 	r.stop()
-	order := slices.Clone(rows)
-	if name == "handbook_now" {
-		// The order of the merge: at equal times, partitions in their order.
-		slices.SortStableFunc(order, func(a, b payment) int {
-			return cmp.Or(cmp.Compare(a.time, b.time), cmp.Compare(a.partition, b.partition))
-		})
-	}
-	seen, differ := w.differences(offline(w.spec, order))
+	seen, differ := w.differences(offline(w.spec, merged(name, rows)))
 	if seen != len(rows) {
 		t.Fatalf("%d decisions of %d rows", seen, len(rows))
 	}
 	t.Logf("%s, %d partitions, merged %v: %d of %d vectors differ", name, partitions, !unmerged, differ, seen)
 	return differ
+}
+
+// merged returns the rows in the order in which they are merged.
+func merged(name string, rows []payment) []payment {
+	order := slices.Clone(rows)
+	if name == "handbook_now" {
+		// At equal times, partitions in their order.
+		slices.SortStableFunc(order, func(a, b payment) int {
+			return cmp.Or(cmp.Compare(a.time, b.time), cmp.Compare(a.partition, b.partition))
+		})
+	}
+	return order
 }
 
 // TestCatchingUpComputesWhatLiveWouldHave replays the Handbook stream, preloaded

@@ -87,6 +87,24 @@
 // currency or what is secret cannot change. Models are of one spec: without one of the
 // new spec in the slot the fallback rules decide.
 //
+// # Shards
+//
+// Each partition of decisions is a shard, a ledger of its own with its own chain, owner
+// and snapshots; a process has a node for each, and the members of the group share the
+// shards out. Shard k of L takes the source partitions p with p mod L = k, and all
+// labels, rates and models. What the others decide it folds from their ledgers, between
+// two steps, and the facts of its batches say up to where: so its state is a function of
+// the ledgers, whoever folds them, and [VerifyLog] proves shard by shard. What was
+// gathered for one step is folded in merge order. A shard that has nothing to decide
+// says from time to time that it has folded the others, so that nobody has to gather
+// much.
+//
+// Live, a shard waits for none. One that catches up looks at what the others have ahead
+// in the source, and stays within Config.SkewMax of the first record that another has
+// waiting, or with Config.Strict exactly behind it: then four shards decide what one
+// would have. A label waits until the transactions that were written before it have been
+// decided, by whichever shard, and holds up nothing else while it does.
+//
 // # Models
 //
 // The topic models holds bundles, and slots that point at them. A node loads what
@@ -135,6 +153,8 @@
 //	node                          a node's life, and why it halts
 //	restore, silence              where its state comes from; standing by
 //	snapshot, save                snapshots: the file; made beside the stream
+//	others, abroad, seat          what other shards decided; the same while this one
+//	                              decides; a process's place in the group
 //	own, source, phase,           ownership of a shard, and the topics beneath it
 //	unreadable
 //	topics                        whether the topics' settings keep what is promised

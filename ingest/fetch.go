@@ -272,6 +272,14 @@ func wipe(s *spec.Spec, raw *[schemas.NumLabelEntities][]byte) {
 	}
 }
 
+// sources is how many partitions transactions have.
+func (o *owner) sources() int {
+	if o.view == nil {
+		return len(o.state.Progress[Transactions])
+	}
+	return o.view.topics[Transactions].Partitions
+}
+
 // fetchers makes the shard's fetchers and its merger, from the state's progress.
 func (o *owner) fetchers() []*fetcher {
 	in := &o.state.Spec.Input
@@ -290,7 +298,7 @@ func (o *owner) fetchers() []*fetcher {
 				node: o.node, cursor: c, topic: topic, position: p.Offset + 1, previous: p.Offset, maxTime: p.MaxTime,
 				rows: newRowReader(o.state.Spec, o.node.Tokens, o.node.Wire),
 				own:  [2]int{len(in.OwnText), len(in.OwnNumber)}, free: make(chan *chunk, 2), halt: o.halt,
-				sources: len(o.state.Progress[Transactions]),
+				sources: o.sources(),
 			}
 			if o.view != nil {
 				c.start, f.id = o.view.ends[class][p.Partition], o.view.topics[class].ID
@@ -303,6 +311,9 @@ func (o *owner) fetchers() []*fetcher {
 			}
 			list = append(list, f)
 		}
+	}
+	if o.abroad != nil {
+		o.merge.abroad, o.merge.parcels, o.merge.glances = o.abroad, o.abroad.arrived, o.abroad.back
 	}
 	o.merge.arrived = make(chan *chunk, 2*len(list))
 	for _, f := range list {

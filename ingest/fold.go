@@ -59,8 +59,18 @@ func (f *Folder) begin(s *State) {
 	f.x = f.x[:0]
 }
 
-// add queues one decision for the engine.
+// add folds one decision of the shard's own.
 func (f *Folder) add(s *State, d *schemas.Decision) error {
+	if err := f.queue(s, d); err != nil {
+		return err
+	}
+	s.take(d.Place, d.Verdict, d.Tx.Time)
+	s.Counts.count(d.Verdict, d.Action)
+	return nil
+}
+
+// queue queues one decision for the engine.
+func (f *Folder) queue(s *State, d *schemas.Decision) error {
 	by, err := f.past.by(s.Spec, d.Spec)
 	if err != nil {
 		return err
@@ -85,8 +95,6 @@ func (f *Folder) add(s *State, d *schemas.Decision) error {
 	} else {
 		f.rows.AddDecision(d)
 	}
-	s.take(d.Place, d.Verdict, d.Tx.Time)
-	s.Counts.count(d.Verdict, d.Action)
 	return nil
 }
 
@@ -117,6 +125,7 @@ func (s *State) apply(e *schemas.Entry) error {
 	case schemas.EntryGenesis:
 		return s.applyGenesis(&e.Genesis)
 	case schemas.EntrySpec: // the facts say by which spec a batch was decided
+	case schemas.EntrySync: // and how far the other shards were folded
 	default:
 		return fmt.Errorf("ledger record of unknown kind %d", e.Kind)
 	}

@@ -114,11 +114,15 @@ func (c *cursor) before(o *cursor) bool {
 type merger struct {
 	cursors  []*cursor
 	arrived  chan *chunk
+	parcels  <-chan *parcel // of abroad, as glances
+	glances  <-chan *glance
 	done     []*chunk      // used up by the step in work; given back at its end
 	seen     int64         // the largest key of a transaction that has arrived
 	skew     int64         // ms of event time beyond which a backlog is caught up in order
 	answers  time.Duration // see Config.AnswerWait
 	unmerged bool          // for the test that shows what the merge is for: take as it arrives
+
+	abroad *abroad // the other shards; nil where there are none
 
 	waited func() error // called each time that the merger has waited, unless nil
 
@@ -134,14 +138,28 @@ func (m *merger) receive(ctx context.Context, wait bool, over <-chan time.Time) 
 			select {
 			case c := <-m.arrived:
 				m.add(c)
-				continue
+			case p := <-m.parcels:
+				if err := m.abroad.take(p); err != nil {
+					return err
+				}
+			case g := <-m.glances:
+				m.abroad.saw(g, m.now())
 			default:
 				return nil
 			}
+			continue
 		}
 		select {
 		case c := <-m.arrived:
 			m.add(c)
+			wait = false
+		case p := <-m.parcels:
+			if err := m.abroad.take(p); err != nil {
+				return err
+			}
+			wait = false
+		case g := <-m.glances:
+			m.abroad.saw(g, m.now())
 			wait = false
 		case <-over:
 			return nil
@@ -181,6 +199,8 @@ func (m *merger) least() (first, second *cursor) {
 	for _, c := range m.cursors {
 		switch {
 		case c.head() == nil:
+		case c.class == Labels && m.abroad != nil && m.abroad.owes(c):
+			// It waits, and holds up nothing but what it brings.
 		case first == nil:
 			first = c
 		case c.before(first):
@@ -219,11 +239,15 @@ func (m *merger) mustWait(first *cursor) (wait bool, long time.Duration) {
 			}
 		}
 	}
+	if m.abroad != nil && m.abroad.holds(first, behind, m.now(), m.answers) {
+		return true, 0
+	}
 	return wait, long
 }
 
 // take moves records in merge order into w until the step is full or nothing
-// more may be taken now. Unless something has been taken it waits.
+// more may be taken now. Unless something has been taken it waits, or until more of
+// other shards is gathered than is to be held.
 func (m *merger) take(ctx context.Context, w *work) error {
 	if err := m.receive(ctx, false, nil); err != nil {
 		return err
@@ -245,6 +269,9 @@ func (m *merger) take(ctx context.Context, w *work) error {
 		if long > 0 {
 			over = m.after(long)
 		}
+		if m.abroad != nil && m.abroad.full() {
+			return nil
+		}
 		err := m.receive(ctx, true, over)
 		if err == nil && m.waited != nil {
 			err = m.waited()
@@ -260,7 +287,7 @@ func (m *merger) take(ctx context.Context, w *work) error {
 func (m *merger) run(w *work, first, second *cursor) {
 	h := first.head()
 	for h.next < len(h.keys) && !w.full() {
-		if second != nil && !first.before(second) {
+		if second != nil && !first.before(second) || m.abroad != nil && !m.abroad.allows(first) {
 			return
 		}
 		w.add(h, h.next)

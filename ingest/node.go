@@ -38,6 +38,16 @@ type Config struct {
 	Group  string // consumer group; its members share the shards out
 	Tenant string
 
+	// Shard is the partition of the ledger that the node decides, one of Shards; the
+	// default is the only one. It takes the source partitions p with p mod Shards =
+	// Shard. Seat is shared by the nodes of one process, one for each shard; nil where
+	// there is one node.
+	Shard, Shards int32
+	Seat          *Seat
+	// Strict has a shard that catches up stay exactly behind the others, in merge order,
+	// rather than within SkewMax of them. It changes nothing where there is one shard.
+	Strict bool
+
 	// SnapshotDir is where snapshots are kept; empty keeps none.
 	SnapshotDir string
 	// SnapshotEvery is the ledger records between two snapshots. Fewer make a start
@@ -110,6 +120,7 @@ func (c Config) withDefaults() Config {
 			*p = v
 		}
 	}
+	c.Shards = max(c.Shards, 1)
 	def(&c.RowsMax, 4096)
 	def(&c.BytesMax, 900_000)
 	def(&c.FetchBytes, 1<<20)
@@ -287,13 +298,15 @@ var haltReasons = []struct {
 }
 
 // session is one membership: restore, stand by, own.
-func (n *Node) session(ctx context.Context) error {
+func (n *Node) session(ctx context.Context) (err error) {
 	n.enter(Joining)
-	member, err := kafka.Join(ctx, n.log, n.Group, n.Topics.Decisions, n.Membership)
+	member, leave, err := n.join(ctx)
 	if err != nil {
 		return fmt.Errorf("join group %s: %w", n.Group, err)
 	}
-	defer member.Close()
+	defer func() {
+		leave(ctx.Err() != nil || errors.Is(err, kafka.ErrLostShard) || errors.Is(err, ErrOverwritten) || errors.Is(err, errNewPartitions))
+	}()
 	f, err := n.restore(ctx)
 	if err != nil {
 		return err
@@ -322,7 +335,7 @@ func (n *Node) session(ctx context.Context) error {
 	err = n.own(held, f, v, gaps, func() {
 		n.Metrics.Owner.Set(0)
 		n.set(func(s *Status) { s.Owner = false })
-		member.Close()
+		leave(true)
 	})
 	if cause := context.Cause(held); cause != nil && ctx.Err() == nil {
 		return cause

@@ -67,6 +67,11 @@ func (o *output) genesis(g *schemas.Genesis) {
 	o.end(nil)
 }
 
+func (o *output) sync() {
+	o.buf = schemas.AppendSyncEntry(o.buf)
+	o.end(nil)
+}
+
 func (o *output) gap(g *schemas.Gap) {
 	o.buf = schemas.AppendGapEntry(o.buf, g)
 	o.end(nil)

@@ -25,6 +25,7 @@ type owner struct {
 	state   *State
 	view    *view // the topics as they were when the ownership began
 	merge   *merger
+	abroad  *abroad // the other shards; nil where there are none
 	work    work
 	decider *Decider
 	publish *publisher
@@ -79,7 +80,11 @@ func (n *Node) own(held context.Context, fold *fold, v *view, gaps []schemas.Gap
 	var g group
 	g.start(cancel, func() error { return o.after.run(ctx) })
 	g.start(cancel, func() error { return o.publish.run(ctx) })
+	o.abroad = o.newAbroad(&fold.folder.past)
 	fetchers := o.fetchers() // before who watches them
+	if o.abroad != nil {
+		o.abroad.run(ctx, &g, cancel)
+	}
 	g.start(cancel, func() error { return o.watch(ctx) })
 	for _, f := range fetchers {
 		g.start(cancel, func() error { return f.run(ctx) })
@@ -245,6 +250,9 @@ func (o *owner) fill(ctx context.Context, f *flight) error {
 	o.node.enter(Fetching)
 	err := o.merge.take(ctx, &o.work)
 	o.node.leave(Fetching)
+	if err == nil && o.abroad != nil {
+		err = o.abroad.fold(o.state)
+	}
 	if err != nil {
 		return err
 	}
@@ -256,6 +264,9 @@ func (o *owner) fill(ctx context.Context, f *flight) error {
 	o.decider.step(o.state, &o.work, &f.out)
 	if o.decider.failure != nil {
 		o.node.endShadow(o.decider.failed, o.decider.failure)
+	}
+	if f.out.records() == 0 {
+		f.out.sync()
 	}
 	o.tryChampion()
 	o.merge.pass(o.state)
@@ -322,6 +333,7 @@ func (o *owner) fillFacts(f *schemas.Facts, records uint32) {
 	f.Sources = positions(f.Sources[:0], s.Progress[Transactions])
 	f.Labels = positions(f.Labels[:0], s.Progress[Labels])
 	f.Rates = positions(f.Rates[:0], s.Progress[Rates])
+	f.Shards = shardPositions(f.Shards[:0], s.Others)
 	f.Bundle, f.Spec, f.Engine = s.Champion, s.Spec.Hash, EngineHash
 	f.AlertsMark = o.after.mark.Load()
 	f.DeadMark = f.AlertsMark

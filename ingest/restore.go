@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"sync/atomic"
 
@@ -24,6 +25,8 @@ type fold struct {
 	pending []unsettled
 	saved   int64 // the ledger offset of the snapshot that it began with
 
+	others *others
+
 	progress atomic.Int64 // see noteProgress
 }
 
@@ -32,7 +35,10 @@ type unsettled struct {
 	value  []byte
 }
 
-func (f *fold) close() { f.reader.Close() }
+func (f *fold) close() {
+	f.reader.Close()
+	f.others.close()
+}
 
 // restore builds the state from the newest good snapshot and the ledger after
 // it. A snapshot that cannot be used is passed over by name.
@@ -45,12 +51,13 @@ func (n *Node) restore(ctx context.Context) (*fold, error) {
 	if err := n.warnOfLoss(ctx); err != nil {
 		return nil, err
 	}
-	f := &fold{node: n, folder: Folder{lookout: &n.lookout}}
+	f := &fold{node: n, shard: n.Shard, folder: Folder{lookout: &n.lookout}}
 	f.folder.past.add(n.Before...)
 	if f.state, err = n.newestSnapshot(ctx); err != nil {
 		return nil, err
 	}
 	f.saved = f.state.Chain.Offset
+	f.others = newOthers(n.log, n.Topics.Decisions, f.state, &f.folder.past)
 	f.reader = kafka.NewLedgerReader(n.log, n.Topics.Decisions, f.shard, f.state.Chain)
 	_, end, err := n.log.Offsets(ctx, n.Topics.Decisions, f.shard)
 	if err == nil {
@@ -77,14 +84,14 @@ func (n *Node) restore(ctx context.Context) (*fold, error) {
 // alerts would come at offsets that every reader of alerts has passed.
 func (n *Node) checkAlerts(ctx context.Context, end int64) error {
 	topic := n.Topics.Alerts
-	start, stop, err := n.log.Offsets(ctx, topic, 0)
+	start, stop, err := n.log.Offsets(ctx, topic, n.Shard)
 	if err != nil {
 		return fmt.Errorf("look up the ends of %s: %w", topic, err)
 	}
 	if start == stop {
 		return nil
 	}
-	r, err := kafka.NewReader(n.log, topic, 0, stop-1).Get(ctx, stop-1)
+	r, err := kafka.NewReader(n.log, topic, n.Shard, stop-1).Get(ctx, stop-1)
 	if errors.Is(err, kafka.ErrOffsetOutOfRange) {
 		return nil // not a record of ours
 	}
@@ -106,7 +113,11 @@ func alertOffset(id []byte) (int64, bool) {
 
 // newestSnapshot returns the newest state that can be used, or a new one.
 func (n *Node) newestSnapshot(ctx context.Context) (*State, error) {
-	fresh := func() *State { return NewState(n.Spec, n.Features) }
+	fresh := func() *State {
+		s := NewState(n.Spec, n.Features)
+		s.Others = beside(n.Shard, n.Shards)
+		return s
+	}
 	if n.SnapshotDir == "" {
 		return fresh(), nil
 	}
@@ -116,8 +127,14 @@ func (n *Node) newestSnapshot(ctx context.Context) (*State, error) {
 	}
 	for _, name := range names {
 		s, err := ReadSnapshot(name, n.Spec, n.Features, n.KeyCheck)
+		if err == nil && !sameShards(s.Others, beside(n.Shard, n.Shards)) {
+			err = fmt.Errorf("%w: it is not of shard %d of %d", ErrSnapshotForeign, n.Shard, n.Shards)
+		}
 		if err == nil {
-			err = n.onChain(ctx, s.Chain)
+			err = n.onChain(ctx, n.Shard, s.Chain)
+		}
+		for i := 0; err == nil && i < len(s.Others); i++ {
+			err = n.onChain(ctx, s.Others[i].Shard, s.Others[i].Chain)
 		}
 		if err == nil {
 			n.Log.Info("snapshot read", "file", name, "ledger_offset", s.Chain.Offset)
@@ -131,13 +148,17 @@ func (n *Node) newestSnapshot(ctx context.Context) (*State, error) {
 	return fresh(), nil
 }
 
-// onChain checks that the batch which ends at a snapshot's position is the one
-// that the snapshot was made after.
-func (n *Node) onChain(ctx context.Context, at schemas.Anchor) error {
+func sameShards(a, b []Other) bool {
+	return slices.EqualFunc(a, b, func(x, y Other) bool { return x.Shard == y.Shard })
+}
+
+// onChain checks that the batch which ends at a snapshot's position in a shard is the
+// one that the snapshot was made after.
+func (n *Node) onChain(ctx context.Context, shard int32, at schemas.Anchor) error {
 	if at.Offset == 0 {
 		return nil
 	}
-	start, end, err := n.log.Offsets(ctx, n.Topics.Decisions, 0)
+	start, end, err := n.log.Offsets(ctx, n.Topics.Decisions, shard)
 	if err != nil {
 		return err
 	}
@@ -147,7 +168,7 @@ func (n *Node) onChain(ctx context.Context, at schemas.Anchor) error {
 	if at.Offset-1 < start {
 		return fmt.Errorf("ledger begins at %d, after the snapshot's position %d: %w", start, at.Offset, ErrSnapshotOffPath)
 	}
-	facts, err := kafka.FactsAt(ctx, n.log, n.Topics.Decisions, 0, at.Offset-1)
+	facts, err := kafka.FactsAt(ctx, n.log, n.Topics.Decisions, shard, at.Offset-1)
 	if err != nil {
 		return err
 	}
@@ -167,7 +188,7 @@ func (f *fold) until(ctx context.Context, end int64) error {
 		if b == nil {
 			return nil
 		}
-		if err := f.take(b); err != nil {
+		if err := f.take(ctx, b); err != nil {
 			return err
 		}
 	}
@@ -175,9 +196,12 @@ func (f *fold) until(ctx context.Context, end int64) error {
 }
 
 // take folds one batch of the ledger, if the chain takes it.
-func (f *fold) take(b *kafka.LedgerBatch) error {
+func (f *fold) take(ctx context.Context, b *kafka.LedgerBatch) error {
 	if !b.Taken {
 		return nil
+	}
+	if err := f.others.upto(ctx, f.state, b.Facts.Shards); err != nil {
+		return err
 	}
 	switch err := f.folder.Fold(f.state, &b.Facts, b.Base, b.Values); {
 	case errors.Is(err, ErrOtherSpec):
@@ -298,7 +322,7 @@ func (f *fold) follow(ctx context.Context) error {
 			}
 			continue
 		}
-		if err := f.take(b); err != nil {
+		if err := f.take(ctx, b); err != nil {
 			return err
 		}
 		if err := f.node.checkState(f.state); err != nil {

@@ -62,6 +62,9 @@ func (n *Node) waiting(ctx context.Context, progress int64) (bool, error) {
 		return false, err
 	}
 	for p := range int32(t.Partitions) {
+		if !ownsPartition(p, n.Shard, n.Shards) {
+			continue
+		}
 		_, end, err := n.log.Offsets(ctx, n.Topics.Transactions, p)
 		if err != nil {
 			return false, err

@@ -55,6 +55,7 @@ type snapshotHeader struct {
 	AlertsMark   int64
 	DeadMark     int64
 	Progress     [numClasses][]Progress
+	Others       []Other `json:",omitempty"`
 	Counts       Counts
 	Rates        []byte
 }
@@ -135,7 +136,7 @@ func headerOf(s *State, keyCheck uint64) ([]byte, error) {
 	return json.Marshal(snapshotHeader{
 		Spec: hex32(s.Spec.Hash), Engine: hex32(EngineHash), KeyCheck: keyCheck,
 		Chain: s.Chain, Genesis: s.Genesis, TopicID: s.TopicID, TokenKey: s.TokenKey, Before: s.Before, Champion: s.Champion, Challenger: s.Challenger, Share: s.Share,
-		AlertsMark: s.AlertsMark, DeadMark: s.DeadMark, Progress: s.Progress, Counts: s.Counts,
+		AlertsMark: s.AlertsMark, DeadMark: s.DeadMark, Progress: s.Progress, Others: s.Others, Counts: s.Counts,
 		Rates: s.Rates.AppendTo(nil),
 	})
 }
@@ -287,7 +288,7 @@ func readState(r io.Reader, size int64, sp *spec.Spec, o features.Options, keyCh
 	}
 	s := NewState(sp, o)
 	s.Chain, s.Genesis, s.TopicID, s.TokenKey, s.Champion, s.Challenger = h.Chain, h.Genesis, h.TopicID, h.TokenKey, h.Champion, h.Challenger
-	s.Share, s.Before = h.Share, h.Before
+	s.Share, s.Before, s.Others = h.Share, h.Before, h.Others
 	s.AlertsMark, s.DeadMark, s.Progress, s.Counts = h.AlertsMark, h.DeadMark, h.Progress, h.Counts
 	if err := s.Rates.Load(h.Rates); err != nil {
 		return nil, fmt.Errorf("%w: rates: %w", ErrSnapshotDamaged, err)

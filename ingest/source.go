@@ -41,6 +41,14 @@ type view struct {
 	starts [numClasses][]int64 // by partition: the first offset that is there
 	ends   [numClasses][]int64
 	unread []unread // records that are there and cannot be read, see Node.probe
+
+	shard, shards int32
+}
+
+// owns reports whether a partition is one that the shard takes. Labels and rates every
+// shard takes, all of them.
+func (v *view) owns(c Class, p int32) bool {
+	return c != Transactions || ownsPartition(p, v.shard, v.shards)
 }
 
 // examine looks at the topics, and whether a state can go on from them: with the
@@ -59,7 +67,7 @@ func (n *Node) examine(ctx context.Context, s *State) (*view, []schemas.Gap, err
 
 // look asks the cluster.
 func (n *Node) look(ctx context.Context) (*view, error) {
-	v := &view{}
+	v := &view{shard: n.Shard, shards: n.Shards}
 	for class, topic := range n.sourceTopics() {
 		t, err := n.log.Describe(ctx, topic)
 		if err != nil {
@@ -85,14 +93,16 @@ func (v *view) check(s *State, accepted []schemas.Gap) (gaps []schemas.Gap, err 
 	if s.Genesis && s.TopicID != t.ID {
 		return nil, fmt.Errorf("%s had id %x and has %x: %w", t.Name, s.TopicID, t.ID, ErrSourceRecreated)
 	}
-	known := t.Partitions
-	if s.Genesis {
-		known = len(s.Progress[Transactions])
+	if err := v.checkShard(s); err != nil {
+		return nil, err
 	}
 	for class, t := range v.topics {
 		for p := range int32(t.Partitions) {
+			if !v.owns(Class(class), p) {
+				continue
+			}
 			missing := v.missing(s, Class(class), p)
-			gap, err := v.fit(missing, accepted, Class(class) == Transactions && int(p) >= known)
+			gap, err := v.fit(missing, accepted, Class(class) == Transactions && s.Genesis && !s.knows(p))
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", t.Name, err)
 			}
@@ -167,16 +177,38 @@ func gapFlag(g *schemas.Gap) string {
 // checkEnds sees that no topic ends before what was taken of it.
 func (v *view) checkEnds(s *State) error {
 	for class, t := range v.topics {
-		if known := len(s.Progress[class]); t.Partitions < known {
-			return fmt.Errorf("%s has %d partitions, the ledger knows %d: %w", t.Name, t.Partitions, known, ErrSourcePartitions)
+		if k := len(s.Progress[class]); k > 0 && t.Partitions <= int(s.Progress[class][k-1].Partition) {
+			return fmt.Errorf("%s has %d partitions, the ledger knows partition %d: %w", t.Name, t.Partitions, s.Progress[class][k-1].Partition, ErrSourcePartitions)
 		}
 		for p := range int32(t.Partitions) {
+			if !v.owns(Class(class), p) {
+				continue
+			}
 			if next, end := s.next(Class(class), p), v.ends[class][p]; next > end {
 				return fmt.Errorf("%s partition %d ends at %d where %d is next: %w", t.Name, p, end, next, ErrSourceTruncated)
 			}
 		}
 	}
 	return nil
+}
+
+// checkShard sees that the ledger has as many shards as when it began: with another
+// number the same partition would be another shard's, and be decided twice.
+func (v *view) checkShard(s *State) error {
+	if n := v.topics[Transactions].Partitions; int(v.shards) > n {
+		return fmt.Errorf("%s has %d partitions, too few for %d shards: %w", v.topics[Transactions].Name, n, v.shards, ErrLedgerPartitions)
+	}
+	for _, p := range s.Progress[Transactions] {
+		if !v.owns(Transactions, p.Partition) {
+			return fmt.Errorf("shard %d of %d has decided partition %d of %s, which is not its own: %w", v.shard, v.shards, p.Partition, v.topics[Transactions].Name, ErrLedgerPartitions)
+		}
+	}
+	return nil
+}
+
+// knows reports whether the ledger has a source partition.
+func (s *State) knows(partition int32) bool {
+	return slices.ContainsFunc(s.Progress[Transactions], func(p Progress) bool { return p.Partition == partition })
 }
 
 // next returns the offset after the last one taken of a partition.
@@ -194,6 +226,9 @@ func (s *State) next(c Class, partition int32) int64 {
 func (v *view) begin(s *State) {
 	for class, t := range v.topics {
 		for p := range int32(t.Partitions) {
+			if !v.owns(Class(class), p) {
+				continue
+			}
 			at := s.At(Class(class), p)
 			if at.Offset < 0 && (Class(class) != Transactions || !s.Genesis) {
 				at.Offset = v.starts[class][p] - 1
@@ -297,8 +332,8 @@ func (n *Node) checkLedger(ctx context.Context, saved, end int64) error {
 	if err != nil {
 		return fmt.Errorf("describe %s: %w", topic, err)
 	}
-	if t.Partitions != 1 {
-		return fmt.Errorf("%s has %d partitions: %w", topic, t.Partitions, ErrLedgerPartitions)
+	if t.Partitions != int(n.Shards) {
+		return fmt.Errorf("%s has %d partitions, this node was started for %d: %w", topic, t.Partitions, n.Shards, ErrLedgerPartitions)
 	}
 	if n.ledgerID == [16]byte{} {
 		n.ledgerID = t.ID
@@ -306,7 +341,7 @@ func (n *Node) checkLedger(ctx context.Context, saved, end int64) error {
 	if t.ID != n.ledgerID {
 		return fmt.Errorf("%s had id %x and has %x: %w", topic, n.ledgerID, t.ID, ErrLedgerRecreated)
 	}
-	start, stop, err := n.log.Offsets(ctx, topic, 0)
+	start, stop, err := n.log.Offsets(ctx, topic, n.Shard)
 	switch {
 	case err != nil:
 		return fmt.Errorf("look up the ends of %s: %w", topic, err)
@@ -386,12 +421,12 @@ func (n *Node) checkSpec(before [32]byte, at int64) error {
 // may take hours: a spec that was changed by mistake is to be known at once.
 func (n *Node) checkLast(ctx context.Context, end int64) error {
 	topic := n.Topics.Decisions
-	start, _, err := n.log.Offsets(ctx, topic, 0)
+	start, _, err := n.log.Offsets(ctx, topic, n.Shard)
 	if err != nil || start == end {
 		return err
 	}
 	// The last batch may be a loser's. Its anchor is on the chain all the same.
-	facts, err := kafka.FactsAt(ctx, n.log, topic, 0, end-1)
+	facts, err := kafka.FactsAt(ctx, n.log, topic, n.Shard, end-1)
 	switch {
 	case unreadable(err) != nil:
 		return nil // whoever folds it finds out
@@ -400,7 +435,7 @@ func (n *Node) checkLast(ctx context.Context, end int64) error {
 	case facts.ID == (schemas.BatchID{}) || facts.Anchor.Offset < start:
 		return nil
 	}
-	r := kafka.NewLedgerReader(n.log, topic, 0, facts.Anchor)
+	r := kafka.NewLedgerReader(n.log, topic, n.Shard, facts.Anchor)
 	defer r.Close()
 	last, at := [32]byte{}, int64(0)
 	for r.Position() < end {

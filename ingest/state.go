@@ -34,8 +34,9 @@ type State struct {
 	Spec   *spec.Spec
 	Engine *features.Engine
 	Rates  decode.Rates
-	// Progress of each class, partitions ascending.
+	// Progress of each class, partitions ascending; of transactions those of this shard.
 	Progress [numClasses][]Progress
+	Others   []Other // the other shards, ascending; none where there is one shard
 
 	Chain      schemas.Anchor // the ledger offset after the last batch, and that batch
 	Genesis    bool           // whether the ledger has begun

@@ -62,8 +62,23 @@ type Report struct {
 	First []Finding `json:"findings"`
 }
 
+// add adds what was found of another shard.
+func (r *Report) add(o *Report) {
+	for _, n := range [...]struct{ sum, more *int64 }{{&r.SourceRecords, &o.SourceRecords}, {&r.Decisions, &o.Decisions}, {&r.Scored, &o.Scored},
+		{&r.Degraded, &o.Degraded}, {&r.Unscored, &o.Unscored}, {&r.Duplicate, &o.Duplicate}, {&r.Rejected, &o.Rejected},
+		{&r.Approximate, &o.Approximate}, {&r.Float16, &o.Float16}, {&r.Lost, &o.Lost}, {&r.Doubled, &o.Doubled},
+		{&r.Different, &o.Different}, {&r.Gaps, &o.Gaps}, {&r.Labels, &o.Labels}, {&r.Batches, &o.Batches}, {&r.Dropped, &o.Dropped}} {
+		*n.sum += *n.more
+	}
+	r.Difference = max(r.Difference, o.Difference)
+	r.Specs = append(r.Specs, o.Specs...)
+	r.First = append(r.First, o.First...)
+	r.First = r.First[:min(len(r.First), maxFindings)]
+}
+
 // SpecRun says by which spec a ledger was decided from an offset on.
 type SpecRun struct {
+	Shard  int32  `json:"shard,omitempty"`
 	Name   string `json:"name"`
 	Hash   string `json:"hash"`
 	Offset int64  `json:"offset"`
@@ -88,7 +103,11 @@ type Verifier struct {
 	decider Decider
 	bundles func(hash, spec [32]byte) (*scoring.Bundle, scoring.Scorer, error)
 	// refold folds the ledger before an offset into a state of another spec.
-	refold  func(f *Folder, s *State, before int64) error
+	refold func(f *Folder, s *State, before int64) error
+	// meet folds the other shards up to the positions in a batch's facts; nil where
+	// there are none. beside are those, before anything of them is folded.
+	meet    func(s *State, at []schemas.Position) error
+	beside  []Other
 	entry   schemas.Entry
 	work    work
 	out     output
@@ -131,6 +150,11 @@ func (v *Verifier) Batch(facts *schemas.Facts, base int64, values [][]byte) erro
 	if err := v.turn(facts, base, values); err != nil {
 		return err
 	}
+	if v.meet != nil {
+		if err := v.meet(v.state, facts.Shards); err != nil {
+			return err
+		}
+	}
 	v.Report.Batches++
 	for i, value := range values {
 		if err := v.record(base+int64(i), value); err != nil {
@@ -159,8 +183,9 @@ func (v *Verifier) turn(facts *schemas.Facts, base int64, values [][]byte) error
 	if s == nil {
 		return fmt.Errorf("ledger offset %d was decided with spec %.8x, which is not at hand: give the spec that the ledger names", base, facts.Spec)
 	}
-	v.Report.Specs = append(v.Report.Specs, SpecRun{s.Name, hex32(s.Hash), base})
+	v.Report.Specs = append(v.Report.Specs, SpecRun{v.shard, s.Name, hex32(s.Hash), base})
 	state := NewState(s, v.options)
+	state.Others = copyOthers(nil, v.beside)
 	if v.state.Chain.Offset > 0 {
 		f := Folder{past: v.past}
 		if err := v.refold(&f, state, base); err != nil {
@@ -388,6 +413,9 @@ func (v *Verifier) checkFacts(f *schemas.Facts, base int64, records int) {
 	want := positions(nil, v.state.Progress[Transactions])
 	if !slices.Equal(want, f.Sources) {
 		v.find(Finding{Kind: "chain", Partition: v.shard, Offset: base, Ledger: true, What: fmt.Sprintf("header says source positions %v, its decisions %v", f.Sources, want)})
+	}
+	if others := shardPositions(nil, v.state.Others); !slices.Equal(others, f.Shards) {
+		v.find(Finding{Kind: "chain", Partition: v.shard, Offset: base, Ledger: true, What: fmt.Sprintf("header says positions %v of the other shards, whose batches end at %v", f.Shards, others)})
 	}
 	v.checkProgress("label", f.Labels, v.state.Progress[Labels], base)
 	v.checkProgress("rate", f.Rates, v.state.Progress[Rates], base)

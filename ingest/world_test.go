@@ -48,6 +48,7 @@ type world struct {
 	limit  time.Duration // of every wait; zero is patience
 	saved  *feed         // what payments sent to partition 0 of the source
 	traces *trace.Tracer // of recorders
+	shards int32         // of the ledger
 }
 
 func newWorld(t testing.TB, specName string, partitions int) *world {
@@ -66,7 +67,13 @@ func embedded(t testing.TB) {
 
 func newWorldOn(t testing.TB, specName string, partitions int, o broker.Options) *world {
 	t.Helper()
-	w := &world{t: t, prefix: "w.", addr: os.Getenv("WEIR_KAFKA"), dir: t.TempDir(), data: o.Dir, logTo: t.Output()}
+	return newShardedWorld(t, specName, partitions, 1, o)
+}
+
+// newShardedWorld makes a world whose ledger has so many shards.
+func newShardedWorld(t testing.TB, specName string, partitions, shards int, o broker.Options) *world {
+	t.Helper()
+	w := &world{t: t, shards: int32(shards), prefix: "w.", addr: os.Getenv("WEIR_KAFKA"), dir: t.TempDir(), data: o.Dir, logTo: t.Output()}
 	if w.addr != "" {
 		w.prefix = fmt.Sprintf("w%x.", rand.Uint64()) // others' topics are there too
 	} else {
@@ -80,7 +87,7 @@ func newWorldOn(t testing.TB, specName string, partitions int, o broker.Options)
 	w.topics = schemas.DefaultTopics(w.prefix)
 	w.log = kafka.New(kafka.Options{Brokers: []string{w.addr}})
 	t.Cleanup(w.log.Close)
-	layouts := w.topics.Layouts(partitions)
+	layouts := w.topics.Sharded(partitions, shards)
 	for i := range layouts {
 		if layouts[i].Config == nil {
 			// The bank's records are older than Kafka keeps any by default.

@@ -105,6 +105,7 @@ const (
 	EntryGap                // source records were given up by hand
 	EntryGenesis            // the ledger begins
 	EntrySpec               // it goes on by another spec
+	EntrySync               // the other shards' ledgers were folded, and nothing was decided
 )
 
 // Entry is one record of the ledger; the field that Kind names is set.
@@ -203,6 +204,8 @@ type Facts struct {
 	// which on tokens are made with another key than before, the genesis batch among
 	// them; 0 says nothing.
 	Key uint64
-	// Reserved for more than one shard: positions of the other shards.
+	// Shards is, where there is more than one shard, up to which ledger offset
+	// (inclusive) each of the others was folded before this batch; -1 is nothing.
+	// Partition is the shard; ascending.
 	Shards []Position
 }

@@ -158,6 +158,13 @@ func AppendGenesisEntry(dst []byte, g *Genesis) []byte {
 // AppendSpecEntry appends a ledger record that says that the ledger goes on by s.
 func AppendSpecEntry(dst []byte, s *SpecTaken) []byte { return appendSpec(dst, int(EntrySpec), s) }
 
+// AppendSyncEntry appends a ledger record that says that the other shards' ledgers
+// were folded up to the positions in its batch's facts.
+func AppendSyncEntry(dst []byte) []byte {
+	dst, from := open(dst, int(EntrySync))
+	return shut(dst, from)
+}
+
 func appendSpec(dst []byte, number int, s *SpecTaken) []byte {
 	dst, from := open(dst, number)
 	dst = appendBytes(dst, 1, s.Name)
@@ -179,7 +186,7 @@ func ParseEntry(src []byte, e *Entry) error {
 			return err
 		}
 		src = rest
-		if f.number > int(EntrySpec) {
+		if f.number > int(EntrySync) {
 			continue
 		}
 		if f.wire != wireBytes || e.Kind != 0 {
@@ -215,9 +222,11 @@ func (e *Entry) parse(src []byte) error {
 	case EntryGenesis:
 		e.Genesis = Genesis{Start: e.Genesis.Start[:0]}
 		return fields(src, &e.Genesis)
-	default:
+	case EntrySpec:
 		e.Spec = SpecTaken{}
 		return fields(src, &e.Spec)
+	default: // a sync says no more than that
+		return nil
 	}
 }
 

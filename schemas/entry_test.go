@@ -93,6 +93,8 @@ func appendRandom(dst []byte, r *rand.Rand, kind EntryKind) []byte {
 		return AppendBundleEntry(dst, &BundleTaken{Slot: []byte("champion"), Hash: [32]byte{byte(r.IntN(2))}, Offset: r.Int64N(3) - 1})
 	case EntryGap:
 		return AppendGapEntry(dst, &Gap{Partition: 3, From: r.Int64(), To: r.Int64(), By: randomText(r), Topic: randomText(r)})
+	case EntrySync:
+		return AppendSyncEntry(dst)
 	case EntrySpec:
 		return AppendSpecEntry(dst, &SpecTaken{Name: randomText(r), Text: randomText(r), Before: [32]byte{byte(r.IntN(2) ^ 1)}})
 	}
@@ -116,6 +118,8 @@ func appendEntry(dst []byte, e *Entry) []byte {
 		return AppendBundleEntry(dst, &e.Bundle)
 	case EntryGap:
 		return AppendGapEntry(dst, &e.Gap)
+	case EntrySync:
+		return AppendSyncEntry(dst)
 	case EntrySpec:
 		return AppendSpecEntry(dst, &e.Spec)
 	}
@@ -131,7 +135,7 @@ func TestEntryIsWhatTheSchemaSays(t *testing.T) {
 	var buf []byte
 	for seed := range uint64(3000) {
 		r := rand.New(rand.NewPCG(seed, 7))
-		kind := EntryKind(1 + seed%7)
+		kind := EntryKind(1 + seed%8)
 		buf = appendRandom(buf[:0], r, kind)
 		if kind == EntryBundle && seed%4 == 3 { // appendRandom also makes entries of before there were shares
 			buf = AppendBundleEntry(buf[:0], &BundleTaken{Slot: []byte("challenger"), Hash: [32]byte{1}, Share: r.Float32()})
@@ -197,7 +201,7 @@ func TestOldEntriesStayReadable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for kind := EntryDecision; kind <= EntrySpec; kind++ {
+	for kind := EntryDecision; kind <= EntrySync; kind++ {
 		now := appendRandom(nil, rand.New(rand.NewPCG(1, uint64(kind))), kind)
 		if bytes.Contains(src, now) {
 			continue
@@ -305,7 +309,7 @@ func TestNumbersWithoutANameAreRefused(t *testing.T) {
 }
 
 func FuzzParseEntry(f *testing.F) {
-	for kind := EntryDecision; kind <= EntrySpec; kind++ {
+	for kind := EntryDecision; kind <= EntrySync; kind++ {
 		f.Add(appendRandom(nil, rand.New(rand.NewPCG(2, uint64(kind))), kind))
 	}
 	f.Fuzz(func(t *testing.T, src []byte) {

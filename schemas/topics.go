@@ -21,9 +21,12 @@ type Layout struct {
 	Config     map[string]string
 }
 
-// Layouts returns the recommended layout of each topic; sources is the number of
-// partitions of transactions and their dead letters.
-func (t Topics) Layouts(sources int) []Layout {
+// Layouts returns the recommended layout of each topic for a ledger of one shard;
+// sources is the number of partitions of transactions and their dead letters.
+func (t Topics) Layouts(sources int) []Layout { return t.Sharded(sources, 1) }
+
+// Sharded does as Layouts for a ledger of so many shards.
+func (t Topics) Sharded(sources, shards int) []Layout {
 	// The ledger is never compacted and never trimmed by itself: what is kept
 	// of it is what can be proved. Its batches may be larger than the default.
 	ledger := map[string]string{"cleanup.policy": "delete", "retention.ms": "-1", "max.message.bytes": "4194304"}
@@ -31,8 +34,8 @@ func (t Topics) Layouts(sources int) []Layout {
 	compacted := map[string]string{"cleanup.policy": "compact", "max.message.bytes": "9437184"}
 	return []Layout{
 		{t.Transactions, sources, nil},
-		{t.Decisions, 1, ledger},
-		{t.Alerts, 1, kept},
+		{t.Decisions, shards, ledger},
+		{t.Alerts, shards, kept},
 		{t.Labels, 1, kept},
 		{t.Dispositions, 1, kept},
 		{t.Models, 1, compacted},

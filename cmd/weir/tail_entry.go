@@ -40,6 +40,8 @@ func entryFields(line map[string]any, e *schemas.Entry) {
 		}
 	case schemas.EntrySpec:
 		line["spec"] = specFields(&e.Spec)
+	case schemas.EntrySync:
+		line["sync"] = true
 	}
 }
 

@@ -128,6 +128,16 @@ func (m *Member) Close() {
 	m.late.Stop()
 }
 
+// Resign does as Close for a member that cannot go on: what was held is lost, and no
+// clean stop.
+func (m *Member) Resign() {
+	m.mu.Lock()
+	m.current, m.shards = false, nil
+	m.mu.Unlock()
+	m.lose(ErrLostShard, func(int32) bool { return true })
+	m.Close()
+}
+
 // run takes the generations as they come.
 func (m *Member) run() {
 	for {
