@@ -209,6 +209,9 @@ func TestABrokerThatWasAwayIsFoundAgain(t *testing.T) {
 		if got := next(t, r); len(got) != 1 || got[0] != fmt.Sprint(i) {
 			t.Fatalf("read %q, want %d", got, i)
 		}
+		if _, err := f.c.MessageMax(t.Context(), f.topic); err != nil {
+			t.Fatal(err)
+		}
 		b.Close()
 		if i == 2 {
 			_, err := f.c.Produce(t.Context(), f.topic, 0, batch(t, kafka.None, "nobody is there"))

@@ -34,8 +34,14 @@ func (c *Client) MessageMax(ctx context.Context, topic string) (int, error) {
 // Settings returns those of a topic that have the names, be they its own or the
 // broker's; none where this client may not see them.
 func (c *Client) Settings(ctx context.Context, topic string, names ...string) (map[string]string, error) {
-	resp, err := c.admin.DescribeConfigs(ctx, &kafkago.DescribeConfigsRequest{Resources: []kafkago.DescribeConfigRequestResource{
-		{ResourceType: kafkago.ResourceTypeTopic, ResourceName: topic, ConfigNames: names}}})
+	var resp *kafkago.DescribeConfigsResponse
+	// kafka-go does not look whether a connection is still open: after a broker's restart
+	// the first request over it fails.
+	err := again(ctx, func() (err error) {
+		resp, err = c.admin.DescribeConfigs(ctx, &kafkago.DescribeConfigsRequest{Resources: []kafkago.DescribeConfigRequestResource{
+			{ResourceType: kafkago.ResourceTypeTopic, ResourceName: topic, ConfigNames: names}}})
+		return named(err)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("describe the settings of %s: %w", topic, err)
 	}
