@@ -36,6 +36,8 @@ import (
 //	weir_corrections_total                     rebuilds because another writer's batch was taken first
 //	weir_halted{reason}                        1 while the scorer refuses to go on; the reasons are in doc.go
 //	weir_owner                                 1 while this node decides
+//	weir_takeover_seconds                      from a shard's assignment by the group to the first durable decision, as
+//	                                           far as that one had to wait for it
 //	weir_model_info{slot,bundle}               1 for the bundle that decides, and for the challenger
 //	weir_models_refused_total{slot,reason}     bundles and slots that were refused; the reasons are in refuse.go
 //	weir_watch_alert_share{which}              while a new champion is watched: alerts by it, and by the previous
@@ -77,6 +79,7 @@ type Metrics struct {
 	Corrections prometheus.Counter
 	Halted      *prometheus.GaugeVec
 	Owner       prometheus.Gauge
+	TakeOver    prometheus.Histogram
 	Model       *prometheus.GaugeVec
 	Refused     *prometheus.CounterVec
 	WatchShare  *prometheus.GaugeVec
@@ -146,6 +149,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		Missing:     gauges("weir_feature_missing_share", "Share of the last day's vectors that lack a feature.", "feature"),
 		AlertRate:   gauges("weir_alert_rate", "Share of the last day's scored transactions that were alerted on."),
 		Owner:       gauge("weir_owner", "1 while this node decides."),
+		TakeOver:    histogram("weir_takeover_seconds", "From a shard's assignment by the group to the first durable decision.", prometheus.ExponentialBuckets(1e-3, 2, 18)),
 		Refused:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "weir_models_refused_total", Help: "Bundles and slots that were refused."}, []string{"slot", "reason"}),
 		Model:       prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "weir_model_info", Help: "1 for the bundle that decides, and for the challenger."}, []string{"slot", "bundle"}),
 	}

@@ -122,7 +122,7 @@ func TestHistogramsAreNative(t *testing.T) {
 	reg := prometheus.NewPedanticRegistry()
 	m := NewMetrics(reg)
 	histograms := map[string]prometheus.Histogram{"weir_step_seconds": m.Step, "weir_decision_seconds": m.Decision, "weir_step_records": m.Records,
-		"weir_snapshot_pause_seconds": m.SnapPause, "weir_snapshot_seconds": m.SnapWrite}
+		"weir_snapshot_pause_seconds": m.SnapPause, "weir_snapshot_seconds": m.SnapWrite, "weir_takeover_seconds": m.TakeOver}
 	for _, h := range histograms {
 		h.Observe(0.004)
 	}
@@ -144,6 +144,23 @@ func TestHistogramsAreNative(t *testing.T) {
 	if seen != len(histograms) {
 		t.Errorf("%d histograms, want %d", seen, len(histograms))
 	}
+}
+
+// observed returns what a histogram of a registry was told: how often, and in all.
+func observed(t testing.TB, reg *prometheus.Registry, name string) (times uint64, sum float64) {
+	t.Helper()
+	samples, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range samples {
+		if s.GetName() == name {
+			h := s.GetMetric()[0].GetHistogram()
+			return h.GetSampleCount(), h.GetSampleSum()
+		}
+	}
+	t.Fatalf("there is no histogram %s", name)
+	return 0, 0
 }
 
 // TestReadyOnceCaughtUp holds a node's fetches back while the ledger is to be folded:

@@ -151,7 +151,8 @@ type Node struct {
 	// What tells the keys of tokens, see [decode.Tokens.Checks]; 0 where there are none.
 	tokenKey, previousKey uint64
 
-	ledgerID [16]byte // of the ledger's topic, as first seen; of the goroutine that owns
+	ledgerID [16]byte  // of the ledger's topic, as first seen; of the goroutine that owns
+	assigned time.Time // when the group gave the shard to this node last; of the goroutine that owns
 
 	trust []ed25519.PublicKey // whose bundles are taken, set by Load
 	// When the state was measured last, how many entities it had, and whether it was

@@ -115,7 +115,7 @@ func (n *Node) newOwner(shard int32, s *State) (*owner, error) {
 	}
 	o.decider = &Decider{tenant: []byte(n.Tenant), engine: schemas.HashPrefix(EngineHash), lookout: &n.lookout}
 	o.work = work{rowsMax: n.RowsMax, bytesMax: n.BytesMax, rowBytes: rowBytes(s.Spec) + len(n.Tenant)}
-	o.publish = &publisher{node: n, shard: shard, after: o.after, flying: make(chan *flight, 1), free: make(chan *flight, 2)}
+	o.publish = &publisher{node: n, shard: shard, after: o.after, assigned: n.assigned, flying: make(chan *flight, 1), free: make(chan *flight, 2)}
 	o.publish.at.Store(&schemas.Anchor{Offset: s.Chain.Offset, Head: s.Chain.Head})
 	for range cap(o.publish.free) {
 		o.publish.free <- &flight{}

@@ -49,6 +49,8 @@ type publisher struct {
 	flying chan *flight                   // from the decider
 	free   chan *flight                   // back to it
 	after  *follower                      // what is published after a decision is durable
+
+	assigned time.Time // when the group gave the shard; zero once the first decision is told of
 }
 
 // run publishes until flying is closed, or until an error.
@@ -65,6 +67,7 @@ func (p *publisher) run(ctx context.Context) error {
 			// Before what follows from it: who sees that everything is acknowledged
 			// finds all of it counted.
 			p.node.published(f)
+			p.tookOver(f)
 			if err := p.after.add(ctx, f.end-int64(f.facts.Records), &f.out); err != nil {
 				return err
 			}
@@ -73,6 +76,22 @@ func (p *publisher) run(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// tookOver tells, once, how long the first transaction that this owner decides had to
+// wait for it: since the group gave it the shard, or since the transaction came.
+func (p *publisher) tookOver(f *flight) {
+	if p.assigned.IsZero() || len(f.places) == 0 {
+		return
+	}
+	waits := p.assigned
+	if came := time.UnixMilli(f.places[0].Timestamp); came.After(waits) {
+		waits = came
+	}
+	d := max(0, p.node.Now().Sub(waits))
+	p.node.Metrics.TakeOver.Observe(d.Seconds())
+	p.node.Log.Info("took over", "shard", p.shard, "assigned", p.assigned, "seconds", d.Seconds())
+	p.assigned = time.Time{}
 }
 
 // publish sends one batch until it is taken. A request whose fate is unknown is

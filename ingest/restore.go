@@ -263,6 +263,7 @@ func (n *Node) standBy(ctx context.Context, f *fold, m *kafka.Member) (context.C
 	go func() { // ends with the standby: Wait returns when follow is cancelled
 		defer close(done)
 		held, joinErr = m.Wait(follow, f.shard)
+		n.assigned = n.Now()
 		stop()
 	}()
 	f.noteProgress()

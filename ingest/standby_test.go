@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -79,7 +80,8 @@ func TestAStandbyTakesOver(t *testing.T) {
 			}
 		})
 		<-halfway
-		standby := w.join(nil, func(c *Config) { c.RowsMax = 70 })
+		reg := prometheus.NewRegistry()
+		standby := w.join(nil, func(c *Config) { c.RowsMax, c.Metrics = 70, NewMetrics(reg) })
 		standby.until("stands by", func(s Status) bool { return s.Ready && s.Counts.Decisions() > 0 })
 		if cut { // from here on nothing of the owner arrives, its leaving neither
 			cable.cut()
@@ -90,6 +92,9 @@ func TestAStandbyTakesOver(t *testing.T) {
 		standby.decided(n)
 		if !standby.owns() {
 			t.Error("the standby does not own the shard")
+		}
+		if times, seconds := observed(t, reg, "weir_takeover_seconds"); times != 1 || seconds <= 0 || seconds > patience.Seconds() {
+			t.Errorf("%d take-overs in %v s", times, seconds)
 		}
 		standby.stop()
 		w.finish(n)
