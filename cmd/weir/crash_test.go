@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/weir-risk/weir/features/spec"
 	"github.com/weir-risk/weir/ingest"
 	"github.com/weir-risk/weir/ingest/broker"
 	"github.com/weir-risk/weir/ingest/kafka"
@@ -63,6 +62,8 @@ type crashWorld struct {
 	hits          map[ingest.Phase]int
 	halves        map[string]bool // files of snapshots that a kill left half written
 	hidden        []int           // layers of the champion
+	model         uint64          // its seed
+	spec          string          // a built-in one, or a file
 }
 
 func newCrashWorld(t testing.TB, brokers string) *crashWorld {
@@ -71,7 +72,7 @@ func newCrashWorld(t testing.TB, brokers string) *crashWorld {
 		seed, _ = strconv.ParseUint(s, 10, 64)
 	}
 	t.Logf("seed %d (WEIR_SEED)", seed)
-	w := &crashWorld{t: t, command: "score", brokers: brokers, hidden: []int{32}, dir: t.TempDir(), seed: seed, now: time.Now().UnixMilli(), r: rand.New(rand.NewPCG(seed, 1)), hits: make(map[ingest.Phase]int), halves: make(map[string]bool)}
+	w := &crashWorld{t: t, command: "score", spec: "payments", brokers: brokers, hidden: []int{32}, dir: t.TempDir(), seed: seed, model: seed, now: time.Now().UnixMilli(), r: rand.New(rand.NewPCG(seed, 1)), hits: make(map[ingest.Phase]int), halves: make(map[string]bool)}
 	if _, err := signingKey(w.dir); err != nil {
 		t.Fatal(err)
 	}
@@ -154,10 +155,13 @@ func (w *crashWorld) feed(topics schemas.Topics) *feed {
 // and leaves its file there.
 func (w *crashWorld) champion(topics schemas.Topics) {
 	w.t.Helper()
-	s, _ := spec.Builtin("payments")
+	s, err := loadSpec(w.spec)
+	if err != nil {
+		w.t.Fatal(err)
+	}
 	names := s.FeatureNames()
 	b := &scoring.Bundle{Name: "random", Spec: scoring.SpecText{Name: s.Name, Text: s.Text, Hash: s.Hash}, Features: names,
-		Model: trainer.RandomModel(w.seed, append(append([]int{len(names)}, w.hidden...), 1)...), Policy: scoring.Policy{Review: 0.6, Block: 0.9, Explore: 0.001, ExploreKey: [16]byte{1}}, Calibration: scoring.Calibration{A: 1, B: 1}}
+		Model: trainer.RandomModel(w.model, append(append([]int{len(names)}, w.hidden...), 1)...), Policy: scoring.Policy{Review: 0.6, Block: 0.9, Explore: 0.001, ExploreKey: [16]byte{1}}, Calibration: scoring.Calibration{A: 1, B: 1}}
 	scorer, err := cpu.New(b.Model)
 	if err != nil {
 		w.t.Fatal(err)
@@ -206,7 +210,7 @@ func (w *crashWorld) score(run, folder string) *process {
 
 // flags are what score and up take here.
 func (w *crashWorld) flags(run, data string) []string {
-	flags := []string{w.command, "--topic-prefix", w.prefix(run), "--group", w.prefix(run) + "score", "--data", data,
+	flags := []string{w.command, "--spec", w.spec, "--topic-prefix", w.prefix(run), "--group", w.prefix(run) + "score", "--data", data,
 		"--trust", filepath.Join(w.dir, "signing.key.pub"), "--token-key-file", filepath.Join(w.dir, "token.key"), "--listen", "127.0.0.1:0",
 		"--session", "1s", "--snapshot-every", fmt.Sprint(w.snapshotEvery), "--rows-max", "500", "--log", "json", "--json"}
 	if w.command == "up" {
@@ -446,7 +450,7 @@ func (w *crashWorld) verified(brokers, run string) (r ingest.Report) {
 }
 
 func run2(w *crashWorld, e *env, brokers, name string) int {
-	return run(w.t.Context(), []string{"verify", "--kafka", brokers, "--topic-prefix", w.prefix(name), "--trust", filepath.Join(w.dir, "signing.key.pub"), "--json"}, e)
+	return run(w.t.Context(), []string{"verify", "--kafka", brokers, "--spec", w.spec, "--topic-prefix", w.prefix(name), "--trust", filepath.Join(w.dir, "signing.key.pub"), "--json"}, e)
 }
 
 // hit says which phases the kills hit, and fails where one was hit too rarely.

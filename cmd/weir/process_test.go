@@ -31,6 +31,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == gpuWorkerCommand.name {
 		main()
 	}
+	if dir := os.Getenv("WEIR_TEST_BROKER"); dir != "" {
+		runBroker(dir, os.Getenv("WEIR_TEST_BROKER_ADDR"))
+	}
 	if name := os.Getenv("WEIR_TEST_PHASES"); name != "" {
 		word := mapWord(name)
 		probe = func(p ingest.Phase, in bool) {
@@ -68,6 +71,7 @@ type process struct {
 	word   *uint32
 	stdout bytes.Buffer
 	done   chan error
+	began  time.Time
 
 	mu  sync.Mutex
 	log []map[string]any // its log's lines
@@ -83,7 +87,7 @@ func start(t testing.TB, args ...string) *process {
 func startProgram(t testing.TB, program string, args ...string) *process {
 	t.Helper()
 	phases := filepath.Join(t.TempDir(), "phases")
-	p := &process{t: t, word: mapWord(phases), done: make(chan error, 1)}
+	p := &process{t: t, word: mapWord(phases), done: make(chan error, 1), began: time.Now()}
 	p.cmd = exec.Command(program, args...)
 	p.cmd.Env = append(os.Environ(), "WEIR_TEST_PHASES="+phases)
 	p.cmd.Stdout = &p.stdout
@@ -150,7 +154,7 @@ func (p *process) logged() string {
 	for _, line := range p.log {
 		msg, _ := line["msg"].(string)
 		switch text, _ := json.Marshal(line); {
-		case line["level"] != nil:
+		case line["level"] != nil, strings.HasPrefix(msg, "weir "):
 			lines = append(lines, string(text))
 		case strings.HasPrefix(msg, "goroutine "), strings.Contains(msg, "weir-risk"):
 			panics = append(panics, msg)

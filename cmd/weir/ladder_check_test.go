@@ -1,0 +1,212 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/weir-risk/weir/ingest/kafka"
+	"github.com/weir-risk/weir/schemas"
+)
+
+// An integerReader reads the ledgers of a run by the reader of the chain, and knows what
+// has to be in them: it is told nothing by the scorers.
+type integerReader struct {
+	l       *ladder
+	readers []*kafka.LedgerReader
+	topic   string
+	next    [ladderPartitions]int64 // the record that is to be decided next
+	writers map[uint64]bool
+	alerts  [][]alertDue // by shard: in the order of its ledger
+}
+
+// An alertDue is an alert that a decision calls for.
+type alertDue struct {
+	Offset int64  // in the ledger
+	TxID   string // the integer
+	Action string
+}
+
+func (l *ladder) reader(run string) *integerReader {
+	r := &integerReader{l: l, topic: l.topics(run).Decisions, writers: make(map[uint64]bool), alerts: make([][]alertDue, l.shards)}
+	for shard := range l.shards {
+		r.readers = append(r.readers, kafka.NewLedgerReader(l.log, r.topic, shard, schemas.Anchor{}))
+	}
+	return r
+}
+
+// decided reads on to the ends of the ledgers and returns how many integers are decided.
+func (r *integerReader) decided() (n int64) {
+	t := r.l.t
+	t.Helper()
+	for shard, reader := range r.readers {
+		_, end, err := r.l.log.Offsets(t.Context(), r.topic, int32(shard))
+		for err == nil && reader.Position() < end {
+			var b *kafka.LedgerBatch
+			if b, err = reader.Next(t.Context(), end); b == nil {
+				break
+			}
+			if b.Taken {
+				r.take(shard, b)
+			}
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, next := range r.next {
+		n += next
+	}
+	return n
+}
+
+// take takes a batch of a ledger's chain: the next records of their partitions, and none
+// of another shard's.
+func (r *integerReader) take(shard int, b *kafka.LedgerBatch) {
+	t := r.l.t
+	t.Helper()
+	r.writers[b.Facts.ID.Writer] = true
+	for i, v := range b.Values {
+		var e schemas.Entry
+		if err := schemas.ParseEntry(v, &e); err != nil {
+			t.Fatal(err)
+		}
+		if e.Kind != schemas.EntryDecision {
+			continue
+		}
+		d := &e.Decision
+		n := d.Offset*ladderPartitions + int64(d.Partition)
+		next := &r.next[d.Partition]
+		switch id := string(d.Text[schemas.ID]); {
+		case int(d.Partition)%len(r.readers) != shard:
+			t.Fatalf("shard %d decides partition %d", shard, d.Partition)
+		case d.Offset != *next || d.Prev != *next-1:
+			t.Fatalf("partition %d: a decision of record %d, before which it has %d, where %d is next", d.Partition, d.Offset, d.Prev, *next)
+		case d.Tx.Amount != n || id != fmt.Sprint(n):
+			t.Fatalf("partition %d: record %d is decided as %s of %d, it is integer %d", d.Partition, d.Offset, id, d.Tx.Amount, n)
+		case d.Outcome != schemas.Scored:
+			t.Fatalf("integer %d is %v", n, d.Verdict)
+		}
+		*next++
+		if d.Action != schemas.Allow {
+			r.alerts[shard] = append(r.alerts[shard], alertDue{b.Base + int64(i), fmt.Sprint(n), d.Action.String()})
+		}
+	}
+}
+
+// alertsBelong sees that every alert that was ever published is of a decision that was
+// taken, and that who reads them by their rule has each once, in the ledger's order.
+func (l *ladder) alertsBelong(r *integerReader) {
+	l.t.Helper()
+	topic := l.topics("ladder").Alerts
+	taken, again := 0, 0
+	for shard, due := range r.alerts {
+		_, end, err := l.log.Offsets(l.t.Context(), topic, int32(shard))
+		reader := kafka.NewReader(l.log, topic, int32(shard), 0)
+		at := 0
+		for err == nil {
+			var records *kafka.Records
+			if records, err = reader.Next(l.t.Context(), end); records == nil {
+				break
+			}
+			for records.Next() {
+				var a struct {
+					Action string
+					TxID   string `json:"tx_id"`
+					Ledger struct{ Offset int64 }
+				}
+				if err := json.Unmarshal(records.Record().Value, &a); err != nil {
+					l.t.Fatal(err)
+				}
+				got := alertDue{a.Ledger.Offset, a.TxID, a.Action}
+				switch {
+				case at < len(due) && got == due[at]:
+					at++
+				case slices.Contains(due[:at], got):
+					again++
+				default:
+					l.t.Fatalf("shard %d: an alert %+v that no decision calls for, or not yet: %d of %d are there", shard, got, at, len(due))
+				}
+			}
+		}
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		if taken += at; at != len(due) {
+			l.t.Errorf("shard %d: %d of %d alerts", shard, at, len(due))
+		}
+	}
+	if l.t.Logf("%d alerts, each once and in order; %d came again and are passed over", taken, again); taken == 0 {
+		l.t.Error("no decision called for an alert")
+	}
+}
+
+// takeOvers says how long the take-overs of warm scorers took: from the group's assignment
+// to the first durable decision; and from the death of an owner to the assignment.
+func (l *ladder) takeOvers() {
+	l.t.Helper()
+	var warm, cold, assigned []time.Duration
+	var given []time.Time
+	for _, n := range l.nodes {
+		for _, p := range n.lives {
+			for _, line := range p.lines("took over") {
+				at, _ := time.Parse(time.RFC3339Nano, line["assigned"].(string))
+				seconds := time.Duration(line["seconds"].(float64) * float64(time.Second))
+				given = append(given, at)
+				if at.Sub(p.began) > time.Second {
+					warm = append(warm, seconds)
+				} else {
+					cold = append(cold, seconds)
+				}
+			}
+		}
+	}
+	for _, died := range l.killed {
+		next := time.Time{}
+		for _, at := range given {
+			if at.After(died) && (next.IsZero() || at.Before(next)) {
+				next = at
+			}
+		}
+		if !next.IsZero() {
+			assigned = append(assigned, next.Sub(died))
+		}
+	}
+	l.t.Logf("from assignment to the first decision, of a standby:   %s", spread(warm))
+	l.t.Logf("the same of one that has just started:                 %s", spread(cold))
+	l.t.Logf("from SIGKILL of an owner to the assignment:            %s", spread(assigned))
+}
+
+// lines returns the log's lines with a message.
+func (p *process) lines(msg string) (list []map[string]any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, line := range p.log {
+		if line["msg"] == msg {
+			list = append(list, line)
+		}
+	}
+	return list
+}
+
+// spread says how times are distributed.
+func spread(list []time.Duration) string {
+	if len(list) == 0 {
+		return "none"
+	}
+	slices.Sort(list)
+	at := func(share float64) time.Duration {
+		return list[int(share*float64(len(list)-1))].Round(time.Millisecond)
+	}
+	return fmt.Sprintf("%d times, p50 %v, p90 %v, max %v", len(list), at(.5), at(.9), at(1))
+}
+
+// calm has one scorer decide a run in which nothing happens.
+func (l *ladder) calm(run string) {
+	l.t.Helper()
+	p := l.score(run, run)
+	r := l.reader(run)
+	p.until("the end of a calm run", func() bool { return r.decided() == l.total })
+	p.stop()
+}
