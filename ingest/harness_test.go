@@ -81,13 +81,15 @@ type ledgerBatch struct {
 }
 
 // batches returns the batches of the ledger that the chain takes.
-func (w *world) batches() (list []ledgerBatch) {
+func (w *world) batches() []ledgerBatch { return w.batchesOf(0) }
+
+func (w *world) batchesOf(shard int32) (list []ledgerBatch) {
 	w.t.Helper()
-	_, end, err := w.log.Offsets(w.t.Context(), w.topics.Decisions, 0)
+	_, end, err := w.log.Offsets(w.t.Context(), w.topics.Decisions, shard)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	r := kafka.NewLedgerReader(w.log, w.topics.Decisions, 0, schemas.Anchor{})
+	r := kafka.NewLedgerReader(w.log, w.topics.Decisions, shard, schemas.Anchor{})
 	for {
 		b, err := r.Next(w.t.Context(), end)
 		if err != nil {
@@ -118,6 +120,11 @@ func copyFacts(f *schemas.Facts) schemas.Facts {
 // append appends a batch with these facts to a topic and returns its offset.
 func (w *world) append(topic string, facts *schemas.Facts, values [][]byte) int64 {
 	w.t.Helper()
+	return w.appendTo(topic, 0, facts, values)
+}
+
+func (w *world) appendTo(topic string, partition int32, facts *schemas.Facts, values [][]byte) int64 {
+	w.t.Helper()
 	var b kafka.BatchWriter
 	headers, _ := schemas.AppendFacts(nil, nil, facts)
 	for i, v := range values {
@@ -130,7 +137,7 @@ func (w *world) append(topic string, facts *schemas.Facts, values [][]byte) int6
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	base, err := w.log.Produce(w.t.Context(), topic, 0, bytes)
+	base, err := w.log.Produce(w.t.Context(), topic, partition, bytes)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -181,12 +188,20 @@ func (w *world) records(topic string, partition int32) (list []kafka.Record) {
 // alerts of the standing ledger, each once and in order, and that nothing that
 // was ever published speaks of a decision that fell. It returns how many there
 // are.
-func (w *world) checkAlerts() int {
+func (w *world) checkAlerts() (n int) {
+	w.t.Helper()
+	for shard := range w.shards {
+		n += w.checkAlertsOf(shard)
+	}
+	return n
+}
+
+func (w *world) checkAlertsOf(shard int32) int {
 	w.t.Helper()
 	want := make(map[int64]string)
 	var order []int64
 	var e schemas.Entry
-	for _, b := range w.batches() {
+	for _, b := range w.batchesOf(shard) {
 		for i, v := range b.values {
 			if err := schemas.ParseEntry(v, &e); err != nil {
 				w.t.Fatal(err)
@@ -194,13 +209,13 @@ func (w *world) checkAlerts() int {
 			if e.Kind == schemas.EntryDecision && e.Decision.Action != schemas.Allow {
 				offset := b.base + int64(i)
 				d := &e.Decision
-				want[offset] = fmt.Sprintf("0-%d %v %s %d-%d %v", offset, d.Action, d.Text[schemas.ID], d.Partition, d.Offset, d.Tx.Amount)
+				want[offset] = fmt.Sprintf("%d-%d %v %s %d-%d %v", shard, offset, d.Action, d.Text[schemas.ID], d.Partition, d.Offset, d.Tx.Amount)
 				order = append(order, offset)
 			}
 		}
 	}
 	last, taken := int64(-1), 0
-	for _, r := range w.records(w.topics.Alerts, 0) {
+	for _, r := range w.records(w.topics.Alerts, shard) {
 		offset, ok := alertOffset(r.Key)
 		var a struct {
 			ID     string

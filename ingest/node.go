@@ -331,7 +331,7 @@ func (n *Node) session(ctx context.Context) (err error) {
 	n.calm()
 	defer n.Metrics.Owner.Set(0)
 	defer n.blind()
-	n.Log.Info("decides", "shard", f.shard, "ledger_offset", f.state.Chain.Offset, "unsettled", len(f.pending))
+	n.Log.Info("decides", "ledger_offset", f.state.Chain.Offset, "unsettled", len(f.pending))
 	n.set(func(s *Status) { s.Owner = true })
 	err = n.own(held, f, v, gaps, func() {
 		n.Metrics.Owner.Set(0)

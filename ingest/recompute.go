@@ -83,7 +83,10 @@ type retrial struct {
 func (r *Recomputer) Decision(ctx context.Context, shard int32, offset int64) ([]Check, error) {
 	t := retrial{Recomputer: r, shard: shard, spec: r.Spec}
 	var err error
-	if t.record, err = r.Past.Record(ctx, shard, offset); err != nil {
+	if t.record, err = r.Past.Record(ctx, shard, offset); err == nil && len(t.record.Facts.Shards) > 0 {
+		err = errors.New("the ledger is of several shards, and what a decision was computed from is in all of them: weir verify proves it from the log")
+	}
+	if err != nil {
 		return nil, err
 	}
 	if err := schemas.ParseEntry(t.record.Value, &t.entry); err != nil || t.entry.Kind != schemas.EntryDecision {

@@ -26,6 +26,7 @@ type fold struct {
 	saved   int64 // the ledger offset of the snapshot that it began with
 
 	others *others
+	missed *kafka.LedgerBatch // read and not folded: the context ended before the other shards were
 
 	progress atomic.Int64 // see noteProgress
 }
@@ -180,6 +181,11 @@ func (n *Node) onChain(ctx context.Context, shard int32, at schemas.Anchor) erro
 
 // until folds the ledger up to an offset.
 func (f *fold) until(ctx context.Context, end int64) error {
+	if f.missed != nil {
+		if err := f.take(ctx, f.missed); err != nil {
+			return err
+		}
+	}
 	for f.reader.Position() < end {
 		b, err := f.reader.Next(ctx, end)
 		if err != nil {
@@ -200,9 +206,11 @@ func (f *fold) take(ctx context.Context, b *kafka.LedgerBatch) error {
 	if !b.Taken {
 		return nil
 	}
+	f.missed = b
 	if err := f.others.upto(ctx, f.state, b.Facts.Shards); err != nil {
 		return err
 	}
+	f.missed = nil
 	switch err := f.folder.Fold(f.state, &b.Facts, b.Base, b.Values); {
 	case errors.Is(err, ErrOtherSpec):
 		return err

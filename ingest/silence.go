@@ -39,7 +39,7 @@ func (n *Node) noticeSilence(ctx context.Context, f *fold, joined func() bool) e
 			silences, before = 0, -1
 			continue
 		}
-		_, end, err := n.log.Offsets(ctx, n.Topics.Decisions, f.shard)
+		end, err := n.written(ctx)
 		if err != nil {
 			continue // the broker is away: so is the group
 		}
@@ -52,6 +52,19 @@ func (n *Node) noticeSilence(ctx context.Context, f *fold, joined func() bool) e
 			return fmt.Errorf("%s stands at %d while records wait: %w", n.Topics.Decisions, end, ErrNobodyDecides)
 		}
 	}
+}
+
+// written returns how much there is of the ledger, all shards together: one that is
+// ahead of another waits for it, and is not in dead hands.
+func (n *Node) written(ctx context.Context) (sum int64, err error) {
+	for shard := range n.Shards {
+		_, end, err := n.log.Offsets(ctx, n.Topics.Decisions, shard)
+		if err != nil {
+			return 0, err
+		}
+		sum += end
+	}
+	return sum, nil
 }
 
 // waiting reports whether the source holds more than the given sum of next

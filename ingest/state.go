@@ -71,6 +71,18 @@ func (c Counts) Decisions() int64 {
 	return n
 }
 
+// Add adds what another shard counted.
+func (c *Counts) Add(o *Counts) {
+	for i := range c.Outcomes {
+		c.Outcomes[i] += o.Outcomes[i]
+	}
+	for i := range c.Reasons {
+		c.Reasons[i] += o.Reasons[i]
+	}
+	c.Alerts, c.Approx, c.Labels = c.Alerts+o.Alerts, c.Approx+o.Approx, c.Labels+o.Labels
+	c.Unknown, c.Gaps = c.Unknown+o.Unknown, c.Gaps+o.Gaps
+}
+
 // NewState returns the state before the first record of a ledger.
 func NewState(s *spec.Spec, o features.Options) *State {
 	return &State{Spec: s, Engine: features.New(s, o), AlertsMark: -1, DeadMark: -1}

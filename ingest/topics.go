@@ -74,6 +74,8 @@ type topicCheck struct {
 	found      []TopicFinding
 	sources    int // partitions of what the ledger is made from
 	ledger     string
+	shards     int // partitions of the ledger
+	taken      int // of the source
 	messageMax int64
 }
 
@@ -98,8 +100,17 @@ func setting(set map[string]string, name string) int64 {
 
 // topic judges one topic by how it should have been made.
 func (c *topicCheck) topic(l schemas.Layout, t kafka.Topic, set map[string]string) {
-	if l.Topic == c.topics.Decisions && t.Partitions != 1 {
-		c.find(l.Topic, true, fmt.Sprintf("%d partitions, and the ledger is one order of all", t.Partitions), "make it anew with 1")
+	switch l.Topic {
+	case c.topics.Transactions:
+		c.taken = t.Partitions
+	case c.topics.Decisions:
+		if c.shards = t.Partitions; c.taken > 0 && c.shards > c.taken {
+			c.find(l.Topic, true, fmt.Sprintf("%d partitions, and transactions %d: each takes some of these, and scorers halt where one has none", c.shards, c.taken), "")
+		}
+	case c.topics.Alerts:
+		if t.Partitions < c.shards {
+			c.find(l.Topic, true, fmt.Sprintf("%d partitions, and the ledger has %d, each of which has one for its alerts", t.Partitions, c.shards), "")
+		}
 	}
 	if len(set) == 0 {
 		c.find(l.Topic, false, "its settings cannot be seen: the right DescribeConfigs shows them", "")

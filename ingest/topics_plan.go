@@ -20,6 +20,9 @@ type TopicsWanted struct {
 	// have if it is there.
 	Partitions int
 	Fixed      bool
+	// Shards is how many partitions the ledger and its alerts get; 0 is one, or what
+	// they have.
+	Shards int
 	// Replicas is on how many brokers a topic is made; 0 leaves that to the brokers.
 	Replicas int
 	// Settings are those that somebody asks for: by a topic's name without its prefix, then
@@ -62,7 +65,7 @@ func TopicNames() (names []string) {
 func PlanTopics(ctx context.Context, log *kafka.Client, topics schemas.Topics, want TopicsWanted) ([]TopicPlan, error) {
 	var plans []TopicPlan
 	names := TopicNames()
-	for i, l := range topics.Layouts(want.Partitions) {
+	for i, l := range topics.Sharded(want.Partitions, max(1, want.Shards)) {
 		p := topicPlan{TopicPlan{Topic: l.Topic, Partitions: l.Partitions, Replicas: want.Replicas, Changes: []SettingChange{}, Notes: []string{}, Refused: []string{}, layout: l},
 			names[i], want, want.Settings[names[i]]}
 		if l.Topic == topics.DLQ && plans[0].There {
@@ -168,8 +171,10 @@ func (p *TopicPlan) settings() map[string]string {
 func (p *topicPlan) partitions(t kafka.Topic) {
 	source := p.name == "transactions" && p.want.Fixed
 	switch {
-	case p.name == "decisions" && t.Partitions != 1:
-		p.refuse("it has %d partitions, and the ledger is one order of all: Kafka takes no partition away. It has to be made anew with 1, while nobody scores", t.Partitions)
+	case p.name == "decisions" && p.want.Shards > 0 && t.Partitions != p.want.Shards:
+		p.refuse("it has %d partitions and %d shards are asked for: a ledger keeps the number that it began with", t.Partitions, p.want.Shards)
+	case p.name == "alerts" && p.want.Shards > t.Partitions:
+		p.refuse("it has %d partitions and %d shards are asked for, each with one for its alerts: kafka-topics --alter gives it %d", t.Partitions, p.want.Shards, p.want.Shards)
 	case source && t.Partitions > p.want.Partitions:
 		p.refuse("it has %d partitions and %d are asked for: Kafka takes no partition away, with the records in it", t.Partitions, p.want.Partitions)
 	case source && t.Partitions < p.want.Partitions:

@@ -40,7 +40,8 @@ func TestTopicsAreRefused(t *testing.T) {
 		{topic: "models", change: "cleanup.policy delete compact"},
 		{topic: "alerts", is: "cleanup.policy=compact", refused: "it may lack some already"},
 		{topic: "transactions.dlq", is: "cleanup.policy=compact,delete", refused: "it may lack some already"},
-		{topic: "decisions", partitions: 2, refused: "the ledger is one order of all"},
+		{topic: "decisions", partitions: 2, refused: "a ledger keeps the number that it began with"},
+		{topic: "alerts", partitions: 1, refused: "each with one for its alerts"},
 		{topic: "transactions", partitions: 9, refused: "it has 9 partitions and 8 are asked for"},
 		{topic: "transactions", partitions: 4, note: "scorers halt where their source grows"},
 		{topic: "decisions", is: "max.message.bytes=1048588", change: "max.message.bytes 1048588 4194304"},
@@ -59,9 +60,9 @@ func TestTopicsAreRefused(t *testing.T) {
 		if name, value, ok := strings.Cut(c.is, "="); ok {
 			set[name] = kafka.TopicSetting{Value: value, Own: c.own}
 		}
-		layouts := schemas.DefaultTopics("").Layouts(8)
+		layouts := schemas.DefaultTopics("").Sharded(8, 3)
 		l := layouts[slices.IndexFunc(layouts, func(l schemas.Layout) bool { return l.Topic == c.topic })]
-		p := topicPlan{TopicPlan{Topic: l.Topic, layout: l}, c.topic, TopicsWanted{Partitions: 8, Fixed: true}, map[string]string{}}
+		p := topicPlan{TopicPlan{Topic: l.Topic, layout: l}, c.topic, TopicsWanted{Partitions: 8, Fixed: true, Shards: 3}, map[string]string{}}
 		if name, value, ok := strings.Cut(c.asked, "="); ok {
 			p.asked[name] = value
 		}

@@ -21,7 +21,9 @@ func TestTopicsAreJudged(t *testing.T) {
 		want                  string // empty: nothing is said
 	}{
 		{topic: topics.Decisions},
-		{topic: topics.Decisions, partitions: 2, wrong: true, want: "2 partitions"},
+		{topic: topics.Decisions, partitions: 5, wrong: true, want: "5 partitions, and transactions 4"},
+		{topic: topics.Decisions, partitions: 4},
+		{topic: topics.Alerts, partitions: 1, wrong: true, want: "1 partitions, and the ledger has 2"},
 		{topic: topics.Alerts, partitions: 2},
 		{topic: topics.Decisions, setting: cleanupPolicy, value: "compact", wrong: true, want: "whose key comes again"},
 		{topic: topics.Labels, setting: cleanupPolicy, value: "compact,delete", wrong: true, want: "whose key comes again"},
@@ -49,11 +51,14 @@ func TestTopicsAreJudged(t *testing.T) {
 		if c.setting != "" {
 			set[c.setting] = c.value
 		}
-		at := kafka.Topic{Name: c.topic, Partitions: max(c.partitions, 1), Replicas: 3}
+		at := kafka.Topic{Name: c.topic, Partitions: max(c.partitions, 2), Replicas: 3}
+		if c.partitions > 0 {
+			at.Partitions = c.partitions
+		}
 		if c.replicas > 0 {
 			at.Replicas = c.replicas
 		}
-		check := topicCheck{topics: topics}
+		check := topicCheck{topics: topics, taken: 4, shards: 2}
 		layouts := topics.Layouts(1)
 		l := layouts[slices.IndexFunc(layouts, func(l schemas.Layout) bool { return l.Topic == c.topic })]
 		check.topic(l, at, set)
@@ -100,7 +105,7 @@ func TestTopicsOfTheClusterAreJudged(t *testing.T) {
 		{Topic: bad.Models, Partitions: 1},
 	}))
 	wrong, know, there = says(bad)
-	for _, want := range []string{"bad.decisions: 2 partitions", "bad.decisions: is compacted", "bad.decisions: max.message.bytes is 5000, and one decision by payments may take ",
+	for _, want := range []string{"bad.alerts: 1 partitions, and the ledger has 2", "bad.decisions: is compacted", "bad.decisions: max.message.bytes is 5000, and one decision by payments may take ",
 		"bad.alerts: min.insync.replicas is 2, with 1 replicas: nothing can be written", "bad.models: what is in force is deleted"} {
 		if !strings.Contains(wrong, want) {
 			t.Errorf("it does not say %q but\n%s", want, wrong)

@@ -67,11 +67,16 @@ func (r *Report) add(o *Report) {
 	for _, n := range [...]struct{ sum, more *int64 }{{&r.SourceRecords, &o.SourceRecords}, {&r.Decisions, &o.Decisions}, {&r.Scored, &o.Scored},
 		{&r.Degraded, &o.Degraded}, {&r.Unscored, &o.Unscored}, {&r.Duplicate, &o.Duplicate}, {&r.Rejected, &o.Rejected},
 		{&r.Approximate, &o.Approximate}, {&r.Float16, &o.Float16}, {&r.Lost, &o.Lost}, {&r.Doubled, &o.Doubled},
-		{&r.Different, &o.Different}, {&r.Gaps, &o.Gaps}, {&r.Labels, &o.Labels}, {&r.Batches, &o.Batches}, {&r.Dropped, &o.Dropped}} {
+		{&r.Different, &o.Different}, {&r.Gaps, &o.Gaps}, {&r.Batches, &o.Batches}, {&r.Dropped, &o.Dropped}} {
 		*n.sum += *n.more
 	}
 	r.Difference = max(r.Difference, o.Difference)
-	r.Specs = append(r.Specs, o.Specs...)
+	r.Labels = max(r.Labels, o.Labels) // each shard takes all
+	for _, s := range o.Specs {
+		if !slices.ContainsFunc(r.Specs, func(have SpecRun) bool { return have.Hash == s.Hash }) {
+			r.Specs = append(r.Specs, s)
+		}
+	}
 	r.First = append(r.First, o.First...)
 	r.First = r.First[:min(len(r.First), maxFindings)]
 }

@@ -285,6 +285,9 @@ func (c *checking) wiring(ctx context.Context, f *findings, s *spec.Spec) {
 	if c.score.rowsMax < 1 {
 		f.wrong("rows-max", "--rows-max %d: 1 or more", c.score.rowsMax)
 	}
+	if c.score.shards < 0 || c.score.shards > c.partitions {
+		f.wrong("shards", "--shards %d: at most one for each of %d partitions of transactions", c.score.shards, c.partitions)
+	}
 	if c.score.session <= 0 {
 		f.wrong("session", "--session %s: more than none; brokers allow 6 s and more", c.score.session)
 	}

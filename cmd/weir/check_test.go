@@ -47,7 +47,7 @@ func TestCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	call(t, "check", "--spec", "small.spec", "--kafka", address, "--topic-prefix", "bank.").fails(t, exitFailed,
-		"wrong  topics       bank.decisions: 2 partitions, and the ledger is one order of all; make it anew with 1\n",
+		"wrong  topics       bank.decisions: 2 partitions, and transactions 1: each takes some of these, and scorers halt where one has none\n",
 		"wrong  topics       bank.decisions: is compacted: records are deleted whose key comes again; cleanup.policy=delete\n")
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 type kafkaFlags struct {
 	brokers, prefix, source string
 	security                kafka.Security
+	shards                  int // of the ledger, where it has to be made; 0 is 1
 }
 
 func addKafka(fs *flag.FlagSet) *kafkaFlags {

@@ -139,11 +139,11 @@ func (d *demo) serve(ctx context.Context) error {
 	if d.spec, err = loadSpec(*d.score.spec); err != nil {
 		return err
 	}
-	at, stop, err := d.service.serveMetrics(d.s.log, d.s.registry, readiness(node))
+	at, stop, err := d.service.serveMetrics(d.s.log, d.s.registry, readiness(node.Status))
 	if errors.Is(err, syscall.EADDRINUSE) && d.service.listen == listenDefault {
 		// Another weir is here; where nobody asked for a port, any will do.
 		d.service.listen = "127.0.0.1:0"
-		at, stop, err = d.service.serveMetrics(d.s.log, d.s.registry, readiness(node))
+		at, stop, err = d.service.serveMetrics(d.s.log, d.s.registry, readiness(node.Status))
 	}
 	if err != nil {
 		return err

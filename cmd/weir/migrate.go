@@ -43,6 +43,7 @@ weir up bring the schema up to date too: migrate does so before, by a user of it
 		m := &migrateRun{kafka: addKafka(fs), history: addHistory(fs), settings: make(topicSettings)}
 		fs.StringVar(&m.data, "data", "weir-data", "`FOLDER` of the SQLite file, where --history names none")
 		fs.IntVar(&m.partitions, "partitions", 8, "`NUMBER` of partitions of transactions, where the topic has to be made")
+		fs.IntVar(&m.shards, "shards", 0, "`NUMBER` of partitions of the ledger and its alerts, where they have to be made\n(1 if not given)")
 		fs.IntVar(&m.replicas, "replicas", 0, "`NUMBER` of brokers that hold each topic that has to be made\n(what the brokers say if not given)")
 		fs.Var(&m.settings, "topic-setting", "`TOPIC:SETTING=VALUE` that a topic is to have, by its name without the prefix, such as\ndecisions:retention.ms=34560000000 (may be repeated)")
 		fs.BoolVar(&m.dry, "dry-run", false, "print the plan and change nothing")
@@ -78,6 +79,7 @@ type migrateRun struct {
 	history              *historyFlags
 	data                 string
 	partitions, replicas int
+	shards               int
 	settings             topicSettings
 	dry                  bool
 
@@ -96,8 +98,8 @@ type migrateReport struct {
 }
 
 func (m *migrateRun) run(ctx context.Context, e *env, _ []string) error {
-	if m.partitions < 1 || m.replicas < 0 {
-		return usagef("--partitions is 1 or more, and --replicas 0 or more")
+	if m.partitions < 1 || m.replicas < 0 || m.shards < 0 {
+		return usagef("--partitions is 1 or more, --replicas and --shards are 0 or more")
 	}
 	if m.kafka.brokers == "" && len(m.settings) > 0 {
 		return usagef("--topic-setting is of topics: --kafka HOST:PORT says where they are")
@@ -176,7 +178,7 @@ func (m *migrateRun) close() {
 
 func (m *migrateRun) plan(ctx context.Context, e *env) ([]ingest.TopicPlan, error) {
 	return ingest.PlanTopics(ctx, m.client, m.kafka.topics(), ingest.TopicsWanted{
-		Partitions: m.partitions, Fixed: e.config.binding("kafka.partitions").from != fromDefault, Replicas: m.replicas, Settings: m.settings})
+		Partitions: m.partitions, Fixed: e.config.binding("kafka.partitions").from != fromDefault, Replicas: m.replicas, Shards: m.shards, Settings: m.settings})
 }
 
 // apply carries the plan out. What the brokers' defaults have left to do for topics that

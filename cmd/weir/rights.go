@@ -76,7 +76,7 @@ func (k *kafkaFlags) prepare(ctx context.Context, c *kafka.Client, partitions in
 	if unprepared {
 		return nil
 	}
-	layouts := slices.DeleteFunc(k.topics().Layouts(partitions), func(l schemas.Layout) bool {
+	layouts := slices.DeleteFunc(k.topics().Sharded(partitions, max(1, k.shards)), func(l schemas.Layout) bool {
 		return !slices.ContainsFunc(needs, func(r kafka.Right) bool { return r.Topic == l.Topic })
 	})
 	err := c.Check(ctx, needs)

@@ -29,6 +29,12 @@ so that each is decided as a new one (as too_late where it lies further back tha
 spec's late by then). A dead letter's headers weir-partition and weir-offset say where its
 bytes are.
 
+With --shards N the ledger has N partitions, and the scorers of a group share them out:
+each process decides some, and stands by for the others. Shard K takes the partitions of
+transactions whose number modulo N is K, and folds what the others decide. The number
+stays what it was when the ledger was made. One shard decides what the largest card
+network sends; several divide the scoring, not the memory.
+
 A ledger is decided by one spec until --spec-before names that one, and --spec another:
 what was decided is then folded once more, from the ledger's beginning, into the state
 that the new spec would have left. Train a model for it first, weir model promote it
@@ -43,6 +49,7 @@ the old spec then halt as ledger_spec: take --spec-before out again once it has 
 		"weir score --kafka k1:9092 --source-format protobuf --schema-registry https://sr1:8081,https://sr2:8081 \\\n      --schema-registry-ca ca.pem --schema-registry-user weir --schema-registry-password-file pw",
 		"weir score --kafka 127.0.0.1:9092 --rollback-key weir-data/signing.key   # a bad champion is rolled back",
 		"weir score --kafka 127.0.0.1:9092 --accept-gap 3:1200-1350      # these records are gone for good",
+		"weir score --kafka 127.0.0.1:9092 --shards 4                    # a ledger of four shards",
 		"weir score --kafka 127.0.0.1:9092 --spec new.spec --spec-before bank.spec   # the ledger goes on by another spec",
 	},
 	flags: func(fs *flag.FlagSet) func(context.Context, *env, []string) error {
@@ -50,6 +57,7 @@ the old spec then halt as ledger_spec: take --spec-before out again once it has 
 		score.addWatch(fs)
 		partitions := fs.Int("partitions", 8, "`NUMBER` of partitions of transactions, where the topic has to be made")
 		return func(ctx context.Context, e *env, _ []string) error {
+			service.kafka.shards = score.shards
 			s, err := service.open(ctx, e, *partitions, score.rights)
 			if err != nil {
 				return err
@@ -63,29 +71,24 @@ the old spec then halt as ledger_spec: take --spec-before out again once it has 
 // score runs a scorer, and what else the process does beside it, until the
 // context ends.
 func (s *service) score(ctx context.Context, f *scoreFlags, beside ...role) error {
-	node, models, err := s.scorer(ctx, f)
+	all, err := s.scorers(ctx, f)
 	if err != nil {
 		return err
 	}
-	at, stop, err := s.flags.serveMetrics(s.log, s.registry, readiness(node))
+	at, stop, err := s.flags.serveMetrics(s.log, s.registry, readiness(all.status))
 	if err != nil {
 		return err
 	}
 	defer stop()
 	s.log.Info("serves metrics", "address", at)
-	if node.Champion() == [32]byte{} {
-		if len(models.Refused) > 0 {
+	if all.nodes[0].Champion() == [32]byte{} {
+		if models := all.models[0]; len(models.Refused) > 0 {
 			s.log.Error("models were refused", "records", len(models.Refused), "remedy", "--trust FILE names the keys whose models are taken; weir model ls says why")
 		}
 		s.log.Warn("there is no champion: the spec's fallback rules decide", "remedy", "weir train makes a bundle, weir model promote or --bundle of weir up brings it in")
 	}
-	roles := append([]role{
-		{"score", node.Run},
-		{"", s.reloads.run},
-		{"models", func(ctx context.Context) error { return node.Watch(ctx, models) }},
-	}, beside...)
-	err = together(ctx, roles...)
-	r := reportOf(node.Status())
+	err = together(ctx, append(append(all.roles(), role{"", s.reloads.run}), beside...)...)
+	r := reportOf(all.status())
 	if !s.env.json {
 		s.env.printf("%s\n", r)
 	}
@@ -96,9 +99,9 @@ func (s *service) score(ctx context.Context, f *scoreFlags, beside ...role) erro
 }
 
 // readiness is what /readyz says of a scorer.
-func readiness(node *ingest.Node) func() (bool, any) {
+func readiness(status func() ingest.Status) func() (bool, any) {
 	return func() (bool, any) {
-		s := node.Status()
+		s := status()
 		return s.Ready, map[string]any{"ready": s.Ready, "owner": s.Owner, "reason": s.Reason, "ledger_offset": s.Ledger, "decisions": s.Counts.Decisions()}
 	}
 }

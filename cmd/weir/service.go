@@ -48,7 +48,8 @@ type scoreFlags struct {
 	tokens               *tokenFlags
 	trust, group, tenant string
 	codec                string
-	rowsMax              int
+	rowsMax, shards      int
+	strict               bool
 	snapshotEvery        int64
 	session              time.Duration
 	stateMax             size
@@ -75,6 +76,8 @@ func addScore(fs *flag.FlagSet) *scoreFlags {
 	fs.Int64Var(&s.snapshotEvery, "snapshot-every", 0, "ledger `RECORDS` between two snapshots\n(400,000, or two for five entities where that is more, if not given)")
 	fs.DurationVar(&s.session, "session", 6*time.Second, "silence after which a dead scorer's standby takes over")
 	fs.Var(&s.stateMax, "state-max", "`SIZE` of memory that the rolling state must stay below, such as 8GiB; 0 is no bound.\nThe log warns at nine tenths. Beyond it the scorer halts as state_full and decides nothing\nuntil it gets more: nothing is dropped (half of the memory if not given)")
+	fs.IntVar(&s.shards, "shards", 0, "`NUMBER` of partitions of the ledger, where it has to be made: the members of the group share\nthem out, and each decides its part of the source (what the ledger has if not given, or 1)")
+	fs.BoolVar(&s.strict, "strict", false, "have a shard that catches up stay exactly behind the others, and not within a second of\nthem: slower, and then the features are those that one shard would compute")
 	fs.Var(&s.before, "spec-before", "spec `FILE` that the ledger was decided by until now: it goes on by --spec from here\n(may be repeated)")
 	fs.Var(&s.gaps, "accept-gap", "source records `P:FROM-TO` that are gone for good, or cannot be read: written into the\nledger as given up (may be repeated; labels/P:FROM-TO and rates/P:FROM-TO for those topics)")
 	return s
@@ -184,59 +187,90 @@ func (s *service) close() {
 // what it interrupts when it kills it.
 var probe func(p ingest.Phase, in bool)
 
-// scorer makes a node of the flags, with its models read.
+// scorer makes the node of a ledger of one shard, with its models read.
 func (s *service) scorer(ctx context.Context, f *scoreFlags) (*ingest.Node, *ingest.Models, error) {
-	sp, err := loadSpec(*f.spec)
+	all, err := s.scorers(ctx, f)
 	if err != nil {
 		return nil, nil, err
 	}
+	if n := len(all.nodes); n > 1 {
+		return nil, nil, fmt.Errorf("%s has %d shards, and this reads one", s.topics.Decisions, n)
+	}
+	return all.nodes[0], all.models[0], nil
+}
+
+// scorers makes the nodes of the flags, with their models read.
+func (s *service) scorers(ctx context.Context, f *scoreFlags) (*scorers, error) {
+	c, trust, err := s.scoring(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	shards, err := s.shardsOf(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(c.SnapshotDir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the folder of snapshots: %w", err)
+	}
+	if err := s.holdFolder(); err != nil {
+		return nil, err
+	}
+	boundMemory()
+	list, err := s.byShard(c, shards)
+	if err != nil {
+		return nil, err
+	}
+	all := &scorers{}
+	for _, c := range list {
+		n, m := ingest.NewNode(s.client, c), ingest.NewModels(s.client, s.topics, trust)
+		if err := n.Load(ctx, m); err != nil {
+			return nil, err
+		}
+		all.nodes, all.models = append(all.nodes, n), append(all.models, m)
+	}
+	tellReady(s.registry, roleScore, func() bool { return all.status().Ready })
+	return all, nil
+}
+
+// scoring is what the flags say of a node, and whose bundles it takes.
+func (s *service) scoring(ctx context.Context, f *scoreFlags) (c ingest.Config, trust []ed25519.PublicKey, err error) {
+	sp, err := loadSpec(*f.spec)
+	if err != nil {
+		return c, nil, err
+	}
 	if len(sp.Fallback) == 0 {
-		return nil, nil, fmt.Errorf("spec %s has no fallback line: what is done where no model can score? Write, for example: fallback review when amount > 1000", sp.Name)
+		return c, nil, fmt.Errorf("spec %s has no fallback line: what is done where no model can score? Write, for example: fallback review when amount > 1000", sp.Name)
 	}
 	keys, err := s.keys(ctx, f)
 	if err != nil {
-		return nil, nil, err
+		return c, nil, err
 	}
-	trust, err := s.trusted(f.trust)
+	trust, err = s.trusted(f.trust)
 	if err != nil {
-		return nil, nil, err
+		return c, nil, err
 	}
 	rollback, err := f.rollback(trust)
 	if err != nil {
-		return nil, nil, err
+		return c, nil, err
 	}
 	codec, err := kafka.ParseCodec(f.codec)
 	if err != nil {
-		return nil, nil, usagef("--compression: %v", err)
+		return c, nil, usagef("--compression: %v", err)
 	}
 	wire, err := f.format.schemas(s.env, s.log)
 	if err != nil {
-		return nil, nil, err
+		return c, nil, err
 	}
 	if err := s.openDevice(f.device); err != nil {
-		return nil, nil, err
+		return c, nil, err
 	}
-	snapshots := filepath.Join(s.flags.data, "snapshots")
-	if err := os.MkdirAll(snapshots, 0o700); err != nil {
-		return nil, nil, fmt.Errorf("make the folder of snapshots: %w", err)
-	}
-	if err := s.holdFolder(); err != nil {
-		return nil, nil, err
-	}
-	boundMemory()
-	n := ingest.NewNode(s.client, ingest.Config{
+	return ingest.Config{
 		Spec: sp, Before: f.before, Features: keys.engine, StateMax: int64(f.stateMax), Tokens: keys.tokens, KeyCheck: keys.check, Wire: wire, Topics: s.topics,
-		Group: f.group, Tenant: f.tenant, SnapshotDir: snapshots, SnapshotEvery: f.snapshotEvery, RowsMax: f.rowsMax, Codec: codec,
-		Membership: kafka.GroupOptions{Session: f.session}, AcceptGaps: f.gaps,
+		Group: f.group, Tenant: f.tenant, SnapshotDir: filepath.Join(s.flags.data, "snapshots"), SnapshotEvery: f.snapshotEvery, RowsMax: f.rowsMax, Codec: codec,
+		Membership: kafka.GroupOptions{Session: f.session}, AcceptGaps: f.gaps, Strict: f.strict,
 		WatchFor: f.watch, RollbackKey: rollback, NewScorer: s.newScorer(),
-		Now: time.Now, After: time.After, Log: s.log, Metrics: ingest.NewMetrics(s.registry), Probe: probe, Trace: s.trace,
-	})
-	tellReady(s.registry, roleScore, func() bool { return n.Status().Ready })
-	m := ingest.NewModels(s.client, s.topics, trust)
-	if err := n.Load(ctx, m); err != nil {
-		return nil, nil, err
-	}
-	return n, m, nil
+		Now: time.Now, After: time.After, Log: s.log, Probe: probe, Trace: s.trace,
+	}, trust, nil
 }
 
 // boundMemory has garbage collected before the process meets the end of its

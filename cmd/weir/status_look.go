@@ -408,8 +408,16 @@ func (s *statusRun) askGroup(ctx context.Context, k *kafkaState) error {
 		}
 		k.Lag[strconv.Itoa(int(p))] = max(0, end-max(begin, committed[p]))
 	}
-	if _, k.Ledger, err = s.client.Offsets(ctx, topics.Decisions, 0); err != nil {
+	ledger, err := s.client.Describe(ctx, topics.Decisions)
+	if err != nil {
 		return err
+	}
+	for shard := range int32(ledger.Partitions) {
+		_, end, err := s.client.Offsets(ctx, topics.Decisions, shard)
+		if err != nil {
+			return err
+		}
+		k.Ledger += end
 	}
 	k.Members, err = s.client.Members(ctx, s.group)
 	return err

@@ -77,6 +77,7 @@ func (u *up) run(ctx context.Context, e *env, _ []string) error {
 		defer b.Close()
 		u.service.kafka.brokers = b.Addr()
 	}
+	u.service.kafka.shards = u.score.shards
 	s, err := u.service.open(ctx, e, u.partitions, u.rights)
 	if err != nil {
 		return err
