@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -66,10 +67,7 @@ func TestTopicsAreRefused(t *testing.T) {
 		if name, value, ok := strings.Cut(c.asked, "="); ok {
 			p.asked[name] = value
 		}
-		at := kafka.Topic{Name: c.topic, Partitions: max(c.partitions, l.Partitions), Replicas: 3}
-		if c.partitions > 0 {
-			at.Partitions = c.partitions
-		}
+		at := kafka.Topic{Name: c.topic, Partitions: cmp.Or(c.partitions, l.Partitions), Replicas: 3}
 		p.judge(set, at)
 		var changes []string
 		for _, x := range p.Changes {

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -51,10 +52,7 @@ func TestTopicsAreJudged(t *testing.T) {
 		if c.setting != "" {
 			set[c.setting] = c.value
 		}
-		at := kafka.Topic{Name: c.topic, Partitions: max(c.partitions, 2), Replicas: 3}
-		if c.partitions > 0 {
-			at.Partitions = c.partitions
-		}
+		at := kafka.Topic{Name: c.topic, Partitions: cmp.Or(c.partitions, 2), Replicas: 3}
 		if c.replicas > 0 {
 			at.Replicas = c.replicas
 		}
