@@ -90,7 +90,7 @@ func (p *publisher) tookOver(f *flight) {
 	}
 	d := max(0, p.node.Now().Sub(waits))
 	p.node.Metrics.TakeOver.Observe(d.Seconds())
-	p.node.Log.Info("took over", "shard", p.shard, "assigned", p.assigned, "seconds", d.Seconds())
+	p.node.Log.Info("took over", "assigned", p.assigned, "seconds", d.Seconds())
 	p.assigned = time.Time{}
 }
 

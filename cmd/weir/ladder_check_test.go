@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"hash/fnv"
 	"slices"
 	"time"
 
@@ -18,6 +19,7 @@ type integerReader struct {
 	topic   string
 	next    [ladderPartitions]int64 // the record that is to be decided next
 	writers map[uint64]bool
+	sums    []uint64 // of each integer's decision, all its bits
 	alerts  [][]alertDue // by shard: in the order of its ledger
 }
 
@@ -28,9 +30,9 @@ type alertDue struct {
 	Action string
 }
 
-func (l *ladder) reader(run string) *integerReader {
-	r := &integerReader{l: l, topic: l.topics(run).Decisions, writers: make(map[uint64]bool), alerts: make([][]alertDue, l.shards)}
-	for shard := range l.shards {
+func (l *ladder) reader(run string, shards int32) *integerReader {
+	r := &integerReader{l: l, topic: l.topics(run).Decisions, writers: make(map[uint64]bool), sums: make([]uint64, l.total), alerts: make([][]alertDue, shards)}
+	for shard := range shards {
 		r.readers = append(r.readers, kafka.NewLedgerReader(l.log, r.topic, shard, schemas.Anchor{}))
 	}
 	return r
@@ -88,6 +90,9 @@ func (r *integerReader) take(shard int, b *kafka.LedgerBatch) {
 		case d.Outcome != schemas.Scored:
 			t.Fatalf("integer %d is %v", n, d.Verdict)
 		}
+		h := fnv.New64a()
+		_, _ = h.Write(v) // it never fails
+		r.sums[n] = h.Sum64()
 		*next++
 		if d.Action != schemas.Allow {
 			r.alerts[shard] = append(r.alerts[shard], alertDue{b.Base + int64(i), fmt.Sprint(n), d.Action.String()})
@@ -202,11 +207,12 @@ func spread(list []time.Duration) string {
 	return fmt.Sprintf("%d times, p50 %v, p90 %v, max %v", len(list), at(.5), at(.9), at(1))
 }
 
-// calm has one scorer decide a run in which nothing happens.
-func (l *ladder) calm(run string) {
+// calm has one scorer decide a run in which nothing happens, of one shard.
+func (l *ladder) calm(run string) *integerReader {
 	l.t.Helper()
 	p := l.score(run, run)
-	r := l.reader(run)
+	r := l.reader(run, 1)
 	p.until("the end of a calm run", func() bool { return r.decided() == l.total })
 	p.stop()
+	return r
 }
