@@ -1,5 +1,5 @@
 # The commands of the project; `make` lists them.
-.PHONY: help test race integration arm64 browser gpu kernels kernels-verify screenshots prove fuzz bench vulncheck sbom otlp container lint rules alerts mutants
+.PHONY: help test race integration arm64 browser gpu kernels kernels-verify screenshots prove fuzz bench vulncheck sbom otlp container lint rules alerts mutants dst
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -67,6 +67,10 @@ prove:
 ## make mutants      plant bugs in weir, one at a time, and see that its tests find them; half an hour
 mutants:
 	cd deploy/mutants && go run .
+
+## make dst          the stream simulated in memory, 10,000 seeds of faults: WEIR_SEEDS=n sets how many, WEIR_SEED=n where from
+dst:
+	cd deploy/dst && go run .
 
 ## make fuzz         every fuzz target for ten seconds
 fuzz:

@@ -198,6 +198,18 @@ func (w *world) checkAlerts() (n int) {
 
 func (w *world) checkAlertsOf(shard int32) int {
 	w.t.Helper()
+	taken, due := w.takeAlerts(shard)
+	if taken != due {
+		w.t.Fatalf("%d alerts, want %d", taken, due)
+	}
+	return taken
+}
+
+// takeAlerts does as checkAlerts where the last of them may not be published yet, and
+// returns how many are, and how many will be.
+func (w *world) takeAlerts(shard int32) (taken, due int) {
+	w.t.Helper()
+	alerts := w.records(w.topics.Alerts, shard) // first: others may decide
 	want := make(map[int64]string)
 	var order []int64
 	var e schemas.Entry
@@ -214,8 +226,8 @@ func (w *world) checkAlertsOf(shard int32) int {
 			}
 		}
 	}
-	last, taken := int64(-1), 0
-	for _, r := range w.records(w.topics.Alerts, shard) {
+	last := int64(-1)
+	for _, r := range alerts {
 		offset, ok := alertOffset(r.Key)
 		var a struct {
 			ID     string
@@ -237,10 +249,7 @@ func (w *world) checkAlertsOf(shard int32) int {
 		last = offset
 		taken++
 	}
-	if taken != len(order) {
-		w.t.Fatalf("%d alerts, want %d", taken, len(order))
-	}
-	return taken
+	return taken, len(order)
 }
 
 // sameState fails the test where two states differ.

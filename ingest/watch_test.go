@@ -14,7 +14,7 @@ import (
 	"github.com/weir-risk/weir/trainer"
 )
 
-func testKey(t *testing.T, seed byte) ed25519.PrivateKey {
+func testKey(t testing.TB, seed byte) ed25519.PrivateKey {
 	t.Helper()
 	return ed25519.NewKeyFromSeed([]byte(strings.Repeat(string(rune(seed)), ed25519.SeedSize)))
 }

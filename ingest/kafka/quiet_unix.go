@@ -15,6 +15,9 @@ func newProbe(c net.Conn) func() bool {
 	if secure, ok := c.(interface{ NetConn() net.Conn }); ok {
 		c = secure.NetConn()
 	}
+	if known, ok := c.(interface{ Quiet() bool }); ok { // a connection that is no socket
+		return known.Quiet
+	}
 	socket, ok := c.(syscall.Conn)
 	if !ok {
 		return func() bool { return false }
