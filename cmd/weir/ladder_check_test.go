@@ -19,7 +19,7 @@ type integerReader struct {
 	topic   string
 	next    [ladderPartitions]int64 // the record that is to be decided next
 	writers map[uint64]bool
-	sums    []uint64 // of each integer's decision, all its bits
+	sums    []uint64     // of each integer's decision, all its bits
 	alerts  [][]alertDue // by shard: in the order of its ledger
 }
 
