@@ -268,7 +268,7 @@ func (l *ladder) pause(r *rung, d time.Duration) {
 // is the owner no more, and say so.
 func (l *ladder) overtaken(r *rung) {
 	l.t.Helper()
-	since := r.p.when("decides")
+	since := time.Now() // what others took over before was not its own
 	l.pause(r, time.Hour)
 	other := func() bool {
 		l.bring()
