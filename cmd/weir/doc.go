@@ -89,6 +89,15 @@
 // that were decided. A batch of the dead one that arrives late extends a batch that
 // is no longer the last, and every reader drops it.
 //
+// # When one scorer is not enough
+//
+// Each partition of decisions is a shard, decided by one process of the group; the others
+// stand by for it. A process has a node for each shard, with a state of its own: several
+// shards divide the work and multiply the memory. Between two steps a shard folds what
+// the others decided, and its batch says up to where, so that its state is a function of
+// the ledgers all the same. A scorer that has lost a shard and does not know it yet does
+// no harm: its batches extend nothing.
+//
 // What a folder of data holds that is nowhere else, keys and accounts, weir backup puts
 // into one sealed file and weir restore brings back; all else is a fold of the ledger. Age
 // seals it, by its own format: who has the passphrase opens it without weir.
