@@ -43,7 +43,7 @@ func (s *sim) stream() (list []simRecord) {
 		if !bank.Next(&tx) {
 			break
 		}
-		p := int32(tx.Customer % simPartitions)
+		p := int32(int(tx.Customer) % s.parts)
 		rec := simRecord{w.topics.Transactions, p, tx.AppendJSON(nil), tx.Sent}
 		list = append(list, rec)
 		switch k := r.IntN(40); {
@@ -131,52 +131,76 @@ func (s *sim) recover() {
 
 // lacks says what is not yet as it has to become; "" is nothing.
 func (s *sim) lacks() string {
-	w := s.w
 	defer s.look()()
-	_, end := w.ends(w.topics.Decisions, 0)
-	stands := w.foldAll(end)
-	if n := stands.Counts.Decisions(); n < s.written {
-		return fmt.Sprintf("%d of %d records are decided", n, s.written)
+	all := int64(0)
+	stands := make([]simStand, s.w.shards)
+	for shard := range stands {
+		stands[shard] = s.stand(int32(shard))
+		all += stands[shard].decisions
 	}
+	if all < s.written {
+		return fmt.Sprintf("%d of %d records are decided", all, s.written)
+	}
+	for shard, want := range stands {
+		if what := s.shardLacks(int32(shard), want); what != "" {
+			return fmt.Sprintf("of shard %d %s", shard, what)
+		}
+	}
+	return ""
+}
+
+func (s *sim) shardLacks(shard int32, want simStand) string {
 	owners := 0
 	for _, n := range s.nodes {
 		if n.proc == nil {
 			return n.name + " is not started"
 		}
-		if state := n.proc.node.Status(); !state.Ready {
+		state := n.proc.nodes[shard].Status()
+		switch {
+		case !state.Ready:
 			return fmt.Sprintf("%s is not ready: %s", n.name, state.Reason)
-		} else if state.Ledger != stands.Chain.Offset || state.Counts != stands.Counts {
-			return fmt.Sprintf("%s is at %d of %d: %+v, not %+v", n.name, state.Ledger, stands.Chain.Offset, state.Counts, stands.Counts)
-		} else if state.Owner {
+		case state.Ledger != want.end || state.Counts.Decisions() != want.decisions:
+			return fmt.Sprintf("%s is at %d of %+v: %+v", n.name, state.Ledger, want, state.Counts)
+		case state.Owner:
 			owners++
 		}
 	}
 	if owners != 1 {
-		return fmt.Sprintf("%d nodes own the shard", owners)
+		return fmt.Sprintf("%d nodes are the owner", owners)
 	}
 	last := int64(-1)
-	if list := w.records(w.topics.Alerts, 0); len(list) > 0 {
+	if list := s.w.records(s.w.topics.Alerts, shard); len(list) > 0 {
 		last, _ = alertOffset(list[len(list)-1].Key)
 	}
-	if want := s.lastAlert(); last < want {
-		return fmt.Sprintf("the alert of %d is not published, of %d is", want, last)
+	if last < want.alert {
+		return fmt.Sprintf("the alert of %d is not published, of %d is", want.alert, last)
 	}
 	return ""
 }
 
-// lastAlert returns the ledger offset of the last decision that calls for an alert.
-func (s *sim) lastAlert() (last int64) {
-	last = -1
+// A simStand is where the standing ledger of a shard is.
+type simStand struct {
+	end, decisions int64
+	alert          int64 // the offset of the last decision that calls for one, -1 for none
+}
+
+func (s *sim) stand(shard int32) simStand {
+	at := simStand{alert: -1}
 	var e schemas.Entry
-	for _, b := range s.w.batches() {
+	for _, b := range s.w.batchesOf(shard) {
+		at.end = b.base + int64(len(b.values))
 		for i, v := range b.values {
 			s.w.must(schemas.ParseEntry(v, &e))
-			if e.Kind == schemas.EntryDecision && e.Decision.Action != schemas.Allow {
-				last = b.base + int64(i)
+			if e.Kind != schemas.EntryDecision {
+				continue
+			}
+			at.decisions++
+			if e.Decision.Action != schemas.Allow {
+				at.alert = b.base + int64(i)
 			}
 		}
 	}
-	return last
+	return at
 }
 
 func (s *sim) stopAll() {
@@ -202,8 +226,16 @@ func (s *sim) safe() {
 	if r.Doubled != 0 || r.Different != 0 || len(other) != 0 {
 		s.fail("while the faults go on: %+v", r)
 	}
+	s.glimpse()
+}
+
+// glimpse sees that what was acknowledged stands, and that no alert speaks of what does not.
+func (s *sim) glimpse() {
+	defer s.look()()
 	s.acknowledgedStands()
-	s.w.takeAlerts(0)
+	for shard := range s.w.shards {
+		s.w.takeAlerts(shard)
+	}
 }
 
 // settled sees that all is right at the end.
@@ -217,38 +249,49 @@ func (s *sim) settled() {
 	s.acknowledgedStands()
 	s.w.checkAlerts()
 	s.lettersStand()
+	s.event("%d batches dropped", v.Report.Dropped)
+	if w.shards > 1 { // what a shard holds is the fold of all; they have verified each other's
+		return
+	}
 	_, end := w.ends(w.topics.Decisions, 0)
 	whole := w.foldAll(end)
 	sameState(w.t, "the verifier", v.State(), whole)
 	for _, n := range s.nodes {
-		names, err := Snapshots(n.dir)
+		names, err := Snapshots(n.folder(0))
 		w.must(err)
 		for _, name := range names {
 			s.snapshotStands(n, name, end, whole)
 		}
 	}
-	s.event("%d batches dropped, %d alerts", v.Report.Dropped, whole.Counts.Alerts)
 }
 
 // decided returns what the standing ledger says of each source record, and sees that it
 // says it once, in the order of each partition, and passes none over.
 func (s *sim) decided() map[[2]int64]schemas.Verdict {
 	all := make(map[[2]int64]schemas.Verdict)
-	var next [simPartitions]int64
+	next := make([]int64, s.parts)
+	for shard := range s.w.shards {
+		s.eachDecision(shard, func(d *schemas.Decision) {
+			if d.Offset != next[d.Partition] || !ownsPartition(d.Partition, shard, s.w.shards) {
+				s.fail("shard %d, partition %d: the ledger decides record %d where %d is next", shard, d.Partition, d.Offset, next[d.Partition])
+			}
+			next[d.Partition]++
+			all[[2]int64{int64(d.Partition), d.Offset}] = d.Verdict
+		})
+	}
+	return all
+}
+
+func (s *sim) eachDecision(shard int32, f func(*schemas.Decision)) {
 	var e schemas.Entry
-	for _, b := range s.w.batches() {
+	for _, b := range s.w.batchesOf(shard) {
 		for _, v := range b.values {
 			s.w.must(schemas.ParseEntry(v, &e))
 			if e.Kind == schemas.EntryDecision {
-				if p := e.Decision.Partition; e.Decision.Offset != next[p] {
-					s.fail("partition %d: the ledger decides record %d where %d is next", p, e.Decision.Offset, next[p])
-				}
-				next[e.Decision.Partition]++
-				all[[2]int64{int64(e.Decision.Partition), e.Decision.Offset}] = e.Decision.Verdict
+				f(&e.Decision)
 			}
 		}
 	}
-	return all
 }
 
 // acknowledgedStands sees that what was called durable stands.
@@ -273,7 +316,7 @@ func (s *sim) lettersStand() {
 			want[fmt.Sprintf("%d:%d", place[0], place[1])] = true
 		}
 	}
-	for p := range int32(simPartitions) {
+	for p := range int32(s.parts) {
 		for _, r := range s.w.records(s.w.topics.DLQ, p) {
 			got[header(&r, "weir-partition")+":"+header(&r, "weir-offset")] = true
 		}

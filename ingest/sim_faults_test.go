@@ -155,6 +155,9 @@ func (s *sim) torment(until time.Time) {
 				break
 			}
 		}
+		if s.r.IntN(3) == 0 {
+			s.glimpse()
+		}
 		s.later(time.Duration(s.r.ExpFloat64()*float64(pace)), next)
 	}
 	s.later(0, next)
@@ -268,9 +271,12 @@ func (s *sim) fallOne() {
 func (s *sim) moveOne() {
 	t := s.w.topics
 	topic := []string{t.Decisions, t.Decisions, t.Alerts, t.Transactions, t.Labels, t.DLQ, t.Models}[s.r.IntN(7)]
-	to := int32(s.r.IntN(len(s.brokers)))
-	s.event("%s moves to %d", topic, to)
-	s.w.must(s.cluster.MoveTopicPartition(topic, 0, to))
+	partition, to := int32(0), int32(s.r.IntN(len(s.brokers)))
+	if topic == t.Decisions || topic == t.Alerts {
+		partition = s.r.Int32N(s.w.shards)
+	}
+	s.event("%s-%d moves to %d", topic, partition, to)
+	s.w.must(s.cluster.MoveTopicPartition(topic, partition, to))
 }
 
 func (s *sim) rehash() {

@@ -43,7 +43,7 @@ type simProcess struct {
 	name   string
 	link   *simLink
 	log    *kafka.Client
-	node   *Node
+	nodes  []*Node // by shard
 	cancel context.CancelFunc
 	done   chan struct{} // closed once nothing of it is left
 
@@ -60,7 +60,10 @@ func (n *simNode) start() {
 	p.cond = sync.NewCond(&p.mu)
 	p.link = s.net.link(p.name)
 	p.log = kafka.New(kafka.Options{Brokers: s.brokers, Timeout: 3 * time.Second, Dial: p.link.dial})
-	p.node = NewNode(p.log, p.config(n))
+	seat := &Seat{}
+	for shard := range s.w.shards {
+		p.nodes = append(p.nodes, NewNode(p.log, p.config(n, shard, seat)))
+	}
 	ctx, cancel := context.WithCancel(s.w.t.Context())
 	p.cancel = cancel
 	n.proc = p
@@ -69,11 +72,15 @@ func (n *simNode) start() {
 	go p.run(ctx)
 }
 
-func (p *simProcess) config(n *simNode) Config {
+func (p *simProcess) config(n *simNode, shard int32, seat *Seat) Config {
 	w := p.s.w
+	if w.shards == 1 {
+		seat = nil
+	}
 	return Config{
 		Spec: w.spec, Topics: w.topics, Tokens: w.tokens(), Group: w.prefix + "g", Tenant: "bank",
-		RowsMax: n.size.rows, BytesMax: n.size.bytes, SnapshotDir: n.dir, SnapshotEvery: n.size.snapshots,
+		Shard: shard, Shards: w.shards, Seat: seat, Strict: p.s.strict,
+		RowsMax: n.size.rows, BytesMax: n.size.bytes, SnapshotDir: n.folder(shard), SnapshotEvery: n.size.snapshots,
 		Membership: kafka.GroupOptions{Session: simSession, Heartbeat: 200 * time.Millisecond},
 		Codec:      kafka.Snappy, Now: time.Now, After: p.after, Probe: p.probe,
 		Log:         slog.New(slog.NewTextHandler(p, &slog.HandlerOptions{ReplaceAttr: untimed})),
@@ -98,23 +105,32 @@ func (p *simProcess) Write(b []byte) (int, error) {
 func (p *simProcess) run(ctx context.Context) {
 	defer close(p.done)
 	defer p.log.Close()
+	var all sync.WaitGroup
+	defer all.Wait()
+	for _, node := range p.nodes {
+		all.Go(func() { p.score(ctx, node) })
+	}
+}
+
+// score runs the node of a shard, and what follows the models for it.
+func (p *simProcess) score(ctx context.Context, node *Node) {
 	var watch sync.WaitGroup
 	defer watch.Wait()
 	if p.s.trust == nil {
 		w := p.s.w
-		p.node.Use(w.bundle, w32(w.t, w.bundle.Model))
+		node.Use(w.bundle, w32(w.t, w.bundle.Model))
 	} else {
 		m := NewModels(p.log, p.s.w.topics, p.s.trust)
-		for p.node.Load(ctx, m) != nil { // whoever starts it starts it again
+		for node.Load(ctx, m) != nil { // whoever starts it starts it again
 			select {
 			case <-time.After(200 * time.Millisecond):
 			case <-ctx.Done():
 				return
 			}
 		}
-		watch.Go(func() { _ = p.node.Watch(ctx, m) })
+		watch.Go(func() { _ = node.Watch(ctx, m) })
 	}
-	if err := p.node.Run(ctx); err != nil {
+	if err := node.Run(ctx); err != nil {
 		p.s.fail("%s ends: %v", p.name, err)
 	}
 }
@@ -166,10 +182,11 @@ func (n *simNode) kill() {
 	p.link.sever(true)
 	old := n.dir
 	n.dir = n.s.folder()
-	files, _ := filepath.Glob(filepath.Join(old, "*"))
+	files, _ := filepath.Glob(filepath.Join(old, "*", "*"))
 	for _, f := range files {
 		if data, err := os.ReadFile(f); err == nil { // it may be renamed at this moment
-			n.s.w.must(os.WriteFile(filepath.Join(n.dir, filepath.Base(f)), data, 0o600))
+			to, _ := filepath.Rel(old, f)
+			n.s.w.must(os.WriteFile(filepath.Join(n.dir, to), data, 0o600))
 		}
 	}
 	p.freeze(false)
@@ -186,28 +203,35 @@ func (n *simNode) stop() {
 	p.cancel()
 }
 
-// spoil truncates the newest snapshot of a node that does not run, or loses all.
+// spoil truncates the newest snapshots of a node that does not run, or loses all.
 func (n *simNode) spoil(all bool) {
-	names, err := Snapshots(n.dir)
-	n.s.w.must(err)
-	n.s.event("spoil %d snapshots of %s, all is %v", len(names), n.name, all)
-	for i, name := range names {
-		if all {
-			n.s.w.must(os.Remove(name))
-		} else if i == 0 {
-			info, err := os.Stat(name)
-			n.s.w.must(err)
-			n.spoiled[filepath.Base(name)] = true
-			n.s.w.must(os.Truncate(name, n.s.r.Int64N(info.Size())))
+	n.s.event("spoil the snapshots of %s, all is %v", n.name, all)
+	for shard := range n.s.w.shards {
+		names, err := Snapshots(n.folder(shard))
+		n.s.w.must(err)
+		for i, name := range names {
+			if all {
+				n.s.w.must(os.Remove(name))
+			} else if i == 0 {
+				info, err := os.Stat(name)
+				n.s.w.must(err)
+				n.spoiled[filepath.Base(name)] = true
+				n.s.w.must(os.Truncate(name, n.s.r.Int64N(info.Size())))
+			}
 		}
 	}
 }
+
+// folder returns where a shard's snapshots are.
+func (n *simNode) folder(shard int32) string { return filepath.Join(n.dir, fmt.Sprint(shard)) }
 
 // folder makes a new one.
 func (s *sim) folder() string {
 	s.folders++
 	dir := filepath.Join(s.w.dir, fmt.Sprint(s.folders))
-	s.w.must(os.Mkdir(dir, 0o700))
+	for shard := range s.w.shards {
+		s.w.must(os.MkdirAll(filepath.Join(dir, fmt.Sprint(shard)), 0o700))
+	}
 	return dir
 }
 

@@ -36,6 +36,8 @@ type sim struct {
 	lives   int
 	folders int
 	due     []simDue            // in order of time
+	strict  bool                // the shards decide in one order
+	parts   int                 // of the source
 	trust   []ed25519.PublicKey // nil: the bundle comes from a file
 	others  []simBundle         // what the champion's slot may point at
 
@@ -90,13 +92,14 @@ func newSim(t *testing.T, dir string, seed uint64, trace *simTrace) *sim {
 	}
 	s.brokers = s.cluster.ListenAddrs()
 	parts := simParts()
-	s.w = &world{t: t, shards: 1, prefix: "s.", dir: dir, spec: parts.spec, bundle: parts.bundles[0].bundle}
+	s.parts = 2 + s.r.IntN(3)
+	s.w = &world{t: t, shards: s.shards(), prefix: "s.", dir: dir, spec: parts.spec, bundle: parts.bundles[0].bundle}
 	defer s.look()()
 	for _, b := range parts.bundles[1:] {
 		s.w.older = append(s.w.older, b.bundle)
 	}
 	s.w.topics = schemas.DefaultTopics(s.w.prefix)
-	layouts := s.w.topics.Layouts(simPartitions)
+	layouts := s.w.topics.Sharded(s.parts, int(s.w.shards))
 	for i := range layouts {
 		if layouts[i].Config == nil {
 			layouts[i].Config = map[string]string{"retention.ms": "-1"}
@@ -133,8 +136,14 @@ func (s *sim) look() (end func()) {
 	return func() { set(false) }
 }
 
-// simPartitions is how many the source has.
-const simPartitions = 2
+// shards draws how many shards the ledger has: one, most often.
+func (s *sim) shards() int32 {
+	if s.r.IntN(3) > 0 {
+		return 1
+	}
+	s.strict = s.r.IntN(2) == 0
+	return 2
+}
 
 func (s *sim) event(format string, args ...any) { s.trace.line(fmt.Sprintf(format, args...)) }
 
