@@ -32,7 +32,7 @@ func (n *entity) bucketOf(row []uint64) []uint64 {
 func (n *entity) dropBucket() {
 	n.h[headCoarse] -= coarseOne
 	if d := n.h[headCoarse]; d&coarseCount == 0 {
-		n.p.side.give(d>>coarseAt, int(d&coarseLog))
+		n.p.side.give(d>>coarseAt, 1, int(d&coarseLog))
 		n.h[headCoarse] = 0
 	}
 }
@@ -131,7 +131,7 @@ func (n *entity) coarsen(e *Engine) {
 		out, i = out+1, j
 	}
 	if old != 0 {
-		n.p.side.give(old>>coarseAt, int(old&coarseLog))
+		n.p.side.give(old>>coarseAt, 1, int(old&coarseLog))
 	}
 	n.h[headCoarse] = next&^coarseCount | made*coarseOne
 	n.setSpan(start, out)

@@ -92,7 +92,7 @@ func (n *entity) moveSlots(h []uint64, class int) {
 
 func (n *entity) freeSlots(h []uint64) {
 	if h[1] != 0 {
-		n.p.side.give(h[1]&^found>>6, int(h[1]&63)+1)
+		n.p.side.give(h[1]&^found>>6, 1, int(h[1]&63)+1)
 		h[1] = 0
 	}
 }

@@ -29,6 +29,7 @@ const bornMax = 128
 type Loader struct {
 	e      *Engine
 	loaded []uint64        // sums of an entity's buckets
+	ids    int             // of the part
 	born   [Parts][]uint64 // pairs of id and reference that are not in the index yet, by its table
 }
 
@@ -89,6 +90,7 @@ func (e *Engine) LoadPart(part int, data []byte) error {
 // Load replaces a part as [Engine.LoadPart] does. It keeps nothing of data.
 func (l *Loader) Load(part int, data []byte) error {
 	l.dropPart(part)
+	l.ids = 0
 	r := &reader{b: data}
 	if len(data) == 0 || data[0] != partVersion {
 		return fmt.Errorf("load part %d: %w: not of version %d", part, ErrPart, partVersion)
@@ -99,6 +101,9 @@ func (l *Loader) Load(part int, data []byte) error {
 	}
 	for table := range l.born {
 		l.enrol(table)
+	}
+	if home := l.e.spec.Home; part == 0 && home >= 0 && l.e.kinds[home].parts[0].count >= sampled {
+		l.e.index.reserve(l.ids) // ids are spread evenly, and the other parts will bring as many
 	}
 	if len(r.b) > 0 {
 		r.fail("bytes follow the end")
@@ -136,9 +141,31 @@ func (l *Loader) bury(id, ref uint64) {
 	l.e.index.remove(id, ref)
 }
 
+// sampled is how many entities tell how large the others are.
+const sampled = 16
+
+// entityBytesMin is the least that an entity takes in a part: its key, the number of its
+// rows, and one of them.
+const entityBytesMin = 8 + 1 + 2
+
+// rowBytesMin is the least that a row takes in a part, buckets aside.
+func (k *kind) rowBytesMin() int { return 2 + len(k.numbers) + 8*len(k.hashes) }
+
 func (l *Loader) loadKind(r *reader, k *kind, part int) {
-	last := uint64(0)
-	for count := r.uvarint(); count > 0 && r.bad == ""; count-- {
+	last, count := uint64(0), r.uvarint()
+	if count > uint64(len(r.b))/entityBytesMin {
+		r.fail("the number of entities is out of bounds")
+		return
+	}
+	k.parts[part].reserve(k, int(count), 0)
+	for i := range count {
+		if r.bad != "" {
+			return
+		}
+		if i == sampled && count > 4*sampled { // the others will be about as large
+			rows := len(k.parts[part].rows.words)
+			k.parts[part].reserve(k, 0, min(rows/sampled*int(count)*17/16, rows+len(r.b)/k.rowBytesMin()*k.stride*2))
+		}
 		key := r.word()
 		if r.bad != "" || key <= last || key>>56 != uint64(part) {
 			r.fail("entities are out of order or of another part")
@@ -152,6 +179,7 @@ func (l *Loader) loadKind(r *reader, k *kind, part int) {
 // bear notes an entry of the index.
 func (l *Loader) bear(id, ref uint64) {
 	table := int(id >> 56)
+	l.ids++
 	if l.born[table] == nil {
 		l.born[table] = make([]uint64, 0, bornMax)
 	}
@@ -184,16 +212,13 @@ func (l *Loader) loadEntity(r *reader, k *kind, part int, key uint64) {
 		r.fail("an entity's number of rows is out of bounds")
 		return
 	}
-	ref := k.parts[part].add(k, key)
+	ref := k.parts[part].add(k, key, max(rowsMinLog, log2(int(rows))))
 	var n entity
 	n.open(k, part, ref)
 	for i := range k.tallies {
 		if t := &k.tallies[i]; t.base > 0 {
 			r.words(n.h[t.base : t.base+t.words])
 		}
-	}
-	for int(rows) > 1<<(n.h[headRing]&63) {
-		n.resize(+1)
 	}
 	l.loaded = l.loaded[:0]
 	time := int64(0)

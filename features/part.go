@@ -1,9 +1,6 @@
 package features
 
-import (
-	"math/bits"
-	"slices"
-)
+import "math/bits"
 
 // Parts is the number of parts that the state is divided in, by the top eight
 // bits of the hash of an entity's key.
@@ -24,6 +21,7 @@ type part struct {
 type arena struct {
 	words []uint64
 	free  [40]uint64 // offset + 1 of a free block by class
+	freed int        // words of free blocks
 }
 
 // take returns the offset of a block of unit<<class words, their content
@@ -31,6 +29,7 @@ type arena struct {
 func (a *arena) take(unit, class int) uint64 {
 	if at := a.free[class]; at > 0 {
 		a.free[class] = a.words[at-1]
+		a.freed -= unit << class
 		return at - 1
 	}
 	at, n := len(a.words), unit<<class
@@ -39,13 +38,51 @@ func (a *arena) take(unit, class int) uint64 {
 }
 
 // give frees a block.
-func (a *arena) give(at uint64, class int) {
+func (a *arena) give(at uint64, unit, class int) {
 	a.words[at] = a.free[class]
 	a.free[class] = at + 1
+	a.freed += unit << class
+}
+
+// ring returns the offset of a block for rows. Rings that grow leave blocks behind that
+// are too small for those that come after them: where an eighth is free and nothing of
+// it fits, the blocks in use move together instead of the memory growing. A small arena
+// grows: it would do so again and again.
+func (p *part) ring(k *kind, class int) uint64 {
+	a, n := &p.rows, k.stride<<class
+	if a.free[class] == 0 && len(a.words)+n > cap(a.words) && a.freed > max(len(a.words)/8, looseMin) {
+		live := len(a.words) - a.freed
+		next := newWords(live + max(n, live/8))[:0]
+		for ref := range p.count {
+			h := p.heads[ref*k.head:]
+			d := h[headRing]
+			at, size := d>>6, uint64(k.stride)<<(d&63)
+			h[headRing] = uint64(len(next))<<6 | d&63
+			next = append(next, a.words[at:at+size]...)
+		}
+		*a = arena{words: next}
+	}
+	return a.take(k.stride, class)
+}
+
+// looseMin is how many free words are worth moving others for.
+const looseMin = 1 << 10
+
+// reserve makes room for entities, and words of rows.
+func (p *part) reserve(k *kind, entities, rows int) {
+	if more := entities*k.head - len(p.heads); more > 0 {
+		p.heads = grown(p.heads, more)[:len(p.heads)]
+	}
+	for entities*4 > len(p.table)*3 {
+		p.growTable(k.head)
+	}
+	if more := rows - len(p.rows.words); more > 0 {
+		p.rows.words = grown(p.rows.words, more)[:len(p.rows.words)]
+	}
 }
 
 // grown returns s with n more words. It grows by a half at least while small
-// and by an eighth when large, since memory that waits for use is still paid for.
+// and by a quarter when large, since memory that waits for use is still paid for.
 func grown(s []uint64, n int) []uint64 {
 	if len(s)+n <= cap(s) {
 		return s[:len(s)+n]
@@ -54,7 +91,9 @@ func grown(s []uint64, n int) []uint64 {
 	if len(s) > 1<<14 {
 		more = max(n, len(s)/4)
 	}
-	return slices.Grow(s, more)[:len(s)+n]
+	next := newWords(len(s) + more)[:len(s)+n]
+	copy(next, s)
+	return next
 }
 
 // find returns the reference of a key, or -1.
@@ -89,18 +128,20 @@ func (p *part) guess(key uint64) int {
 	}
 }
 
-// add makes an entity for a key that is not there and returns its reference.
-func (p *part) add(k *kind, key uint64) int {
+// add makes an entity for a key that is not there, with a ring of the class, and
+// returns its reference.
+func (p *part) add(k *kind, key uint64, class int) int {
 	if (p.count+1)*4 > len(p.table)*3 {
 		p.growTable(k.head)
 	}
+	ring := p.ring(k, class)
 	ref := p.count
 	p.count++
 	p.heads = grown(p.heads, k.head)
 	h := p.heads[ref*k.head:]
 	copy(h, k.blank)
 	h[headKey] = key
-	h[headRing] = p.rows.take(k.stride, rowsMinLog)<<6 | rowsMinLog
+	h[headRing] = ring<<6 | uint64(class)
 	p.put(key, ref)
 	return ref
 }
@@ -116,7 +157,7 @@ func (p *part) put(key uint64, ref int) {
 
 // growTable doubles the table. The entities' heads hold their keys.
 func (p *part) growTable(head int) {
-	p.table = make([]uint64, max(16, 2*len(p.table)))
+	p.table = newWords(max(16, 2*len(p.table)))
 	for ref := range p.count {
 		p.put(p.heads[ref*head], ref)
 	}
@@ -126,8 +167,7 @@ func (p *part) growTable(head int) {
 func (p *part) clear() {
 	clear(p.table)
 	p.heads, p.count = p.heads[:0], 0
-	p.rows.words, p.rows.free = p.rows.words[:0], [40]uint64{}
-	p.side.words, p.side.free = p.side.words[:0], [40]uint64{}
+	p.rows, p.side = arena{words: p.rows.words[:0]}, arena{words: p.side.words[:0]}
 }
 
 // bytes is the memory that the part holds.

@@ -100,9 +100,9 @@ func (n *entity) place(e *Engine) (merged bool) {
 
 // resize moves the ring to a block of twice (+1) or half (-1) the rows.
 func (n *entity) resize(by int) {
-	d, k := n.h[headRing], n.k
-	class := int(d & 63)
-	at := n.p.rows.take(k.stride, class+by)
+	k, class := n.k, int(n.h[headRing]&63)
+	at := n.p.ring(k, class+by)
+	d := n.h[headRing] // where the ring is now
 	old, next := uint32(1)<<class-1, uint32(1)<<(class+by)-1
 	start, end := n.span()
 	words := n.p.rows.words
@@ -110,7 +110,7 @@ func (n *entity) resize(by int) {
 		from, to := int(d>>6)+int(i&old)*k.stride, int(at)+int(i&next)*k.stride
 		copy(words[to:to+k.stride], words[from:from+k.stride])
 	}
-	n.p.rows.give(d>>6, class)
+	n.p.rows.give(d>>6, k.stride, class)
 	n.h[headRing] = at<<6 | uint64(class+by)
 }
 

@@ -23,7 +23,7 @@ func (e *Engine) look(b *schemas.Batch, from, to int) {
 	if e.spec.Home >= 0 {
 		for _, id := range e.ids[:rows] {
 			if t := e.index.table(id); len(t.slots) > 0 {
-				prefetch(&t.slots[id<<1&uint64(len(t.slots)-1)])
+				prefetch(&t.slots[t.home(t.word(id, 0))])
 			}
 		}
 	}
@@ -223,7 +223,7 @@ func (e *Engine) prepare(b *schemas.Batch, i, c int, content uint64) {
 		}
 		if n.ref < 0 {
 			part := int(keys[j] >> 56)
-			n.open(n.k, part, n.k.parts[part].add(n.k, keys[j]))
+			n.open(n.k, part, n.k.parts[part].add(n.k, keys[j], rowsMinLog))
 		}
 		n.seek(t)
 		e.fill(n, b, i, c, keys)
@@ -367,7 +367,7 @@ func (e *Engine) bury() {
 func (e *Engine) prefetchIDs(pairs []uint64) {
 	for i := 0; i < len(pairs); i += 2 {
 		if t := e.index.table(pairs[i]); len(t.slots) > 0 {
-			prefetch(&t.slots[pairs[i]<<1&uint64(len(t.slots)-1)])
+			prefetch(&t.slots[t.home(t.word(pairs[i], 0))])
 		}
 	}
 }

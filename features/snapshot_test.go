@@ -109,17 +109,17 @@ func TestLoadersBesideOneAnotherMakeTheSameState(t *testing.T) {
 		if was.count != is.count {
 			t.Fatalf("table %d of the index has %d entries, want %d", p, is.count, was.count)
 		}
-		for i := 0; i < len(was.slots); i += 2 {
-			id, ref := was.slots[i], was.slots[i+1]
-			if ref == 0 {
-				continue
-			}
+		home := e.kinds[0]
+		for ref := range home.parts[p].count {
 			var n entity
-			n.open(e.kinds[0], int((ref-1)>>32), int(uint32(ref-1)))
+			n.open(home, p, ref)
 			key := n.h[headKey]
-			loaded := into.kinds[0].parts[key>>56].find(key, into.kinds[0].head)
-			if loaded < 0 || !into.index.holds(id, key>>56<<32|uint64(loaded)) {
-				t.Fatalf("the index does not lead from %x to the entity %x", id, key)
+			loaded := into.kinds[0].parts[p].find(key, home.head)
+			for pos, end := n.span(); pos != end; pos++ {
+				row := n.rowAt(pos)
+				if id := row[home.colID]; row[0]&bucketBit == 0 && (loaded < 0 || !into.index.holds(id, uint64(p)<<32|uint64(loaded)) || !e.index.holds(id, n.reference())) {
+					t.Fatalf("the index does not lead from %x to the entity %x", id, key)
+				}
 			}
 		}
 	}
