@@ -1,7 +1,6 @@
 package features
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"strconv"
 	"testing"
@@ -15,7 +14,7 @@ import (
 
 const batchRows = 512
 
-// fiveWindows is the spec of the benchmark: count and mean of the amount of one
+// fiveWindows is a spec with much to move: count and mean of the amount of one
 // entity over five windows, from a fifth of the time in which an entity's
 // twenty newest events come to all of it.
 func fiveWindows(span int64) *spec.Spec {
@@ -93,72 +92,6 @@ func processorTime(b *testing.B) time.Duration {
 	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
-// pointers is the engine that one would write first: a map of entities by
-// their key, with slices of events and running sums for each window.
-type pointers struct {
-	entities map[string]*pointerEntity
-	windows  []int64
-	keep     int64
-}
-
-type pointerEntity struct {
-	events []pointerEvent
-	heads  []int
-	counts []int64
-	sums   []int64
-}
-
-type pointerEvent struct{ time, amount int64 }
-
-func (p *pointers) step(key []byte, t, amount int64, x []float32) {
-	n := p.entities[string(key)]
-	if n == nil {
-		w := len(p.windows)
-		n = &pointerEntity{heads: make([]int, w), counts: make([]int64, w), sums: make([]int64, w)}
-		p.entities[string(key)] = n
-	}
-	n.events = append(n.events, pointerEvent{t, amount})
-	for w, length := range p.windows {
-		n.counts[w]++
-		n.sums[w] += amount
-		for n.events[n.heads[w]].time <= t-length {
-			n.counts[w]--
-			n.sums[w] -= n.events[n.heads[w]].amount
-			n.heads[w]++
-		}
-		x[2*w] = float32(n.counts[w])
-		x[2*w+1] = float32(float64(n.sums[w]) / float64(n.counts[w]*100))
-	}
-	drop := 0
-	for drop < len(n.events) && n.events[drop].time <= t-p.keep {
-		drop++
-	}
-	if drop > len(n.events)/2 {
-		n.events = append(n.events[:0], n.events[drop:]...)
-		for w := range n.heads {
-			n.heads[w] -= drop
-		}
-	}
-}
-
-// BenchmarkEngine steps random keys through an engine that holds about twenty
-// events of each entity, and through the engine of pointers. On 2 cores of an
-// AMD EPYC that others used too, in one run with 1 M entities: 484 ns a row of
-// processor time, against 1405 ns by pointers.
-func BenchmarkEngine(b *testing.B) {
-	for _, entities := range []int{200, 1_000_000} {
-		name := fmt.Sprintf("entities=%d/windows=5", entities)
-		span := int64(entities) * 20
-		b.Run(name+"/engine=weir", func(b *testing.B) { benchmarkWeir(b, fiveWindows(span), entities, 21) })
-		b.Run(name+"/engine=pointers", func(b *testing.B) { benchmarkPointers(b, span, entities, 21) })
-	}
-	b.Run("entities=1000000/windows=5/engine=weir/home=1", func(b *testing.B) {
-		s := fiveWindows(20_000_000)
-		s.Home, s.DedupWindow = 0, 20_000_000
-		benchmarkWeir(b, s, 1_000_000, 21)
-	})
-}
-
 // BenchmarkSpec steps whole specs.
 func BenchmarkSpec(b *testing.B) {
 	for _, name := range []string{"handbook", "payments"} {
@@ -180,21 +113,6 @@ func benchmarkWeir(b *testing.B, s *spec.Spec, entities, rounds int) {
 	x := make([]float32, batchRows*e.Width())
 	g.feed(b, entities*rounds, func(batch *schemas.Batch) { e.Step(batch, x, nil) })
 	b.ReportMetric(float64(e.Bytes())/float64(e.Entities()), "B/entity")
-}
-
-func benchmarkPointers(b *testing.B, span int64, entities, rounds int) {
-	p := &pointers{entities: map[string]*pointerEntity{}, keep: span + span/20}
-	for share := int64(5); share > 0; share-- {
-		p.windows = append(p.windows, span/share)
-	}
-	g := &traffic{r: rand.New(rand.NewPCG(1, 1)), entities: entities}
-	w := 2 * len(p.windows)
-	x := make([]float32, batchRows*w)
-	g.feed(b, entities*rounds, func(batch *schemas.Batch) {
-		for i := range batch.Tx {
-			p.step(batch.Bytes(i, schemas.Customer), batch.Tx[i].Time, batch.Tx[i].AmountBase, x[i*w:(i+1)*w])
-		}
-	})
 }
 
 func TestStepDoesNotAllocate(t *testing.T) {

@@ -77,6 +77,7 @@ func (n *Node) restore(ctx context.Context) (*fold, error) {
 		f.close()
 		return nil, fmt.Errorf("fold %s from %d: %w", n.Topics.Decisions, f.state.Chain.Offset, err)
 	}
+	n.Log.Info("ledger folded", "from", f.saved, "to", f.state.Chain.Offset)
 	return f, nil
 }
 

@@ -167,6 +167,29 @@ func writeState(w io.Writer, s *State, keyCheck uint64) error {
 	return nil
 }
 
+// WriteSnapshot writes a state into a folder as a node does, and returns the file's name.
+// Nobody may change the state meanwhile.
+func WriteSnapshot(dir string, s *State, keyCheck uint64) (name string, err error) {
+	header, err := headerOf(s, keyCheck)
+	if err != nil {
+		return "", err
+	}
+	parts, free := make(chan []byte), make(chan []byte, features.Parts)
+	go func() { // ends with the parts, all of which writeSnapshot takes
+		defer close(parts)
+		for p := range features.Parts {
+			var buf []byte
+			select {
+			case buf = <-free:
+			default:
+			}
+			parts <- s.Engine.AppendPart(buf[:0], p)
+		}
+	}()
+	name, _, err = writeSnapshot(dir, s.Chain.Offset, header, parts, free)
+	return name, err
+}
+
 // blockHead is the length and the checksum before a block's bytes.
 const blockHead = 12
 

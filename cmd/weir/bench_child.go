@@ -91,6 +91,12 @@ func (c *child) stop() {
 	timer.Stop()
 }
 
+// kill ends the child at once, as a power cut would.
+func (c *child) kill() {
+	_ = c.cmd.Process.Kill()
+	_ = c.cmd.Wait() // it was killed
+}
+
 // startBroker starts an embedded broker in memory and returns where it listens.
 func startBroker(ctx context.Context, e *env) (c *child, addr string, err error) {
 	if c, err = startChild(e, brokerCore, "broker"); err != nil {

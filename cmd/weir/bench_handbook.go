@@ -217,12 +217,13 @@ func (s *handbookStream) preload(ctx context.Context, log *kafka.Client, topics 
 	return labels.flush(ctx)
 }
 
-// A preloader writes one partition in full batches, uncompressed, as most
-// producers do.
+// A preloader writes one partition in full batches, uncompressed where nothing else
+// is said, as most producers do.
 type preloader struct {
 	log       *kafka.Client
 	topic     string
 	partition int32
+	codec     kafka.Codec
 	batch     kafka.BatchWriter
 	n         int
 }
@@ -240,7 +241,7 @@ func (p *preloader) flush(ctx context.Context) error {
 		return nil
 	}
 	p.n = 0
-	set, err := p.batch.Finish(kafka.None)
+	set, err := p.batch.Finish(p.codec)
 	if err != nil {
 		return err
 	}

@@ -52,8 +52,8 @@ func benchHistory(ctx context.Context, store history.Writer, cards, payments int
 	return nil
 }
 
-// benchFeatures is how many features a measured history has of a payment.
-const benchFeatures = 60
+// historyFeatures is how many features a measured history has of a payment.
+const historyFeatures = 60
 
 func benchPayment(r *rand.Rand, n, cards int, at int64) *schemas.Decision {
 	who := r.IntN(cards)
@@ -62,7 +62,7 @@ func benchPayment(r *rand.Rand, n, cards int, at int64) *schemas.Decision {
 	d := &schemas.Decision{Place: schemas.Place{Partition: int32(n % 4), Offset: int64(n / 4), Prev: int64(n/4) - 1, Timestamp: at},
 		Tx: schemas.Transaction{Time: at, Amount: 100 + r.Int64N(100_000), Status: schemas.Approved}, Bundle: 7, Prob: r.Float32() / 4, Threshold: .3}
 	d.Tx.AmountBase, d.Score = d.Tx.Amount, d.Prob
-	for range benchFeatures {
+	for range historyFeatures {
 		d.Features = append(d.Features, r.Float32())
 	}
 	for f, text := range map[schemas.TextField]string{

@@ -63,32 +63,32 @@ type latencyBench struct {
 }
 
 type latencyReport struct {
-	Rate    float64 `json:"rate"`
-	P50     float64 `json:"p50_ms"`
-	P99     float64 `json:"p99_ms"`
-	P999    float64 `json:"p999_ms"`
-	Max     float64 `json:"max_ms"`
-	Sent    int     `json:"sent"`
-	Decided int     `json:"decided"`
-	CPU     float64 `json:"cpu_us_per_tx"`       // of load and scorer together
-	OnGPU   float64 `json:"gpu_share,omitempty"` // of the batches
+	Machine benchMachine `json:"machine"`
+	Rate    float64      `json:"rate"`
+	P50     float64      `json:"p50_ms"`
+	P99     float64      `json:"p99_ms"`
+	P999    float64      `json:"p999_ms"`
+	Max     float64      `json:"max_ms"`
+	Sent    int          `json:"sent"`
+	Decided int          `json:"decided"`
+	CPU     float64      `json:"cpu_us_per_tx"`       // of load and scorer together
+	OnGPU   float64      `json:"gpu_share,omitempty"` // of the batches
 }
 
 func (b *latencyBench) run(ctx context.Context, e *env, _ []string) error {
 	if b.rate <= 0 || b.seconds <= 0 || b.warm < 0 || b.partitions < 1 || b.rate*(b.seconds+b.warm) > 1<<30 {
 		return usagef("--rate, --seconds and --partitions are above 0, and 1 billion payments are enough")
 	}
-	if b.kafka.brokers == "" {
-		server, addr, err := startBroker(ctx, e)
-		if err != nil {
-			return err
-		}
-		defer server.stop()
-		b.kafka.brokers = addr
-	} else if b.kafka.prefix == "" {
-		b.kafka.prefix = fmt.Sprintf("weir-bench-%d.", time.Now().Unix())
-		e.printf("topics begin with %s\n", b.kafka.prefix)
+	machine, err := machineOf(b.kafka.brokerName())
+	if err != nil {
+		return err
 	}
+	machine.print(e)
+	stop, err := b.kafka.orEmbedded(ctx, e)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	log, err := b.kafka.client(e)
 	if err != nil {
 		return err
@@ -125,6 +125,7 @@ func (b *latencyBench) run(ctx context.Context, e *env, _ []string) error {
 		return err
 	}
 	r := b.report()
+	r.Machine = machine
 	r.CPU = 1e6 * m.result.CPUSeconds / float64(r.Sent)
 	if device != nil {
 		n := device.Stats().Batches

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -97,14 +98,31 @@ func (m *meter) end() {
 	close(m.done)
 }
 
+// profiled writes a CPU profile of what do does.
+func profiled(name string, do func()) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return fmt.Errorf("write the profile: %w", err)
+	}
+	if err = pprof.StartCPUProfile(f); err == nil {
+		do()
+		pprof.StopCPUProfile()
+	}
+	return errors.Join(err, f.Close())
+}
+
 // usageNow reads the kernel's account of this process.
 func usageNow() usage {
-	var r unix.Rusage
 	var s runtime.MemStats
-	_ = unix.Getrusage(unix.RUSAGE_SELF, &r) // fails for no argument of ours
 	runtime.ReadMemStats(&s)
-	cpu := time.Duration(r.Utime.Nano() + r.Stime.Nano())
-	return usage{CPUSeconds: cpu.Seconds(), Mallocs: s.Mallocs, RSS: peakRSS(int64(s.Sys))}
+	return usage{CPUSeconds: processorTime().Seconds(), Mallocs: s.Mallocs, RSS: peakRSS(int64(s.Sys))}
+}
+
+// processorTime is what this process has used of its processors.
+func processorTime() time.Duration {
+	var r unix.Rusage
+	_ = unix.Getrusage(unix.RUSAGE_SELF, &r) // fails for no argument of ours
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
 // peakRSS returns the most memory that this process has had, or other where the

@@ -68,11 +68,12 @@ type peerFigures struct {
 }
 
 type peersReport struct {
-	Weir    peerFigures `json:"weir"`
-	Go      peerFigures `json:"go_batched"`
-	Records int         `json:"records"`
-	Runs    int         `json:"runs"`
-	Input   string      `json:"input"`
+	Machine benchMachine `json:"machine"`
+	Weir    peerFigures  `json:"weir"`
+	Go      peerFigures  `json:"go_batched"`
+	Records int          `json:"records"`
+	Runs    int          `json:"runs"`
+	Input   string       `json:"input"`
 }
 
 const peersPartitions = 2
@@ -81,6 +82,11 @@ func (b *peersBench) run(ctx context.Context, e *env, _ []string) error {
 	if b.records < 1000 || b.runs < 1 {
 		return usagef("at least 1,000 records and one run")
 	}
+	machine, err := machineOf((&kafkaFlags{}).brokerName())
+	if err != nil {
+		return err
+	}
+	machine.print(e)
 	folder, err := os.MkdirTemp("", "weir-bench-")
 	if err != nil {
 		return fmt.Errorf("make a folder: %w", err)
@@ -102,7 +108,7 @@ func (b *peersBench) run(ctx context.Context, e *env, _ []string) error {
 			runs[role], right[role] = append(runs[role], u), min(right[role], share)
 		}
 	}
-	r := peersReport{Weir: figuresOf(runs["score"], right["score"]), Go: figuresOf(runs["peer"], right["peer"]),
+	r := peersReport{Machine: machine, Weir: figuresOf(runs["score"], right["score"]), Go: figuresOf(runs["peer"], right["peer"]),
 		Records: len(b.stream.rows), Runs: b.runs, Input: b.stream.from}
 	for _, x := range []struct {
 		name string

@@ -57,19 +57,25 @@ type pipelineBench struct {
 }
 
 type pipelineReport struct {
-	Rate    float64 `json:"tx_per_s"`
-	CPU     float64 `json:"cpu_us_per_tx"`
-	Allocs  float64 `json:"allocs_per_tx"`
-	RSS     int64   `json:"rss_bytes"`
-	Alerts  float64 `json:"alert_share"`
-	Seconds float64 `json:"seconds"`
-	Records int64   `json:"records"`
+	Machine benchMachine `json:"machine"`
+	Rate    float64      `json:"tx_per_s"`
+	CPU     float64      `json:"cpu_us_per_tx"`
+	Allocs  float64      `json:"allocs_per_tx"`
+	RSS     int64        `json:"rss_bytes"`
+	Alerts  float64      `json:"alert_share"`
+	Seconds float64      `json:"seconds"`
+	Records int64        `json:"records"`
 }
 
 func (b *pipelineBench) run(ctx context.Context, e *env, _ []string) error {
 	if b.seconds <= 0 || b.warm < 1 || b.partitions < 1 {
 		return usagef("--seconds, --warm and --partitions are above 0")
 	}
+	machine, err := machineOf((&kafkaFlags{}).brokerName())
+	if err != nil {
+		return err
+	}
+	machine.print(e)
 	folder, err := os.MkdirTemp("", "weir-bench-")
 	if err != nil {
 		return fmt.Errorf("make a folder: %w", err)
@@ -117,7 +123,7 @@ func (b *pipelineBench) run(ctx context.Context, e *env, _ []string) error {
 	if err != nil {
 		return err
 	}
-	r := pipelineReport{Rate: u.perSecond(), CPU: u.cpuPerRecord(), Allocs: u.mallocsPerOne(), RSS: u.RSS, Alerts: float64(u.Alerts) / float64(u.Records), Seconds: u.Seconds, Records: u.Records}
+	r := pipelineReport{Machine: machine, Rate: u.perSecond(), CPU: u.cpuPerRecord(), Allocs: u.mallocsPerOne(), RSS: u.RSS, Alerts: float64(u.Alerts) / float64(u.Records), Seconds: u.Seconds, Records: u.Records}
 	e.printf("%s transactions in %.1f s: %s a second, %.2f us of CPU each, %.4f allocations each, %.2f %% alerts, %d MiB\n",
 		thousands(r.Records), r.Seconds, thousands(int64(r.Rate)), r.CPU, r.Allocs, 100*r.Alerts, r.RSS>>20)
 	return e.report(r)

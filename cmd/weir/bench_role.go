@@ -41,6 +41,8 @@ var benchRole = &command{
 		fs.DurationVar(&r.window, "for", 0, "its length, where until is 0")
 		fs.Float64Var(&r.rate, "rate", 0, "records a second to feed; 0 keeps a backlog")
 		fs.StringVar(&r.data, "data", "", "`FOLDER` of a desk's accounts and view")
+		fs.Int64Var(&r.since, "since", 0, "when the process was about to be started, in ns")
+		fs.StringVar(&r.group, "group", "", "of its own consumer group: what the group's name ends with")
 		fs.IntVar(&r.customers, "customers", 0, "customers of the simulated bank")
 		return r.run
 	},
@@ -57,13 +59,16 @@ type benchWork struct {
 	window        time.Duration
 	rate          float64
 	customers     int
+	since         int64
+	group         string
 	meter         *meter
 	client        *kafka.Client
+	bytes         int64 // that a consumer looked at
 }
 
 func (r *benchWork) run(ctx context.Context, e *env, args []string) error {
 	if len(args) != 1 {
-		return usagef("one ROLE: broker, score, peer, feed or desk")
+		return usagef("one ROLE: broker, memory, score, peer, feed, desk, restart, consume or consume-peer")
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -71,8 +76,11 @@ func (r *benchWork) run(ctx context.Context, e *env, args []string) error {
 		_, _ = io.Copy(io.Discard, e.stdin)
 		cancel()
 	}()
-	if args[0] == "broker" {
+	switch args[0] {
+	case "broker":
 		return serveBroker(ctx, e)
+	case "memory":
+		return r.memory(ctx, e)
 	}
 	var err error
 	if r.client, err = r.kafka.client(e); err != nil {
@@ -89,6 +97,12 @@ func (r *benchWork) run(ctx context.Context, e *env, args []string) error {
 		err = r.feed(ctx)
 	case "desk":
 		err = r.desk(ctx, e)
+	case "restart":
+		err = r.restart(ctx, e)
+	case "consume":
+		err = r.consume(ctx, e)
+	case "consume-peer":
+		err = r.consumePeer(ctx, e)
 	default:
 		err = usagef("there is no role %q", args[0])
 	}

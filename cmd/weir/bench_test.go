@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/weir-risk/weir/features"
+	"github.com/weir-risk/weir/schemas"
 )
 
 // A measurement starts this binary again as its own processes.
@@ -106,5 +109,75 @@ func TestStreamOfTheHandbooksFile(t *testing.T) {
 		if i > 0 && s.rows[i].time < s.rows[i-1].time {
 			t.Fatalf("row %d is earlier than the one before it", i)
 		}
+	}
+}
+
+func TestBenchFeaturesComparesWithAMap(t *testing.T) {
+	got := benchJSON(t, "features", "--entities", "500", "--rows", "2000", "--runs", "1", "--json")
+	update, _ := got["update"].(map[string]any)
+	positive(t, update, "times_the_map")
+	for _, key := range []string{"cpu_ns_per_key", "map_cpu_ns_per_key"} {
+		s, _ := update[key].(map[string]any)
+		positive(t, s, "median", "min", "max")
+	}
+	if late, _ := got["late"].([]any); len(late) != 4 {
+		t.Errorf("late events: %v", got["late"])
+	}
+	memory, _ := got["memory"].(map[string]any)
+	positive(t, memory, "kept", "accounted_bytes", "bytes_per_kept")
+	if memory["entities"] != 500.0 || memory["kept"] != 15_000.0 {
+		t.Errorf("memory: %v", memory)
+	}
+}
+
+// TestMapEngineIsRight holds the engine that weir's is measured against to the same
+// features: one that did less would be no comparison.
+func TestMapEngineIsRight(t *testing.T) {
+	s, err := fiveWindows("36h")
+	if err != nil {
+		t.Fatal(err)
+	}
+	engine, peer := features.New(s, features.Options{}), newMapEngine()
+	g := newKeyStream(40, 20, 0)
+	var b schemas.Batch
+	want, got := make([]float32, keyRows*engine.Width()), make([]float32, keyRows*engine.Width())
+	for range 10 {
+		g.fill(&b)
+		engine.Step(&b, want, nil)
+		peer.step(&b, got)
+		for i := range want {
+			if d := want[i] - got[i]; d > want[i]*1e-6 || -d > want[i]*1e-6 {
+				t.Fatalf("row %d, %s: the map has %v, the engine %v", i/engine.Width(), s.Features[i%engine.Width()].Name, got[i], want[i])
+			}
+		}
+	}
+}
+
+func TestBenchScoreReports(t *testing.T) {
+	got := benchJSON(t, "score", "--networks", "8,16,1", "--rows", "1,64", "--seconds", "0.01", "--runs", "2", "--json")
+	batches, _ := got["batches"].([]any)
+	if len(batches) != 2 {
+		t.Fatalf("batches: %v", got)
+	}
+	for _, x := range batches {
+		positive(t, x.(map[string]any), "rows", "rows_per_s", "gflop_per_s")
+	}
+}
+
+func TestBenchConsumeReadsAll(t *testing.T) {
+	got := benchJSON(t, "consume", "--records", "20000", "--runs", "1", "--compression", "lz4", "--json")
+	positive(t, got, "ratio", "weir_records_per_s", "bytes_per_record")
+}
+
+// TestBenchRestartDecidesAsAnUndisturbedNode goes through two starts over a small state.
+func TestBenchRestartDecidesAsAnUndisturbedNode(t *testing.T) {
+	got := benchJSON(t, "restart", "--customers", "300", "--terminals", "200", "--tail", "600", "--runs", "2", "--json")
+	positive(t, got, "snapshot_bytes", "rss_bytes")
+	for _, key := range []string{"process_s", "read_s", "fold_s", "join_s", "decide_s", "total_s"} {
+		s, _ := got[key].(map[string]any)
+		positive(t, s, "median")
+	}
+	if got["right"] != 2.0 || got["entities"] != 500.0 || got["payments"] != 9_601.0 {
+		t.Errorf("%v", got)
 	}
 }

@@ -39,6 +39,10 @@ func commands() []*command {
 		benchLatency,
 		benchDesk,
 		benchDevice,
+		benchFeatures,
+		benchConsume,
+		benchScore,
+		benchRestart,
 		benchCommand,
 		benchRole,
 	}
