@@ -55,6 +55,9 @@ var exported = sync.OnceValues(func() (map[string]metric, error) {
 	all := map[string]metric{"up": {Name: "up", Type: "gauge"},
 		"ALERTS": {Name: "ALERTS", Type: "gauge", Labels: map[string][]string{"alertname": nil, "alertstate": {"pending", "firing"}}}}
 	for _, m := range list.Metrics {
+		if m.Name == "weir_owner" { // and all of a scorer's, where the ledger has several shards
+			m.Labels = map[string][]string{"shard": nil}
+		}
 		all[m.Name] = m
 		if m.Type == "histogram" {
 			delete(all, m.Name) // nothing may name it without one of its parts
