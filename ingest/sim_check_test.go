@@ -77,13 +77,21 @@ func (s *sim) write(list []simRecord) {
 	}
 }
 
+// writeSome writes the next records of the stream.
+func (s *sim) writeSome() {
+	if k := min(len(s.rest), 1+s.r.IntN(20)); k > 0 {
+		s.write(s.rest[:k])
+		s.rest = s.rest[k:]
+	}
+}
+
 // run runs the simulation: the faults, what must hold while they go on, and what must
 // become true once they have ended.
 func (s *sim) run() {
-	records := s.stream()
-	before := s.r.IntN(len(records))
-	s.write(records[:before])
-	records = records[before:]
+	s.rest = s.stream()
+	before := s.r.IntN(len(s.rest) / 2)
+	s.write(s.rest[:before])
+	s.rest = s.rest[before:]
 	for _, n := range s.nodes {
 		s.later(s.upto(2*time.Second), n.restart)
 	}
@@ -92,18 +100,14 @@ func (s *sim) run() {
 	// The rest of the stream comes while they go on, and a little of it after them.
 	var next func()
 	next = func() {
-		k := min(len(records), 1+s.r.IntN(20))
-		s.write(records[:k])
-		records = records[k:]
-		if len(records) > 0 {
-			s.later(s.upto(2*time.Second), next)
-		}
+		s.writeSome()
+		s.later(s.upto(4*time.Second), next)
 	}
 	s.later(0, next)
 	s.torment(end)
 	s.safe()
 	s.heal()
-	s.write(records)
+	s.write(s.rest)
 	s.recover()
 	s.stopAll()
 	s.settled()

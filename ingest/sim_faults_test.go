@@ -114,6 +114,7 @@ var simEvils = []simEvil{
 	{4, (*sim).freezeOne},
 	{5, (*sim).cutOne},
 	{3, (*sim).severOne},
+	{8, (*sim).strandOne},
 	{2, (*sim).fallOne},
 	{3, (*sim).moveOne},
 	{1, (*sim).rehash},
@@ -210,6 +211,16 @@ func (s *sim) running() *simNode {
 	return list[s.r.IntN(len(list))]
 }
 
+// owner picks a node that decides, nil where none does.
+func (s *sim) owner() *simNode {
+	for _, n := range s.nodes {
+		if n.proc != nil && slices.ContainsFunc(n.proc.nodes, func(n *Node) bool { return n.Status().Owner }) {
+			return n
+		}
+	}
+	return nil
+}
+
 func (s *sim) killOne() {
 	n := s.running()
 	if n == nil {
@@ -250,6 +261,52 @@ func (s *sim) cutOne() {
 			}
 		}
 	}
+}
+
+// strandOne has a batch of an owner arrive after the group has given its shard away: the
+// owner is killed, frozen or parted from the brokers as soon as it has sent it.
+func (s *sim) strandOne() {
+	if n := s.owner(); n != nil {
+		s.strand(n)
+		return
+	}
+	s.later(300*time.Millisecond, func() { // once there is one
+		if n := s.owner(); n != nil {
+			s.strand(n)
+		}
+	})
+}
+
+func (s *sim) strand(n *simNode) {
+	p, how, d := n.proc, s.r.IntN(3), simSession*3/2+s.upto(2*simSession)
+	s.event("the next batch of %s comes late, with %d records left", p.name, len(s.rest))
+	s.writeSome() // for it to decide
+	p.link.delayed(d)
+	looks := 0
+	var look func()
+	look = func() {
+		if looks++; n.proc != p || looks > 400 {
+			return
+		}
+		if !p.link.delayed(d) {
+			s.later(5*time.Millisecond, look)
+			return
+		}
+		p.link.delayed(0)
+		s.event("strand %s for %v", p.name, d)
+		switch how {
+		case 0:
+			n.kill()
+			s.later(s.upto(2*simSession), n.restart)
+		case 1:
+			p.freeze(true)
+			s.later(d, func() { p.freeze(false) })
+		default:
+			p.link.set(up, true)
+			s.later(d, func() { p.link.set(up, false) })
+		}
+	}
+	s.later(5*time.Millisecond, look)
 }
 
 func (s *sim) severOne() {

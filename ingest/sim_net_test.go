@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -44,6 +45,7 @@ type simLink struct {
 	cut   [2]bool // what goes up, or comes down, does not arrive until it is healed
 	dead  bool    // its process is gone
 	conns []*simConn
+	late  time.Duration // by how much the next batch that is sent comes late; 0: it does not
 }
 
 // The directions of a link.
@@ -212,6 +214,16 @@ func (l *simLink) sever(dead bool) {
 	l.conns = nil
 }
 
+// delayed has the next batch that is sent come so late, and reports whether the one before
+// is on its way.
+func (l *simLink) delayed(d time.Duration) (before bool) {
+	l.net.mu.Lock()
+	defer l.net.mu.Unlock()
+	before = l.late == 0
+	l.late = d
+	return before
+}
+
 // A simPipe is one direction of a connection.
 type simPipe struct {
 	cond    *sync.Cond
@@ -319,6 +331,12 @@ func (c *simConn) Write(b []byte) (int, error) {
 		return 0, &net.OpError{Op: "write", Net: "tcp", Err: syscall.EPIPE}
 	}
 	l.trace([2]string{"up", "down"}[p.way], c.id, len(b), b)
+	if p.way == up && l.late > 0 && len(b) > 6 && binary.BigEndian.Uint16(b[4:]) == 0 { // Produce
+		l.trace("late", c.id, len(b), nil)
+		p.push(b, l.late)
+		l.late = 0
+		return len(b), nil
+	}
 	if n.faulty && !l.clean && n.chance(0.004) {
 		return c.lose(b)
 	}

@@ -35,6 +35,7 @@ type sim struct {
 	all     []*simProcess
 	lives   int
 	folders int
+	rest    []simRecord         // of the stream, not yet written
 	due     []simDue            // in order of time
 	strict  bool                // the shards decide in one order
 	parts   int                 // of the source
