@@ -23,7 +23,7 @@ but rates and latencies. Without a KIND it lists them.`,
 
 // benchKinds are the measurements, each a command of its own.
 func benchKinds() []*command {
-	return []*command{benchPipeline, benchLatency, benchPeers, benchFeatures, benchScore, benchConsume, benchRestart, benchDesk, benchDevice}
+	return []*command{benchPipeline, benchLatency, benchPeers, benchFeatures, benchScore, benchConsume, benchHistoryCommand, benchRestart, benchDesk, benchDevice}
 }
 
 func runBench(_ context.Context, e *env, args []string) error {

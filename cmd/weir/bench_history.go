@@ -55,6 +55,9 @@ func benchHistory(ctx context.Context, store history.Writer, cards, payments int
 // historyFeatures is how many features a measured history has of a payment.
 const historyFeatures = 60
 
+// benchCard is the token of a measured card.
+func benchCard(who int) string { return fmt.Sprintf("k1.card%06x%08x", who, uint32(who)*2654435761) }
+
 func benchPayment(r *rand.Rand, n, cards int, at int64) *schemas.Decision {
 	who := r.IntN(cards)
 	// Some merchants take much of what is paid.
@@ -66,7 +69,7 @@ func benchPayment(r *rand.Rand, n, cards int, at int64) *schemas.Decision {
 		d.Features = append(d.Features, r.Float32())
 	}
 	for f, text := range map[schemas.TextField]string{
-		schemas.ID: fmt.Sprintf("past-%d", n), schemas.Card: fmt.Sprintf("k1.card%06x%08x", who, uint32(who)*2654435761), schemas.Customer: fmt.Sprintf("cust%06x", who),
+		schemas.ID: fmt.Sprintf("past-%d", n), schemas.Card: benchCard(who), schemas.Customer: fmt.Sprintf("cust%06x", who),
 		schemas.Account: fmt.Sprintf("acct%06x", who), schemas.Merchant: fmt.Sprintf("shop%06x", shop), schemas.Terminal: fmt.Sprintf("term%06x", 2*shop+who%2),
 		schemas.Device: fmt.Sprintf("dev%06x", who), schemas.IP: fmt.Sprintf("10.0.%d.%d", who>>8&255, who&255),
 		schemas.Currency: "EUR", schemas.Country: "DE", schemas.MCC: "5411", schemas.Channel: []string{"ecom", "pos", "atm"}[r.IntN(3)],

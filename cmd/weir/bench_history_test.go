@@ -41,3 +41,14 @@ func TestBenchHistoryIsOfTheAlerts(t *testing.T) {
 		t.Errorf("%d days of %q, %d frauds, %v", len(days), of.Merchant, frauds, err)
 	}
 }
+
+func TestBenchHistoryFindsWhatItWrites(t *testing.T) {
+	got := benchJSON(t, "history", "--payments", "2000", "--cards", "50", "--lookups", "50", "--runs", "1", "--json")
+	rate, _ := got["payments_per_s"].(map[string]any)
+	positive(t, rate, "median")
+	lookups, _ := got["lookups"].([]any)
+	if len(lookups) != 1 {
+		t.Fatalf("%v", got)
+	}
+	positive(t, lookups[0].(map[string]any), "batches", "p50_us", "max_us")
+}

@@ -43,6 +43,7 @@ func commands() []*command {
 		benchConsume,
 		benchScore,
 		benchRestart,
+		benchHistoryCommand,
 		benchCommand,
 		benchRole,
 	}
