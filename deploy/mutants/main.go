@@ -161,6 +161,7 @@ func (m *mutant) goTest(ctx context.Context, root string, flags ...string) ([]by
 	args := append(append([]string{"test", "-vet=off"}, flags...), m.test...)
 	c := exec.CommandContext(ctx, "go", args...)
 	c.Dir = root
+	c.Env = append(os.Environ(), "WEIR_SEEDS=150") // of the simulation; a few are too few
 	return c.CombinedOutput()
 }
 
