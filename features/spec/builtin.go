@@ -33,7 +33,10 @@ func BuiltinText(name string) []byte {
 	return text
 }
 
-// Builtin is a spec that comes with weir, and whether there is one of that name.
+// Builtin is a spec that comes with weir, and whether there is one of that name. It is the
+// same in every version, to the hash: a ledger is decided by one spec, and models are
+// learnt for it, so that a version which meant something else by the name could not take
+// over. A better one gets another name.
 func Builtin(name string) (*Spec, bool) {
 	text := BuiltinText(name)
 	if text == nil {
