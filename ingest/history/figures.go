@@ -24,9 +24,13 @@ type Diary interface {
 	// Figures returns the figures of the days from <= day < to, ms, by day, bundle
 	// and quantity.
 	Figures(ctx context.Context, from, to int64) ([]Figure, error)
-	// Newest returns the latest event time, ms, of the decisions, or of the last
-	// 1,000 of the ledger, whichever is sooner found; 0 where there is none.
+	// Newest returns the latest event time, ms, of the decisions that were scored, by model
+	// or rules, or of the last 1,000 such of the ledger, whichever is sooner found; 0 where
+	// there is none. What could not be read is kept under its record's time, which says
+	// nothing of how far the stream has come.
 	Newest(ctx context.Context) (int64, error)
+	// Oldest returns the earliest event time, ms, of the decisions; 0 where there is none.
+	Oldest(ctx context.Context) (int64, error)
 }
 
 // date is a day as the stores have it.
@@ -88,9 +92,23 @@ func (s *sqliteStore) Newest(ctx context.Context) (ms int64, err error) {
 		return 0, err
 	}
 	err = s.db.QueryRowContext(ctx, `SELECT coalesce(max(event_ms), 0) FROM
-		(SELECT event_ms FROM decisions WHERE shard = (SELECT min(shard) FROM decisions) ORDER BY ledger_offset DESC LIMIT 1000)`).Scan(&ms)
+		(SELECT event_ms FROM decisions WHERE shard = (SELECT min(shard) FROM decisions) AND outcome IN (0, 1) ORDER BY ledger_offset DESC LIMIT 1000)`).Scan(&ms)
 	if err != nil {
 		return 0, fmt.Errorf("read the newest decision's time: %w", err)
+	}
+	return ms, nil
+}
+
+// Oldest implements [Diary]. The index by time has tenants first, and is asked for each.
+func (s *sqliteStore) Oldest(ctx context.Context) (ms int64, err error) {
+	if err := s.check(ctx); err != nil {
+		return 0, err
+	}
+	err = s.db.QueryRowContext(ctx, `WITH RECURSIVE tenants(t) AS (SELECT min(tenant) FROM decisions
+			UNION ALL SELECT (SELECT min(tenant) FROM decisions WHERE tenant > t) FROM tenants WHERE t IS NOT NULL)
+		SELECT coalesce(min((SELECT min(event_ms) FROM decisions WHERE tenant = t)), 0) FROM tenants`).Scan(&ms)
+	if err != nil {
+		return 0, fmt.Errorf("read the oldest decision's time: %w", err)
 	}
 	return ms, nil
 }
@@ -151,13 +169,30 @@ func (s *clickhouseStore) Figures(ctx context.Context, from, to int64) (list []F
 	return list, nil
 }
 
-// Newest implements [Diary].
+// Newest implements [Diary]. The server knows the latest time of all without reading; it
+// looks for one that was scored from there back, further each time.
 func (s *clickhouseStore) Newest(ctx context.Context) (ms int64, err error) {
 	if err := s.check(ctx); err != nil {
 		return 0, err
 	}
-	if err := s.queryRow(ctx, []any{&ms}, `SELECT max(event_ms) FROM {db}.decisions`); err != nil {
+	var last int64
+	err = s.queryRow(ctx, []any{&last}, `SELECT max(event_ms) FROM {db}.decisions`)
+	for back := time.Minute.Milliseconds(); err == nil && ms == 0 && back/8 < last; back *= 8 {
+		err = s.queryRow(ctx, []any{&ms}, `SELECT max(event_ms) FROM {db}.decisions WHERE event_ms >= ? AND outcome IN (0, 1)`, last-back)
+	}
+	if err != nil {
 		return 0, fmt.Errorf("read the newest decision's time: %w", err)
+	}
+	return ms, nil
+}
+
+// Oldest implements [Diary].
+func (s *clickhouseStore) Oldest(ctx context.Context) (ms int64, err error) {
+	if err := s.check(ctx); err != nil {
+		return 0, err
+	}
+	if err := s.queryRow(ctx, []any{&ms}, `SELECT min(event_ms) FROM {db}.decisions`); err != nil {
+		return 0, fmt.Errorf("read the oldest decision's time: %w", err)
 	}
 	return ms, nil
 }

@@ -1,6 +1,7 @@
 package history_test
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"testing"
@@ -21,6 +22,9 @@ func TestFiguresAreKept(t *testing.T) {
 		if newest, err := s.Newest(t.Context()); newest != 0 || err != nil {
 			t.Fatalf("newest of nothing is %d, %v", newest, err)
 		}
+		if oldest, err := s.Oldest(t.Context()); oldest != 0 || err != nil {
+			t.Fatalf("oldest of nothing is %d, %v", oldest, err)
+		}
 		note := func(list ...history.Figure) {
 			t.Helper()
 			if err := s.Note(t.Context(), list); err != nil {
@@ -36,12 +40,24 @@ func TestFiguresAreKept(t *testing.T) {
 			t.Errorf("figures are %+v, %v", got, err)
 		}
 		l := newLedger(t, 5)
-		d := l.decision("tx-1", 2)
-		d.Tx.Time = day(3) + 5
-		l.batch(schemas.AppendDecision(nil, d))
-		write(t, s, l.block(0, 1))
+		for i, x := range []struct {
+			tenant string
+			time   int64
+		}{{"a", day(3) + 5}, {"b", day(1) + 7}, {"c", day(2)}} {
+			d := l.decision(fmt.Sprint("tx-", i), 2)
+			d.Tenant, d.Tx.Time = []byte(x.tenant), x.time
+			l.batch(schemas.AppendDecision(nil, d))
+		}
+		for _, late := range []int64{1, dayMs / 10, 400 * dayMs} { // no record says that the stream has come to its time
+			l.now = day(3) + late
+			l.batch(schemas.AppendDecision(nil, &schemas.Decision{Place: l.place(), Verdict: schemas.Verdict{Outcome: schemas.Rejected}}))
+		}
+		write(t, s, l.block(0, 6))
 		if newest, err := s.Newest(t.Context()); newest != day(3)+5 || err != nil {
 			t.Errorf("newest is %d, %v", newest, err)
+		}
+		if oldest, err := s.Oldest(t.Context()); oldest != day(1)+7 || err != nil {
+			t.Errorf("oldest is %d, %v", oldest, err)
 		}
 	})
 }
