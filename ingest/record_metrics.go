@@ -28,6 +28,7 @@ type RecorderMetrics struct {
 	Up            prometheus.Gauge
 	// Live are the gauges of labels, by the quantity of the history's figures.
 	Live map[string]*prometheus.GaugeVec
+	told map[string]toldDay // by quantity and age
 }
 
 // NewRecorderMetrics registers the metrics with r.
@@ -46,7 +47,7 @@ func NewRecorderMetrics(r prometheus.Registerer) *RecorderMetrics {
 		Up:       prometheus.NewGauge(prometheus.GaugeOpts{Name: "weir_history_up", Help: "1 while the history answers."}),
 		Retries:  prometheus.NewCounter(prometheus.CounterOpts{Name: "weir_history_retries_total", Help: "Attempts that failed and were made again."}),
 	}
-	m.Live = make(map[string]*prometheus.GaugeVec)
+	m.Live, m.told = make(map[string]*prometheus.GaugeVec), make(map[string]toldDay)
 	for _, q := range []struct{ name, help string }{
 		{"precision", "Share of fraud in a day's alerts whose labels were known at an age of it."},
 		{"recall", "Share of a day's frauds that were alerted on, by what exploration drew."},
@@ -69,27 +70,34 @@ func (m *RecorderMetrics) at(s history.Stream, partition int32, position, lag in
 	m.Lag.WithLabelValues(string(s), p).Set(float64(lag))
 }
 
-// Tell takes in the history's figures, by day: of each quantity at each age the last day
-// is told, and of its bundles the one that decided most.
+// A toldDay is the day that a gauge of days tells of, and how much its bundle decided.
+type toldDay struct {
+	day     int64
+	decided float64
+}
+
+// Tell takes in all that the history has noted of some days: of each quantity at each age
+// the last day is told, whenever it was taken in, and of its bundles the one that decided
+// most.
 func (m *RecorderMetrics) Tell(figures []history.Figure) {
-	type day struct {
+	type part struct {
 		day    int64
 		bundle uint64
 	}
-	decided := make(map[day]float64)
+	decided := make(map[part]float64)
 	for _, f := range figures {
 		if f.Quantity == "decisions" {
-			decided[day{f.Day, f.Bundle}] = f.Value
+			decided[part{f.Day, f.Bundle}] = f.Value
 		}
 	}
-	told := make(map[string]day)
 	for _, f := range figures {
 		quantity, age, _ := strings.Cut(f.Quantity, "/")
-		gauge, now := m.Live[quantity], day{f.Day, f.Bundle}
-		if before, ok := told[f.Quantity]; gauge == nil || ok && before.day == f.Day && decided[before] > decided[now] {
+		gauge, now := m.Live[quantity], toldDay{f.Day, decided[part{f.Day, f.Bundle}]}
+		before, ok := m.told[f.Quantity]
+		if gauge == nil || ok && (before.day > now.day || before.day == now.day && before.decided > now.decided) {
 			continue
 		}
-		told[f.Quantity] = now
+		m.told[f.Quantity] = now
 		gauge.WithLabelValues(age).Set(f.Value)
 	}
 }

@@ -456,3 +456,30 @@ func TestRecorderSaysWhatIsGone(t *testing.T) {
 		t.Fatalf("a ledger that ends before the history does gives %v", err)
 	}
 }
+
+// TestTheLastDayIsTold has days told in whatever order they are noted in: what is said of
+// an age is of the last day that has come to it, and of the bundle that decided most.
+func TestTheLastDayIsTold(t *testing.T) {
+	figure := func(day int64, bundle uint64, quantity string, v float64) history.Figure {
+		return history.Figure{Day: day, Bundle: bundle, Quantity: quantity, Value: v}
+	}
+	days := [][]history.Figure{
+		{figure(1, 1, "decisions", 10), figure(1, 1, "precision/1d", .1), figure(1, 1, "precision/3d", .2), figure(1, 1, "recall/1d", .9)},
+		{figure(2, 1, "decisions", 10), figure(2, 2, "decisions", 20), figure(2, 1, "precision/1d", .3), figure(2, 2, "precision/1d", .4)},
+		{figure(3, 1, "decisions", 10), figure(3, 0, "labelled/1d", 7)},
+	}
+	for _, order := range [][]int{{0, 1, 2}, {2, 1, 0}, {1, 0, 1, 2, 0}} {
+		m := NewRecorderMetrics(prometheus.NewRegistry())
+		for _, i := range order {
+			m.Tell(days[i])
+		}
+		for _, x := range []struct {
+			quantity, age string
+			want          float64
+		}{{"precision", "1d", .4}, {"precision", "3d", .2}, {"recall", "1d", .9}} {
+			if got := testutil.ToFloat64(m.Live[x.quantity].WithLabelValues(x.age)); got != x.want {
+				t.Errorf("%v: %s at %s is %v, not %v", order, x.quantity, x.age, got, x.want)
+			}
+		}
+	}
+}

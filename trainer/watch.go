@@ -321,16 +321,24 @@ func (w *Watch) Over(day int64, age time.Duration, newest int64) bool {
 
 // Record notes in a diary what is over and not noted: days, and the ages of days. The
 // stream has come to newest, ms. It returns how many days or ages it noted, of days as
-// far back as the oldest age.
-func (w *Watch) Record(ctx context.Context, d history.Diary, newest int64) (noted int, err error) {
+// far back as the oldest age. After each day of which it noted anything it calls told with
+// the day: of months that wait to be noted the first is not to wait for the last.
+func (w *Watch) Record(ctx context.Context, d history.Diary, newest int64, told func(day int64) error) (noted int, err error) {
 	ages := append([]time.Duration{0}, w.Ages()...)
 	from := floorDiv(newest-ages[len(ages)-1].Milliseconds()-w.Spec.LateMax, dayMs)*dayMs - 7*dayMs
+	// Months before the first decision are not looked at one by one.
+	oldest, err := d.Oldest(ctx)
+	if err != nil {
+		return 0, err
+	}
+	from = max(from, floorDiv(oldest, dayMs)*dayMs)
 	there, err := d.Figures(ctx, from, newest)
 	if err != nil {
 		return 0, err
 	}
 	have := Noted(there)
 	for day := from; w.Over(day, 0, newest); day += dayMs {
+		before := noted
 		for _, age := range ages {
 			if w.empty[day] || have(day, age) || !w.Over(day, age, newest) {
 				continue
@@ -346,6 +354,11 @@ func (w *Watch) Record(ctx context.Context, d history.Diary, newest int64) (note
 				return noted, err
 			}
 			noted++
+		}
+		if noted > before {
+			if err := told(day); err != nil {
+				return noted, err
+			}
 		}
 	}
 	return noted, nil

@@ -355,8 +355,9 @@ func TestRolesAtKafka(t *testing.T) {
 	t.Run("missing topics", w.misses)
 	t.Run("migrate", w.migrates)
 	t.Run("train", w.trains)
-	unprepared, watchEvery = true, 50*time.Millisecond
-	defer func() { unprepared, watchEvery = false, time.Minute }()
+	w.as("record", "--note-every", "50ms")
+	unprepared = true
+	defer func() { unprepared = false }()
 	t.Run("at work", func(t *testing.T) {
 		for role := range w.commands {
 			t.Run(role, func(t *testing.T) {

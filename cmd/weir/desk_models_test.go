@@ -234,7 +234,7 @@ func TestDeskModelsLive(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := trainer.NewWatch(store, p.spec, []*scoring.Bundle{b})
-	if noted, err := w.Record(t.Context(), store, newest); err != nil || noted == 0 {
+	if noted, err := w.Record(t.Context(), store, newest, func(int64) error { return nil }); err != nil || noted == 0 {
 		t.Fatal(noted, err)
 	}
 	l, err := readLive(t.Context(), store, b, []*scoring.Bundle{b})

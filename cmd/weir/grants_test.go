@@ -213,8 +213,7 @@ func (w *grantWorld) refused(role string, i int) {
 // and then as users who lack one of them each, which is named.
 func TestRolesAtClickHouse(t *testing.T) {
 	w := newGrantWorld(t)
-	watchEvery = 50 * time.Millisecond
-	defer func() { watchEvery = time.Minute }()
+	w.as("record", "--note-every", "50ms")
 	w.endToEnd()
 	for i := range w.grants["record"] {
 		_, database := w.lacking("record", i)

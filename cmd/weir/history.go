@@ -110,7 +110,7 @@ date first. There should be one recorder a history.`,
 		"weir record --kafka 127.0.0.1:9092 --history weir.db",
 	},
 	flags: func(fs *flag.FlagSet) func(context.Context, *env, []string) error {
-		service, h := addService(fs), addHistory(fs)
+		service, h, notes := addService(fs), addHistory(fs), addNotes(fs)
 		return func(ctx context.Context, e *env, _ []string) error {
 			s, err := service.open(ctx, e, 8, recordRights)
 			if err != nil {
@@ -133,7 +133,7 @@ date first. There should be one recorder a history.`,
 			}
 			defer stop()
 			s.log.Info("serves metrics", "address", at)
-			if err := together(ctx, what, s.watch(store, r), role{"", s.reloads.run}); err != nil {
+			if err := together(ctx, what, s.watch(store, r, *notes), role{"", s.reloads.run}); err != nil {
 				return err
 			}
 			st := r.Status()

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"maps"
 	"os"
@@ -267,8 +268,10 @@ func (d *watchedDay) print(e *env) {
 	e.printf("\n")
 }
 
-// watchEvery is how often a recorder looks whether a day is over.
-var watchEvery = time.Minute // less in tests
+// addNotes declares how often a recorder looks whether a day is over.
+func addNotes(fs *flag.FlagSet) *time.Duration {
+	return fs.Duration("note-every", time.Minute, "note in the history what days came to, once they are over: look for such\ndays after each such `TIME`")
+}
 
 // A noter notes in the history what days came to, once they are over.
 type noter struct {
@@ -281,12 +284,12 @@ type noter struct {
 }
 
 // watch makes the role of a noter, beside the recorder of the history.
-func (s *service) watch(store history.Store, beside *ingest.Recorder) role {
+func (s *service) watch(store history.Store, beside *ingest.Recorder, every time.Duration) role {
 	// A yardstick needs no trust: nothing is decided by it.
 	n := &noter{store: store, models: ingest.NewModels(s.client, s.topics, nil), known: make(map[[32]byte]*scoring.Bundle), metric: beside.Metrics}
 	return role{"watch", func(ctx context.Context) error {
 		said := ""
-		for sleep(ctx, watchEvery) == nil {
+		for sleep(ctx, every) == nil {
 			noted, err := n.round(ctx)
 			if noted > 0 {
 				s.log.Info("days noted in the history", "days_and_ages", noted)
@@ -322,16 +325,22 @@ func (n *noter) round(ctx context.Context) (noted int, err error) {
 	if err != nil || newest == 0 {
 		return 0, err
 	}
-	if noted, err = n.watch.Record(ctx, n.store, newest); err != nil || noted == 0 && n.told {
-		return noted, err
-	}
-	ages := n.watch.Ages()
-	figures, err := n.store.Figures(ctx, newest-ages[len(ages)-1].Milliseconds()-watchDays*dayMs, newest)
-	if err == nil {
-		n.metric.Tell(figures)
+	if ages := n.watch.Ages(); !n.told {
+		if err := n.tell(ctx, newest-ages[len(ages)-1].Milliseconds()-watchDays*dayMs, newest); err != nil {
+			return 0, err
+		}
 		n.told = true
 	}
-	return noted, err
+	return n.watch.Record(ctx, n.store, newest, func(day int64) error { return n.tell(ctx, day, day+dayMs) })
+}
+
+// tell tells the metrics what is noted of days.
+func (n *noter) tell(ctx context.Context, from, to int64) error {
+	figures, err := n.store.Figures(ctx, from, to)
+	if err == nil {
+		n.metric.Tell(figures)
+	}
+	return err
 }
 
 // read reads what bundles the topic holds that are not known yet, and returns the last

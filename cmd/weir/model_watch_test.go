@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -196,7 +198,17 @@ func TestDaysAreNotedOnce(t *testing.T) {
 		noted := 0
 		record := func(day int64) {
 			w := trainer.NewWatch(store, p.spec, []*scoring.Bundle{b}) // as after a restart
-			n, err := w.Record(t.Context(), store, pastStart+day*dayMs)
+			last := int64(math.MinInt64)
+			n, err := w.Record(t.Context(), store, pastStart+day*dayMs, func(day int64) error {
+				if day <= last {
+					t.Errorf("day %d is told after day %d", day, last)
+				}
+				last = day
+				if list, err := store.Figures(t.Context(), day, day+dayMs); err != nil || !trainer.Noted(list)(day, 0) {
+					t.Errorf("day %d is told, and not noted: %v", day, err)
+				}
+				return nil
+			})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -237,8 +249,22 @@ func firstDifference(got, want []watchedDay) string {
 	return fmt.Sprintf("%d days, not %d", len(got), len(want))
 }
 
+// A stuckStore notes so many days and ages, and then is away.
+type stuckStore struct {
+	history.Store
+	left int
+}
+
+func (s *stuckStore) Note(ctx context.Context, list []history.Figure) error {
+	if s.left--; s.left < 0 {
+		return errors.New("away")
+	}
+	return s.Store.Note(ctx, list)
+}
+
 // TestARecorderNotesDays has the role beside a recorder note days under the bundles of
-// the topic of models, each day once, and nothing before there is a bundle.
+// the topic of models, each day once, and nothing before there is a bundle. What is noted is
+// told before all is.
 func TestARecorderNotesDays(t *testing.T) {
 	notForRace(t)
 	log, address := brokerWith(t, "transactions")
@@ -263,7 +289,12 @@ func TestARecorderNotesDays(t *testing.T) {
 	}
 	round(0)
 	call(t, "model", "promote", "--kafka", address, "--key", "sign.key", "--trust", "sign.key.pub", "model.weir").succeeds(t)
-	round(181)
+	n.store = &stuckStore{store, 60}
+	if noted, err := n.round(t.Context()); noted != 60 || err == nil || testutil.CollectAndCount(n.metric.Live["precision"]) == 0 {
+		t.Errorf("%d were noted, %v, and none of it is told", noted, err)
+	}
+	n.store = store
+	round(121)
 	round(0)
 	if got := testutil.CollectAndCount(n.metric.Live["precision"]); got != 5 {
 		t.Errorf("precision is told at %d ages", got)

@@ -41,6 +41,7 @@ type up struct {
 	service    *serviceFlags
 	score      *scoreFlags
 	history    *historyFlags
+	notes      *time.Duration
 	desk       *deskFlags
 	broker     string
 	syncWrites bool
@@ -51,7 +52,7 @@ type up struct {
 
 // addUp declares the command's flags, which weir check takes as well.
 func addUp(fs *flag.FlagSet) *up {
-	u := &up{service: addService(fs), score: addScore(fs), history: addHistory(fs), desk: addDesk(fs, true)}
+	u := &up{service: addService(fs), score: addScore(fs), history: addHistory(fs), notes: addNotes(fs), desk: addDesk(fs, true)}
 	u.score.addWatch(fs)
 	fs.StringVar(&u.broker, "broker", "127.0.0.1:0", "`HOST:PORT` of the embedded broker; port 0 is one that the system chooses")
 	fs.BoolVar(&u.syncWrites, "sync-writes", false, "the embedded broker syncs each write to disk: slower, and nothing is lost\nin a power failure")
@@ -95,7 +96,7 @@ func (u *up) run(ctx context.Context, e *env, _ []string) error {
 	}
 	defer store.Close()
 	record, recorder := s.record(store)
-	beside := []role{record, s.watch(store, recorder)}
+	beside := []role{record, s.watch(store, recorder, *u.notes)}
 	if !u.desk.off() {
 		u.desk.past = store
 		u.desk.models.trust = u.score.trust

@@ -73,6 +73,7 @@ var Settings = []*Setting{
 	{Key: "history.url", Short: []string{"history", "clickhouse"}, Kind: Text, Example: "clickhouse://weir@ch1:9440/weir?secure=true"},
 	{Key: "history.password-file", Kind: Secret, Held: "WEIR_CLICKHOUSE_PASSWORD", Example: "/run/secrets/clickhouse"},
 	{Key: "history.ca", Kind: Path, Example: "/etc/weir/clickhouse-ca.pem"},
+	{Key: "history.note-every", Short: []string{"note-every"}, Kind: Span, Above: true, Max: 86400, Example: "10m"},
 
 	{Key: "desk.web", Short: []string{"web"}, Kind: Address, Words: []string{"off"}, Example: "0.0.0.0:8443"},
 	{Key: "desk.tls-cert", Short: []string{"tls-cert"}, Kind: Path, Reload: true, Example: "/etc/weir/desk.crt",
