@@ -92,6 +92,7 @@ func (w *secretsWorld) failsAsFiles() {
 		{"--kafka-password-file", "kafka password", []string{"check", "--kafka", "127.0.0.1:1", "--kafka-sasl", "PLAIN", "--kafka-user", "weir"}},
 		{"--history-password-file", "clickhouse password", []string{"check", "--history", "clickhouse://weir@127.0.0.1:1/weir"}},
 		{"--schema-registry-password-file", "registry password", []string{"check", "--source-format", "avro", "--schema-registry", "http://127.0.0.1:1", "--schema-registry-user", "weir"}},
+		{"--otlp-headers-file", "otlp headers", []string{"check", "--otlp-endpoint", "http://127.0.0.1:1"}},
 		{"--password-file", "analyst password", []string{"user", "add", "other", "--role", "analyst", "--data", data}},
 		{"--passphrase-file", "passphrase", []string{"restore", "--check", "--from", w.file("token key")}},
 		{"--passphrase-file", "passphrase", []string{"backup", "--data", data, "--to", name("none.backup")}},
@@ -127,14 +128,15 @@ func (w *secretsWorld) failsAsText() {
 		w.run(w.environment(), args...)
 	}
 	for _, name := range []string{"WEIR_TOKEN_KEY", "WEIR_KAFKA_PASSWORD", "WEIR_KAFKA_PASSWORD_FILE", "WEIR_KAFKA_TLS", "WEIR_KAFKA_SASL", "WEIR_KAFKA_KEY", "WEIR_CLICKHOUSE_PASSWORD", "WEIR_HISTORY_PASSWORD_FILE",
-		"WEIR_OIDC_CLIENT_SECRET", "WEIR_KEYS_TOKEN_FILE", "WEIR_KEYS_ROLLBACK_FILE", "WEIR_KAFKA_PASWORD", "WEIR_SCHEMA_REGISTRY_PASSWORD"} {
+		"WEIR_OIDC_CLIENT_SECRET", "WEIR_KEYS_TOKEN_FILE", "WEIR_KEYS_ROLLBACK_FILE", "WEIR_OTLP_HEADERS_FILE", "WEIR_OTLP_ENDPOINT", "WEIR_KAFKA_PASWORD", "WEIR_SCHEMA_REGISTRY_PASSWORD"} {
 		w.run(map[string]string{name: variable}, "check", "--kafka", "127.0.0.1:1", "--kafka-user", "weir", "--timeout", "1s")
 		w.run(map[string]string{name: "k1:" + variable}, "score", "--kafka", "127.0.0.1:1", "--data", filepath.Join(w.data, "none"), "--listen", "127.0.0.1:0", "--log-level", "none")
 	}
 	for i, lines := range []string{
 		"kafka:\n  password: " + text, "kafka:\n  password-file: " + text, "kafka:\n  password-file: {value: \"" + strings.ReplaceAll(text, `"`, `\"`) + "\"}", "kafka: {password-file: [" + flag + ", x}",
 		"keys:\n  token-file: k1:" + text, "keys:\n  token: " + text, "keys:\n  rollback-file: |\n    -----BEGIN PRIVATE KEY-----\n    " + text + "\n    -----END PRIVATE KEY-----",
-		"history:\n  url: clickhouse://weir:" + text + "@ch/weir", "history:\n  password: " + text, "oidc:\n  client-secret: " + text, "oidc:\n  client-secret-file: " + text,
+		"history:\n  url: clickhouse://weir:" + text + "@ch/weir", "history:\n  password: " + text, "oidc:\n  client-secret: " + text, "otlp:\n  headers: " + text, "otlp:\n  endpoint: https://weir:" + text + "@collector",
+		"otlp:\n  headers-file: \"Authorization: " + strings.ReplaceAll(text, `"`, `\"`) + "\"", "oidc:\n  client-secret-file: " + text,
 		"desk:\n  tls-key: " + text, "schema-registry:\n  url: https://weir:" + text + "@sr", "metrics:\n  listen: " + text, text + ": x", "? " + text, "kafka:\n" + text, "log:\n  level: " + text,
 		"secret: " + text + "\n\tx", "kafka:\n  brokers: weir:" + text + "@k1:9092",
 	} {

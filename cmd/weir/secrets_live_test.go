@@ -136,6 +136,22 @@ func (w *secretsWorld) provider() *httptest.Server {
 	return s
 }
 
+// collector refuses the first traces, by an answer that says what it was sent, and takes
+// those that come behind them; it counts what was sent with the secret.
+func (w *secretsWorld) collector() *httptest.Server {
+	s := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if n := w.traced.Add(1); r.Header.Get("Authorization") != "Bearer "+w.secrets["collector token"] {
+			w.t.Errorf("the collector is sent %q", r.Header)
+		} else if n%3 != 0 {
+			rw.Header().Set("X-Echo", r.Header.Get("Authorization"))
+			rw.WriteHeader([]int{0, http.StatusUnauthorized, http.StatusServiceUnavailable}[n%3])
+			_, _ = rw.Write([]byte("not by " + r.Header.Get("Authorization")))
+		}
+	}))
+	w.t.Cleanup(s.Close)
+	return s
+}
+
 // lives runs all roles, and has people and commands look at what they do.
 func (w *secretsWorld) lives() {
 	w.t.Helper()
@@ -156,6 +172,7 @@ func (w *secretsWorld) lives() {
 	}
 	profiles := free.Addr().String() // which no log names
 	_ = free.Close()
+	w.traces = []string{"--otlp-endpoint", w.collector().URL, "--otlp-sample", "1", "--otlp-headers-file", w.file("otlp headers")}
 	score := w.role("score", append([]string{"score", "--spec", spec, "--trust", models, "--rollback-key", w.file("rollback key"), "--token-key-file", w.file("token key"),
 		"--token-key-previous-file", w.file("token key before"), "--pprof", profiles, "--snapshot-every", "20", "--log", "json", "--json"}, w.group()...)...)
 	record := w.role("record", append([]string{"record"}, w.history...)...)
@@ -171,6 +188,7 @@ func (w *secretsWorld) lives() {
 	w.pays()
 	w.until("all is decided", func() bool { return w.decided("http://"+at+"/metrics") >= w.sent })
 	w.until("all is recorded", func() bool { return w.recorded() })
+	w.until("traces were sent", func() bool { return w.traced.Load() > 1 })
 	w.desked("https://" + strings.TrimPrefix(served.says(`serves the desk" address=(\S+)`), "https://"))
 	for _, one := range append(others, at) {
 		for _, path := range []string{"/metrics", "/healthz", "/readyz", "/"} {

@@ -18,6 +18,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -45,6 +46,8 @@ type secretsWorld struct {
 	brokers string
 	prefix  string   // of the topics
 	kafka   []string // the flags that reach the brokers
+	traces  []string // and the collector
+	traced  atomic.Int64
 	history []string
 	topics  schemas.Topics
 	log     *kafka.Client
@@ -57,7 +60,7 @@ type secretsWorld struct {
 
 // secretWords are the secrets that are a text.
 var secretWords = []string{"kafka password", "clickhouse password", "registry password", "oidc secret", "analyst password", "owner password",
-	"passphrase", "text in the file", "flag", "variable"}
+	"passphrase", "collector token", "text in the file", "flag", "variable"}
 
 // newSecretsWorld draws the secrets and fills the vault, but for those of the brokers and
 // the history.
@@ -79,6 +82,7 @@ func newSecretsWorld(t *testing.T) *secretsWorld {
 	for _, name := range secretWords {
 		w.plant(name, w.word(name))
 	}
+	w.put("otlp headers", "X-Bank: weir\nAuthorization: Bearer "+w.secrets["collector token"]+"\n")
 	for _, name := range []string{"token key", "token key before"} {
 		raw := w.bytes(32)
 		w.search.Add(name, raw)
@@ -207,7 +211,7 @@ func (w *secretsWorld) role(name string, args ...string) *secretsRole {
 	w.t.Helper()
 	p := &secretsRole{w: w, name: name, done: make(chan struct{})}
 	args = append(args, "--data", filepath.Join(w.data, name), "--listen", "127.0.0.1:0", "--log-level", "debug")
-	p.cmd = exec.Command(os.Args[0], append(args, w.kafka...)...)
+	p.cmd = exec.Command(os.Args[0], slices.Concat(args, w.kafka, w.traces)...)
 	p.cmd.Dir = w.out
 	p.cmd.Env = []string{"WEIR_TEST_PHASES=" + filepath.Join(w.vault, name+".phases"), "TMPDIR=" + w.out, "HOME=" + w.out, "GOTRACEBACK=all"}
 	for k, v := range w.environment() {

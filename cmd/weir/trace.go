@@ -64,7 +64,7 @@ func (f *traceFlags) header() (http.Header, error) {
 	if f.headers == "" {
 		return nil, nil
 	}
-	text, err := os.ReadFile(f.headers)
+	text, err := readSecret(f.headers)
 	if err != nil {
 		return nil, fmt.Errorf("read the headers for the collector: %w", err)
 	}
