@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -49,7 +50,10 @@ func TestChart(t *testing.T) {
 // object is what the tests look at of one of Kubernetes.
 type object struct {
 	Kind     string
-	Metadata struct{ Name string }
+	Metadata struct {
+		Name        string
+		Annotations map[string]string
+	}
 	Data     map[string]string
 	Spec     struct {
 		Template    *template
@@ -151,6 +155,7 @@ func chartProblems(t *testing.T, chart, set string) (objects []object, list []st
 		}
 		if pod != nil {
 			list = append(list, pod.problems(t, o.Kind+" "+o.Metadata.Name, objects)...)
+			list = append(list, pod.early(o, objects)...)
 		}
 	}
 	return objects, list
@@ -213,6 +218,30 @@ func (p *template) problems(t *testing.T, where string, objects []object) (list 
 			r.env[e.Name] = e.Value
 		}
 		list = append(list, r.problems()...)
+	}
+	return list
+}
+
+// early is what a pod that runs before the release lacks then: all that it needs and the
+// chart makes has to be made before it.
+func (p *template) early(own object, objects []object) (list []string) {
+	weight := func(o object) (weight int, hook bool) {
+		hook = o.Metadata.Annotations["helm.sh/hook"] == "pre-install,pre-upgrade"
+		weight, err := strconv.Atoi(o.Metadata.Annotations["helm.sh/hook-weight"])
+		return weight, hook && err == nil
+	}
+	at, hook := weight(own)
+	if !hook {
+		return nil
+	}
+	needs := map[string]string{"ServiceAccount": p.Spec.ServiceAccountName, "NetworkPolicy": own.Metadata.Name}
+	for _, o := range objects {
+		needed := needs[o.Kind] == o.Metadata.Name || slices.ContainsFunc(p.Spec.Volumes, func(v volume) bool {
+			return o.Kind == "ConfigMap" && v.ConfigMap != nil && v.ConfigMap.Name == o.Metadata.Name
+		})
+		if before, hook := weight(o); needed && (!hook || before >= at) {
+			list = append(list, fmt.Sprintf("%s %s: it runs before %s %s is there", own.Kind, own.Metadata.Name, o.Kind, o.Metadata.Name))
+		}
 	}
 	return list
 }
@@ -292,7 +321,7 @@ func standIn(t *testing.T, key string) string {
 	}
 	other := map[string]string{
 		"token-previous.key": "token-previous.key", "rollback.key": "train.key", "desk.key": "train.key", "password": "clickhouse.password", "secret": "clickhouse.password",
-		"ca.pem": "desk.crt", "client.pem": "desk.crt", "client.key": "desk.key", "tls.crt": "desk.crt", "tls.key": "desk.key",
+		"ca.pem": "desk.crt", "client.pem": "desk.crt", "client.key": "desk.key", "migrate.pem": "desk.crt", "migrate.key": "desk.key", "headers": "otlp.headers", "tls.crt": "desk.crt", "tls.key": "desk.key",
 		"token.key": "token.key", "train.key": "train.key", "models.pem": "models.pem",
 	}[key]
 	if other == "" {

@@ -2,6 +2,7 @@ package lint
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -52,13 +53,14 @@ func TestScraped(t *testing.T) {
 	}
 }
 
-// makeSecrets runs the script that an operator runs, and adds a key of tokens before the
-// one that it made.
+// makeSecrets runs the script that an operator runs, and adds what Compose does without: a
+// key of tokens before the one that it made, and headers for a collector.
 func makeSecrets(folder string) error {
 	if out, err := exec.Command(root+"/deploy/compose/secrets", folder).CombinedOutput(); err != nil {
 		return fmt.Errorf("deploy/compose/secrets: %s", out)
 	}
-	return os.WriteFile(filepath.Join(folder, "token-previous.key"), []byte("k0:"+strings.Repeat("5a", 32)+"\n"), 0o400)
+	return errors.Join(os.WriteFile(filepath.Join(folder, "token-previous.key"), []byte("k0:"+strings.Repeat("5a", 32)+"\n"), 0o400),
+		os.WriteFile(filepath.Join(folder, "otlp.headers"), []byte("Authorization: Bearer planted\n"), 0o400))
 }
 
 // TestCompose holds compose.yaml to its parser, to the files beside it and to weir.

@@ -143,6 +143,13 @@ var chartMistakes = []mistake{
 	{name: "variable of another role", file: pod, old: "WEIR_TRAIN_JOURNAL", new: "WEIR_DESK_WEB", words: "weir train does not take WEIR_DESK_WEB"},
 	{name: "unknown flag", file: pod, old: "--config, /etc", new: "--configuration, /etc", words: "weir score --configuration"},
 	{name: "secret that is not mounted", file: pod, old: "path: {{ $file }}}", new: "path: the-{{ $file }}}", words: "/keys/token.key is not mounted"},
+	{name: "migration as any user", file: grand, old: "user: weir-migrate, ", new: "", words: "kafka.user"},
+	{name: "setting of another role", file: grand, old: "    history: {url: \"clickhouse://weir_migrate", new: "    desk: {within: 5m}\n    history: {url: \"clickhouse://weir_migrate", words: "invalid propertyName 'desk'"},
+	{name: "settings that come too late", file: "weir/templates/migrate.yaml", old: "{{- include \"weir.before\" -5 | nindent 4 }}\ndata:", new: "{}\ndata:", words: "Job weir-migrate: it runs before ConfigMap weir-migrate is there"},
+	{name: "account that comes too late", file: pod, old: "{{ include \"weir.name\" $root }}-migrate\n", new: "{{ include \"weir.name\" $root }}\n", words: "Job weir-migrate: it runs before ServiceAccount weir is there"},
+	{name: "wall that falls too late", file: "weir/templates/network.yaml", old: "\"weir.before\" -5", new: "\"weir.before\" 5", words: "Job weir-migrate: it runs before NetworkPolicy weir-migrate is there"},
+	{name: "job that serves", file: pod, old: "(list \"train\" \"migrate\")", new: "(list \"train\")", words: "weir migrate does not take WEIR_METRICS_LISTEN"},
+	{name: "headers of a trainer", file: pod, old: "(include \"weir.serves\" $role) (dig \"otlp\"", new: "(ne $role \"score\") (dig \"otlp\"", words: "weir train does not take WEIR_OTLP_HEADERS_FILE"},
 	{name: "no probe", file: pod, old: "readinessProbe:", new: "x-readinessProbe:", words: "probes are missing"},
 }
 

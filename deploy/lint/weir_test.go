@@ -68,7 +68,7 @@ var known = sync.OnceValues(func() (map[string][]string, error) {
 	if len(all.Settings) < 50 {
 		return nil, fmt.Errorf("weir config default lists %d settings", len(all.Settings))
 	}
-	variables := map[string][]string{"WEIR_CONFIG": {"up", "score", "record", "desk", "train"}, "SSL_CERT_FILE": {"desk"}, "GOMEMLIMIT": {"score"}}
+	variables := map[string][]string{"WEIR_CONFIG": {"up", "score", "record", "desk", "train", "migrate"}, "SSL_CERT_FILE": {"desk"}, "GOMEMLIMIT": {"score"}}
 	for _, s := range all.Settings {
 		variables[s.Variable] = s.Roles
 		if s.Secret != "" {

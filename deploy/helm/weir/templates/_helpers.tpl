@@ -19,6 +19,28 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- .Values.serviceAccount.name | default (ternary (include "weir.name" .) "default" .Values.serviceAccount.create) }}
 {{- end }}
 
+{{- /* What the pod of a role runs as: (list $ role). That of a release is not there yet when
+migrate runs before it. */}}
+{{- define "weir.runsAs" -}}
+{{- $root := index . 0 }}
+{{- if and (eq (index . 1) "migrate") $root.Values.serviceAccount.create }}{{ include "weir.name" $root }}-migrate
+{{- else }}{{ include "weir.serviceAccount" $root }}
+{{- end }}
+{{- end }}
+
+{{- /* Whether a role serves, rather than ends: a role. */}}
+{{- define "weir.serves" -}}
+{{- if not (has . (list "train" "migrate")) }}yes{{ end }}
+{{- end }}
+
+{{- /* What makes of an object a hook that is there before a release is installed or upgraded,
+in the order of the weights: a weight. It goes before anything of the release. */}}
+{{- define "weir.before" -}}
+helm.sh/hook: pre-install,pre-upgrade
+helm.sh/hook-weight: {{ . | quote }}
+helm.sh/hook-delete-policy: before-hook-creation
+{{- end }}
+
 {{- /* The image of a role: (list $ gpu). */}}
 {{- define "weir.image" -}}
 {{- $i := (index . 0).Values.image }}
@@ -29,12 +51,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
-{{- /* The weir.yaml of a role: (list $ role). What is of other roles is left out. */}}
+{{- /* The weir.yaml of a role: (list $ role). migrate has what it takes alone: files that others
+name are not there yet. */}}
 {{- define "weir.config" -}}
 {{- $v := (index . 0).Values }}
 {{- $role := index . 1 }}
 {{- $config := mergeOverwrite (deepCopy $v.config) (deepCopy (index $v $role).config) }}
-{{- toYaml $config }}
+{{- toYaml (ternary (pick $config "kafka" "history") $config (eq $role "migrate")) }}
 {{- end }}
 
 {{- /* What a pod mounts of a Secret, and the variables that say where: (list $ role). Each
@@ -65,6 +88,7 @@ line is NAME SECRET-KEY VARIABLE. */}}
 {{- if ne $role "score" }}{{- $sources = append $sources (list $history "history" (dict "password" "WEIR_HISTORY_PASSWORD_FILE" "ca" "WEIR_HISTORY_CA")) }}{{- end }}
 {{- if eq $role "score" }}{{- $sources = append $sources (list $s.schemaRegistry "schema-registry" (dict "password" "WEIR_SCHEMA_REGISTRY_PASSWORD_FILE" "ca" "WEIR_SCHEMA_REGISTRY_CA")) }}{{- end }}
 {{- if eq $role "desk" }}{{- $sources = append $sources (list $s.oidc "oidc" (dict "clientSecret" "WEIR_OIDC_CLIENT_SECRET_FILE" "ca" "SSL_CERT_FILE")) }}{{- end }}
+{{- if and (include "weir.serves" $role) (dig "otlp" "endpoint" "" (include "weir.config" . | fromYaml)) }}{{- $sources = append $sources (list $s.otlp "otlp" (dict "headers" "WEIR_OTLP_HEADERS_FILE" "ca" "WEIR_OTLP_CA")) }}{{- end }}
 {{- range $sources }}
 {{- $from := index . 0 }}
 {{- $entry := dict "name" $from.name "folder" (index . 1) "files" dict }}
@@ -76,7 +100,7 @@ line is NAME SECRET-KEY VARIABLE. */}}
 {{- if and (eq $role "desk") $s.deskTLS.name }}
 {{- $all = append $all (dict "name" $s.deskTLS.name "folder" "tls" "files" (dict "tls.crt" "WEIR_DESK_TLS_CERT" "tls.key" "WEIR_DESK_TLS_KEY")) }}
 {{- end }}
-{{- if and (ne $role "train") $s.metricsTLS.name }}
+{{- if and (include "weir.serves" $role) $s.metricsTLS.name }}
 {{- $all = append $all (dict "name" $s.metricsTLS.name "folder" "metrics-tls" "files" (dict "tls.crt" "WEIR_METRICS_TLS_CERT" "tls.key" "WEIR_METRICS_TLS_KEY")) }}
 {{- end }}
 {{- $all | toJson }}
@@ -100,7 +124,7 @@ metadata:
     {{- toYaml . | nindent 4 }}
     {{- end }}
 spec:
-  serviceAccountName: {{ include "weir.serviceAccount" $root }}
+  serviceAccountName: {{ include "weir.runsAs" (list $root $role) }}
   automountServiceAccountToken: false
   enableServiceLinks: false
   {{- with $root.Values.image.pullSecrets }}
@@ -118,7 +142,7 @@ spec:
     # every start.
     fsGroupChangePolicy: OnRootMismatch
     seccompProfile: {type: RuntimeDefault}
-  {{- if ne $role "train" }}
+  {{- if include "weir.serves" $role }}
   terminationGracePeriodSeconds: {{ $own.terminationGracePeriodSeconds }}
   {{- end }}
   {{- with $own.priorityClassName }}
@@ -127,7 +151,7 @@ spec:
   {{- if and .gpu $own.gpu.runtimeClassName }}
   runtimeClassName: {{ $own.gpu.runtimeClassName }}
   {{- end }}
-  {{- if eq $role "train" }}
+  {{- if not (include "weir.serves" $role) }}
   restartPolicy: Never
   {{- end }}
   {{- if and (eq $role "score") (ne $own.antiAffinity "none") }}
@@ -167,9 +191,11 @@ spec:
       env:
         {{- if ne $role "train" }}
         - {name: WEIR_DATA, value: /data}
-        - {name: WEIR_METRICS_LISTEN, value: "0.0.0.0:9464"}
         {{- else }}
         - {name: WEIR_TRAIN_JOURNAL, value: /data/trials.jsonl}
+        {{- end }}
+        {{- if include "weir.serves" $role }}
+        - {name: WEIR_METRICS_LISTEN, value: "0.0.0.0:9464"}
         {{- end }}
         {{- if eq $role "desk" }}
         - {name: WEIR_DESK_WEB, value: "0.0.0.0:8464"}
@@ -186,7 +212,7 @@ spec:
         - {name: {{ $variable }}, value: /run/secrets/weir/{{ $folder }}/{{ $file }}}
         {{- end }}
         {{- end }}
-      {{- if ne $role "train" }}
+      {{- if include "weir.serves" $role }}
       ports:
         - {name: metrics, containerPort: 9464}
         {{- if eq $role "desk" }}
@@ -221,7 +247,7 @@ spec:
         - {name: {{ .data }}, mountPath: /data}
         - {name: tmp, mountPath: /tmp}
         - {name: config, mountPath: /etc/weir/weir.yaml, subPath: {{ $role }}.yaml, readOnly: true}
-        {{- if $root.Values.files }}
+        {{- if and $root.Values.files (ne $role "migrate") }}
         - {name: files, mountPath: /etc/weir/files, readOnly: true}
         {{- end }}
         {{- range $secrets }}
@@ -235,8 +261,8 @@ spec:
       emptyDir: {sizeLimit: {{ $own.scratchSize | default "64Mi" }}}
     {{- end }}
     - name: config
-      configMap: {name: {{ include "weir.name" $root }}-config}
-    {{- if $root.Values.files }}
+      configMap: {name: {{ include "weir.name" $root }}-{{ ternary "migrate" "config" (eq $role "migrate") }}}
+    {{- if and $root.Values.files (ne $role "migrate") }}
     - name: files
       configMap: {name: {{ include "weir.name" $root }}-files}
     {{- end }}
