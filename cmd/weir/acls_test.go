@@ -94,11 +94,13 @@ func grant(t *testing.T, args ...string) (list []kafkago.ACLEntry) {
 // administrator made, and a user for each role.
 type aclWorld struct {
 	*roleWorld
-	admin *kafkago.Client
-	sasl  string // where users log in
+	admin  *kafkago.Client
+	login  string // where users log in
+	secure string // the folder of the authority whose certificates they log in by; empty: by SCRAM
 }
 
-func newACLWorld(t *testing.T) *aclWorld {
+// newACLWorld has users log in by certificates, or by SCRAM.
+func newACLWorld(t *testing.T, certificates bool) *aclWorld {
 	t.Helper()
 	at := os.Getenv("WEIR_KAFKA")
 	if os.Getenv("WEIR_KAFKA_SECURE") == "" {
@@ -109,7 +111,10 @@ func newACLWorld(t *testing.T) *aclWorld {
 	if err != nil || errP != nil {
 		t.Fatal(at, err, errP)
 	}
-	w := &aclWorld{newRoleWorld(t, at, fmt.Sprintf("acl%d.", time.Now().UnixNano())), &kafkago.Client{Addr: kafkago.TCP(at)}, net.JoinHostPort(host, strconv.Itoa(port+4))}
+	w := &aclWorld{roleWorld: newRoleWorld(t, at, fmt.Sprintf("acl%d.", time.Now().UnixNano())), admin: &kafkago.Client{Addr: kafkago.TCP(at)}}
+	if w.login = net.JoinHostPort(host, strconv.Itoa(port+4)); certificates {
+		w.login, w.secure = net.JoinHostPort(host, strconv.Itoa(port+3)), os.Getenv("WEIR_KAFKA_SECURE")
+	}
 	for role := range w.commands {
 		w.as(role, w.user(role)...)
 		w.give(w.rights(role)...)
@@ -128,6 +133,9 @@ func (w *aclWorld) in(t *testing.T) *aclWorld {
 // is that one.
 func (w *aclWorld) user(role string) []string {
 	w.t.Helper()
+	if w.secure != "" {
+		return w.certificate(role)
+	}
 	name, password, salt := w.prefix+role, rand.Text(), []byte(rand.Text())
 	salted, err := pbkdf2.Key(sha512.New, password, salt, 4096, sha512.Size)
 	if err != nil {
@@ -142,12 +150,20 @@ func (w *aclWorld) user(role string) []string {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return []string{"--kafka", w.sasl, "--kafka-sasl", "SCRAM-SHA-512", "--kafka-user", name, "--kafka-password-file", file, "--topic-prefix", w.prefix}
+	return []string{"--kafka", w.login, "--kafka-sasl", "SCRAM-SHA-512", "--kafka-user", name, "--kafka-password-file", file, "--topic-prefix", w.prefix}
+}
+
+// principal is how the broker calls a role's user: of a certificate by its subject.
+func (w *aclWorld) principal(role string) string {
+	if w.secure != "" {
+		return "User:CN=" + w.prefix + role
+	}
+	return "User:" + w.prefix + role
 }
 
 // rights are those that the list gives a role.
 func (w *aclWorld) rights(role string) []kafkago.ACLEntry {
-	return grant(w.t, "--topic-prefix", w.prefix, "--group", w.prefix+"g", role, "User:"+w.prefix+role)
+	return grant(w.t, "--topic-prefix", w.prefix, "--group", w.prefix+"g", role, w.principal(role))
 }
 
 func (w *aclWorld) give(list ...kafkago.ACLEntry) {
@@ -176,9 +192,15 @@ func (w *aclWorld) take(a *kafkago.ACLEntry) {
 // client is a user's, by the flags.
 func (w *aclWorld) client(flags []string) *kafka.Client {
 	w.t.Helper()
-	o := kafka.Options{Brokers: []string{w.sasl}}
+	o := kafka.Options{Brokers: []string{w.login}}
 	value := func(flag string) string { return flags[slices.Index(flags, flag)+1] }
-	if err := (kafka.Security{Mechanism: "SCRAM-SHA-512", User: value("--kafka-user"), PasswordFile: value("--kafka-password-file")}).Apply(&o); err != nil {
+	s := kafka.Security{Mechanism: "SCRAM-SHA-512"}
+	if w.secure != "" {
+		s = kafka.Security{CAFile: value("--kafka-ca"), CertFile: value("--kafka-cert"), KeyFile: value("--kafka-key")}
+	} else {
+		s.User, s.PasswordFile = value("--kafka-user"), value("--kafka-password-file")
+	}
+	if err := s.Apply(&o); err != nil {
 		w.t.Fatal(err)
 	}
 	c := kafka.New(o)
@@ -276,7 +298,7 @@ func (w *aclWorld) refused(role string, a *kafkago.ACLEntry) {
 // misses has a role find no topics: it says what it may not make, and who may.
 func (w *aclWorld) misses(t *testing.T) {
 	prefix := w.prefix + "none."
-	w.give(grant(t, "--topic-prefix", prefix, "simulate", "User:"+w.prefix+"simulate")...)
+	w.give(grant(t, "--topic-prefix", prefix, "simulate", w.principal("simulate"))...)
 	call(t, append(w.commands["simulate"], "--topic-prefix", prefix)...).fails(t, exitFailed, "this user lacks the right Create on topic "+prefix+"labels", "weir migrate", "administrator")
 }
 
@@ -288,7 +310,7 @@ func (w *aclWorld) migrates(t *testing.T) {
 	args := slices.Concat([]string{"migrate"}, flags, []string{"--data", t.TempDir(), "--partitions", "2", "--topic-prefix", prefix})
 	w.commands["migrate"] = args
 	defer delete(w.commands, "migrate") // what it lacks was seen here
-	rights := grant(t, "--topic-prefix", prefix, "migrate", "User:"+w.prefix+"migrate")
+	rights := grant(t, "--topic-prefix", prefix, "migrate", w.principal("migrate"))
 	w.give(rights...)
 	made := false
 	for _, a := range rights {
@@ -318,7 +340,7 @@ func (w *aclWorld) trains(t *testing.T) {
 	if err := w.log.Ensure(t.Context(), schemas.DefaultTopics(prefix).Layouts(1)); err != nil {
 		t.Fatal(err)
 	}
-	rights := grant(t, "--topic-prefix", prefix, "models", "User:"+w.prefix+"models")
+	rights := grant(t, "--topic-prefix", prefix, "models", w.principal("models"))
 	w.give(rights...)
 	newPast(t, 3, 4000, 40).write(history)
 	promote := w.commands["models"]
@@ -333,14 +355,9 @@ func (w *aclWorld) trains(t *testing.T) {
 	}
 }
 
-// TestRolesAtKafka has each role work with the rights that deploy/kafka/acls gives it, and
-// takes each of them away in turn: the role says which one it lacks, as it starts, and
-// where it does not look then, as it works. So no right is missing from the list, and none
-// is in it for nothing.
-func TestRolesAtKafka(t *testing.T) {
-	w := newACLWorld(t)
-	w.endToEnd()
-	for _, role := range []string{"score", "record", "desk", "simulate"} {
+// starts has roles look for their rights as they start, with each of them missing.
+func (w *aclWorld) starts(roles ...string) {
+	for _, role := range roles {
 		for _, a := range w.rights(role) {
 			if a.ResourceType != kafkago.ResourceTypeTopic {
 				continue
@@ -352,6 +369,16 @@ func TestRolesAtKafka(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestRolesAtKafka has each role work with the rights that deploy/kafka/acls gives it, and
+// takes each of them away in turn: the role says which one it lacks, as it starts, and
+// where it does not look then, as it works. So no right is missing from the list, and none
+// is in it for nothing.
+func TestRolesAtKafka(t *testing.T) {
+	w := newACLWorld(t, false)
+	w.endToEnd()
+	w.starts("score", "record", "desk", "simulate")
 	t.Run("missing topics", w.misses)
 	t.Run("migrate", w.migrates)
 	t.Run("train", w.trains)
@@ -369,4 +396,12 @@ func TestRolesAtKafka(t *testing.T) {
 			})
 		}
 	})
+}
+
+// TestRolesAtKafkaByCertificate has each role work as TestRolesAtKafka does where its user is
+// the subject of a client's certificate, and a scorer miss each of its rights.
+func TestRolesAtKafkaByCertificate(t *testing.T) {
+	w := newACLWorld(t, true)
+	w.endToEnd()
+	w.starts("score")
 }
