@@ -226,6 +226,20 @@ func (w *world) runNode(want int64, change func(*Config), before func(context.Co
 // returns how many source records there are.
 func (w *world) payments(n int, seed uint64, partitions int) int64 {
 	w.t.Helper()
+	sources, labels := w.bank(n, seed, partitions)
+	var wg sync.WaitGroup
+	for p := range sources {
+		wg.Go(func() { sources[p].send(w, w.topics.Transactions, int32(p)) })
+	}
+	labels.send(w, w.topics.Labels, 0)
+	wg.Wait()
+	return int64(n)
+}
+
+// bank puts a simulated bank's rates into their topic and returns n transactions, by
+// partition, with the labels that are known by the last.
+func (w *world) bank(n int, seed uint64, partitions int) (sources []feed, labels feed) {
+	w.t.Helper()
 	cfg := simulate.DefaultConfig()
 	cfg.Seed, cfg.Customers, cfg.Merchants, cfg.Terminals, cfg.Devices, cfg.Days = seed, 200, 60, 90, 300, 0
 	cfg.FraudShare = 0.02
@@ -233,8 +247,7 @@ func (w *world) payments(n int, seed uint64, partitions int) int64 {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	sources := make([]feed, partitions)
-	var labels feed
+	sources = make([]feed, partitions)
 	var tx simulate.Transaction
 	var l simulate.Label
 	for _, r := range cfg.Rates() {
@@ -252,13 +265,7 @@ func (w *world) payments(n int, seed uint64, partitions int) int64 {
 		sources[int(h.Sum32())%partitions].add(tx.AppendJSON(nil), tx.Sent)
 	}
 	w.saved = &sources[0]
-	var wg sync.WaitGroup
-	for p := range sources {
-		wg.Go(func() { sources[p].send(w, w.topics.Transactions, int32(p)) })
-	}
-	labels.send(w, w.topics.Labels, 0)
-	wg.Wait()
-	return int64(n)
+	return sources, labels
 }
 
 func (w *world) rate(r *schemas.Rate) {
