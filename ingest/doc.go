@@ -49,7 +49,8 @@
 // # What halts a node
 //
 // A node that halts decides nothing, says weir_halted{reason} and is not ready; it
-// looks again every few seconds and goes on once it can. The reasons:
+// looks again every few seconds and goes on once it can. It leaves the group, and
+// joins again only then. The reasons:
 //
 //	ledger_truncated   decisions ends before what was taken, or is a new topic with old alerts
 //	ledger_recreated   decisions is another topic than it was

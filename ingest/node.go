@@ -298,8 +298,18 @@ var haltReasons = []struct {
 	{"schema_registry", wireformat.ErrRegistry},
 }
 
-// session is one membership: restore, stand by, own.
+// session is one membership: restore, join, stand by, own. Whoever joins has every
+// member join again, and a member that is slow at that loses what it holds; so one that
+// halts, and begins a session every few seconds, joins nothing before it could take over.
 func (n *Node) session(ctx context.Context) (err error) {
+	f, err := n.prepare(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			n.Seat.resign()
+		}
+		return err
+	}
+	defer f.close()
 	n.enter(Joining)
 	member, leave, err := n.join(ctx)
 	if err != nil {
@@ -308,11 +318,6 @@ func (n *Node) session(ctx context.Context) (err error) {
 	defer func() {
 		leave(ctx.Err() != nil || errors.Is(err, kafka.ErrLostShard) || errors.Is(err, ErrOverwritten) || errors.Is(err, errNewPartitions))
 	}()
-	f, err := n.restore(ctx)
-	if err != nil {
-		return err
-	}
-	defer f.close()
 	held, err := n.standBy(ctx, f, member)
 	if err != nil {
 		return err
@@ -342,6 +347,22 @@ func (n *Node) session(ctx context.Context) (err error) {
 		return cause
 	}
 	return err
+}
+
+// prepare restores the state, and sees that the node could go on from it.
+func (n *Node) prepare(ctx context.Context) (*fold, error) {
+	f, err := n.restore(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, _, err = n.examine(ctx, f.state); err == nil {
+		err = f.tell()
+	}
+	if err != nil {
+		f.close()
+		return nil, err
+	}
+	return f, nil
 }
 
 func (n *Node) sourceTopics() [numClasses]string {

@@ -254,15 +254,9 @@ func (f *fold) followUps() []*followUp {
 }
 
 // standBy folds the ledger as it is written until the group gives this node
-// the shard, and then to the ledger's end.
+// the shard, and then to the ledger's end. It is ready from the start: one that could not
+// take over does not come here.
 func (n *Node) standBy(ctx context.Context, f *fold, m *kafka.Member) (context.Context, error) {
-	// A standby that could not take over is not ready.
-	if _, _, err := n.examine(ctx, f.state); err != nil {
-		return nil, err
-	}
-	if err := f.tell(); err != nil {
-		return nil, err
-	}
 	n.calm()
 	follow, stop := context.WithCancel(ctx)
 	defer stop()

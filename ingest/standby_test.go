@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -216,5 +217,40 @@ func TestNobodyIsMissedBeforeTheGroupIsThere(t *testing.T) {
 	err := n.noticeSilence(t.Context(), &fold{}, func() bool { return looks > formed })
 	if !errors.Is(err, ErrNobodyDecides) || looks != formed+1+silencesMax {
 		t.Errorf("after %d looks: %v", looks, err)
+	}
+}
+
+// TestANodeThatHaltsDoesNotJoin has a node halt again and again as it restores, and as it
+// looks at the topics, beside one that decides: whoever joins has all others join again,
+// and so it asks for no membership before it could take over.
+func TestANodeThatHaltsDoesNotJoin(t *testing.T) {
+	embedded(t)
+	w := newWorldOn(t, "payments", 2, broker.Options{Session: session})
+	n := w.payments(300, 19, 2)
+	owner := w.join(nil, func(*Config) {})
+	owner.decided(n)
+	joins := w.broker.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.JoinGroup}, Observe: true, Count: -1})
+	defer joins.Remove()
+	for reason, set := range map[string]func(*Config){
+		"state_full":  func(c *Config) { c.StateMax = 1 },
+		"gap_refused": func(c *Config) { c.AcceptGaps = []schemas.Gap{{From: 1 << 40, To: 1<<40 + 1}} },
+	} {
+		var pauses atomic.Int32
+		odd := w.join(nil, func(c *Config) {
+			set(c)
+			hasty(c)
+			short := c.After
+			c.After = func(d time.Duration) <-chan time.Time { pauses.Add(1); return short(d) }
+		})
+		odd.until("halts "+reason, func(Status) bool {
+			return pauses.Load() > 3 && testutil.ToFloat64(odd.node.Metrics.Halted.WithLabelValues(reason)) == 1
+		})
+		odd.stop()
+		if hits := joins.Hits(); hits != 0 {
+			t.Errorf("%d joins while a node halts by %s", hits, reason)
+		}
+	}
+	if !owner.owns() {
+		t.Error("the owner has lost the shard")
 	}
 }

@@ -151,7 +151,9 @@
 // for longer than that takes, or the death of a standby takes it from the living.
 // A group that is formed anew answers after group.initial.rebalance.delay.ms at the
 // earliest: a join is waited for as long as the broker answers others, or who gave up
-// would be one more that is dead.
+// would be one more that is dead. A node that halts begins anew every few seconds, and so
+// it joins only once it could take over: a holder that is busy is else made to join again
+// and again, until it once is late.
 //
 // Two partitions that are read side by side drift apart, and features shared
 // between them come out wrong on a replay: the merge is what makes a catch-up equal

@@ -509,3 +509,32 @@ func TestNothingIsLeftOfAMember(t *testing.T) {
 	}
 	soon(t, "the end of every goroutine", func() bool { return runtime.NumGoroutine() <= before })
 }
+
+// TestOneThatKeepsLeavingTakesNothing has a member join and leave again and again, at any
+// moment of it, as a node does that halts each time it has begun: the holder keeps the
+// shard, and the standby does not get it.
+func TestOneThatKeepsLeavingTakesNothing(t *testing.T) {
+	f := anywhere(t, nil)
+	group, r := unique("group"), seeded(t)
+	a := f.join(group, kafka.GroupOptions{})
+	defer a.Close()
+	held := hold(t, a)
+	b := f.join(group, kafka.GroupOptions{})
+	defer b.Close()
+	f.members(group, 2)
+	for range 5 {
+		c := f.join(group, kafka.GroupOptions{})
+		select {
+		case <-held.Done():
+		case <-time.After(time.Duration(r.IntN(800)) * time.Millisecond):
+		}
+		c.Close()
+		if held.Err() != nil {
+			t.Fatalf("the shard was lost: %v", context.Cause(held))
+		}
+	}
+	f.members(group, 2)
+	if held.Err() != nil {
+		t.Fatalf("the shard was lost: %v", context.Cause(held))
+	}
+}
