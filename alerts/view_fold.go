@@ -312,6 +312,7 @@ func (v *View) foldDispositions(ctx context.Context, rs []Record) (f Folded, cha
 			}
 			changes = append(changes, c...)
 		}
+		v.recent.hold(changes)
 		return setPosition(ctx, tx, place, rs[len(rs)-1].Offset+1, mark)
 	})
 	return f, changes, err

@@ -11,11 +11,13 @@ const recentMax = 4096
 // two generations: when the young one is full it takes the old one's place, and what is
 // found in the old one is young again.
 //
-// A change is forgotten behind its commit. Who reads says what it began at, so that
-// nothing that was read before a commit is kept after it.
+// A change is forgotten before its commit, and nothing is kept of its alert until that is
+// over: whoever sees in the file what was done finds no state here that is older. Who reads
+// says what it began at, so that nothing that was read before a commit is kept after it.
 type recent struct {
 	mu         sync.Mutex
-	changes    uint64 // commits that changed a state
+	changes    uint64         // commits that changed a state
+	held       map[int64]bool // alerts that a commit under way changes
 	young, old map[int64]Item
 }
 
@@ -36,7 +38,7 @@ func (r *recent) get(key int64) (x Item, at uint64, ok bool) {
 func (r *recent) put(key int64, x Item, at uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.changes == at {
+	if r.changes == at && !r.held[key] {
 		r.keep(key, x)
 	}
 }
@@ -51,11 +53,24 @@ func (r *recent) keep(key int64, x Item) {
 	r.young[key] = x
 }
 
+// hold is called before a commit, with what it changes.
+func (r *recent) hold(changes []change) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.held = make(map[int64]bool, len(changes))
+	for _, c := range changes {
+		r.held[c.key] = true
+		delete(r.young, c.key)
+		delete(r.old, c.key)
+	}
+}
+
 // forget is called behind a commit, with what changed.
 func (r *recent) forget(changes []change) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.changes++
+	r.held = nil
 	for _, c := range changes {
 		delete(r.young, c.key)
 		delete(r.old, c.key)

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/weir-risk/weir/schemas"
 )
 
 // TestNothingReadBeforeAChangeIsKept folds actions one by one while readers read, and
@@ -32,8 +34,30 @@ func TestNothingReadBeforeAChangeIsKept(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	order := make(map[string]int) // of actions
+	for i, record := range l.dispositions {
+		var d schemas.Disposition
+		if schemas.ParseDisposition(record.Value, &d) == nil {
+			order[string(d.ID)] = i + 1
+		}
+	}
 	var readers sync.WaitGroup
 	var done atomic.Bool
+	readers.Go(func() {
+		for n := 0; !done.Load(); n++ {
+			key, err := parseID(l.ids[n%len(l.ids)])
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			file, err1 := v.read(t.Context(), key)
+			x, err2 := v.item(t.Context(), key)
+			if err1 != nil || err2 != nil || order[x.State.Last] < order[file.State.Last] {
+				t.Errorf("%v, %v: the file had action %d, and then the state is of action %d", err1, err2, order[file.State.Last], order[x.State.Last])
+				return
+			}
+		}
+	})
 	for range 3 {
 		readers.Go(func() {
 			for n := 0; !done.Load(); n++ {
@@ -85,7 +109,15 @@ func TestRecent(t *testing.T) {
 		t.Fatalf("got %v, %v", got.Raised, ok)
 	}
 	_, at, _ = r.get(2)
-	r.forget([]change{{key: 1}, {key: 2}}) // while 2 was read
+	r.hold([]change{{key: 1}, {key: 2}}) // while 2 was read
+	r.put(2, x(20), at)
+	r.put(3, x(30), at)
+	for key, want := range map[int64]bool{1: false, 2: false, 3: true} {
+		if _, _, ok := r.get(key); ok != want {
+			t.Fatalf("during a commit %d is there: %v", key, ok)
+		}
+	}
+	r.forget([]change{{key: 1}, {key: 2}})
 	r.put(2, x(20), at)
 	for key := range int64(3) {
 		if _, _, ok := r.get(key); ok {
