@@ -84,10 +84,18 @@ func newShardedWorld(t testing.TB, specName string, partitions, shards int, o br
 		t.Cleanup(b.Close)
 		w.broker, w.addr = b, b.Addr()
 	}
+	w.open(specName, partitions)
+	return w
+}
+
+// open makes the world's topics, where its brokers are, and has nodes decide by a spec.
+func (w *world) open(specName string, partitions int) {
+	t := w.t
+	t.Helper()
 	w.topics = schemas.DefaultTopics(w.prefix)
 	w.log = kafka.New(kafka.Options{Brokers: []string{w.addr}})
 	t.Cleanup(w.log.Close)
-	layouts := w.topics.Sharded(partitions, shards)
+	layouts := w.topics.Sharded(partitions, int(w.shards))
 	for i := range layouts {
 		if layouts[i].Config == nil {
 			// The bank's records are older than Kafka keeps any by default.
@@ -102,7 +110,6 @@ func newShardedWorld(t testing.TB, specName string, partitions, shards int, o br
 		t.Fatalf("no built-in spec %s", specName)
 	}
 	w.use(s)
-	return w
 }
 
 // use makes the world's nodes decide by a spec.
