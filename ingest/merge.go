@@ -231,8 +231,11 @@ func (m *merger) mustWait(first *cursor) (wait bool, long time.Duration) {
 		if c.head() == nil && m.now != nil && max(m.seen, key)-c.last > m.skew {
 			// One that is about to ask is waited for as if it had just asked.
 			left := m.answers
-			if asked := c.asked.Load(); asked != 0 {
-				left -= time.Duration(m.now().UnixNano() - asked)
+			if asked, now := c.asked.Load(), m.now().UnixNano(); asked > now {
+				// The clock was set back: it would be waited for as long as by how much.
+				c.asked.CompareAndSwap(asked, now)
+			} else if asked != 0 {
+				left -= time.Duration(now - asked)
 			}
 			if left > 0 {
 				wait, long = true, max(long, left)

@@ -218,7 +218,7 @@ func TestALaggingPartitionIsGivenTheTimeOfAnAnswer(t *testing.T) {
 			cursors: []*cursor{one, two}, arrived: make(chan *chunk, 4),
 			skew: 1000, answers: 20 * time.Millisecond, now: time.Now, after: time.After,
 		}
-		free := make(chan *chunk, 4)
+		free := make(chan *chunk, 8)
 		chunkAt := func(c *cursor, key int64) *chunk {
 			x := &chunk{cursor: c, free: free}
 			x.reset(0, 0)
@@ -258,6 +258,10 @@ func TestALaggingPartitionIsGivenTheTimeOfAnAnswer(t *testing.T) {
 		// And no longer after that.
 		m.arrived <- chunkAt(one, 90_000)
 		check(name(Transactions, 1, 90_000), 0)
+		// A clock that was set back makes it no longer than for one that was asked now.
+		two.asked.Store(time.Now().Add(5 * time.Hour).UnixNano())
+		m.arrived <- chunkAt(one, 90_050)
+		check(name(Transactions, 1, 90_050), m.answers)
 		// Within the skew nobody waits.
 		two.last = 89_500
 		two.asked.Store(time.Now().UnixNano())
