@@ -111,15 +111,29 @@ func (w *crashWorld) ask(args ...string) (code int, stdout, stderr string) {
 func (w *crashWorld) goneFor(o *outage, rounds int, p *process, f *feed) {
 	w.t.Helper()
 	o.away()
-	// The rounds are spread over time, so that the recorder tries again and again.
-	tick := time.NewTicker(250 * time.Millisecond)
+	// The rounds are spread over time, so that the recorder tries again and again: over ten
+	// minutes in the whole proof.
+	every := 250 * time.Millisecond
+	if os.Getenv("WEIR_PROVE") != "" {
+		every = 2500 * time.Millisecond
+	}
+	tick := time.NewTicker(every)
 	defer tick.Stop()
-	began := w.total
+	began, before := w.total, p.resident()
 	for range rounds {
 		w.pay(f, 200)
 		p.until("decisions while the history is away", func() bool { return w.progress("up") == w.total })
 		<-tick.C
 	}
+	if o.deaf { // of a lock SQLite says so only after seconds
+		p.until("a history that is said to be away", func() bool {
+			return p.metric("weir_history_up") == 0 && p.metric("weir_history_retries_total") > 0
+		})
+	}
+	if p.metric("weir_owner") != 1 || !p.ready() {
+		w.t.Errorf("while the history is away weir says that it decides %v, that it is ready %v", p.metric("weir_owner"), p.ready())
+	}
+	p.grew(before)
 	c, err := w.kept(o)
 	if o.deaf != (err != nil) || c.Final > began {
 		w.t.Fatalf("while it is away the history answers %+v, %v", c, err)
@@ -182,7 +196,7 @@ func (w *crashWorld) tailed() {
 // every decision once in the end, from which alone the ledger can be proved. Over
 // SQLite, and over ClickHouse where WEIR_CLICKHOUSE names a server.
 func TestScoringGoesOnWithoutTheHistory(t *testing.T) {
-	rounds := sizeOf(240, 20, 4) // four a second
+	rounds := sizeOf(240, 20, 4)
 	f := func(t *testing.T, o *outage) {
 		w := newCrashWorld(t, kafkaForTest(t))
 		w.command, w.snapshotEvery = "up", 1000
@@ -193,6 +207,7 @@ func TestScoringGoesOnWithoutTheHistory(t *testing.T) {
 		w.pay(bank, 3000)
 		held := func() bool { c, err := w.kept(o); return err == nil && c.Final == w.total }
 		p.until("a history before the outage", held)
+		p.until("a history that answers", func() bool { return p.metric("weir_history_up") == 1 })
 		w.goneFor(o, rounds, p, bank)
 		w.pay(bank, 1000)
 		p.until("a history after the outage", held)

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -210,5 +211,42 @@ func (p *process) until(what string, f func() bool) {
 			p.t.Fatalf("no %s after 60 s:\n%s", what, p.logged())
 		}
 		time.Sleep(time.Millisecond)
+	}
+}
+
+// resident is how much memory the process has, in MiB; 0 where the system does not say.
+func (p *process) resident() float64 {
+	p.t.Helper()
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(p.cmd.Process.Pid) + "/status")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(text)) {
+		if kib, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			n, err := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(kib), " kB"), 64)
+			if err != nil {
+				p.t.Fatal(err)
+			}
+			return n / 1024
+		}
+	}
+	return 0
+}
+
+// ready reports whether the process says that what arrives now is dealt with now.
+func (p *process) ready() bool {
+	p.t.Helper()
+	code, _ := get(p.t, "http://"+p.said("serves metrics")["address"].(string)+"/readyz")
+	return code == 200
+}
+
+// grew fails the test where the process has more memory than before, by more than a run of
+// its collector explains.
+func (p *process) grew(before float64) {
+	p.t.Helper()
+	const most = 64
+	after := p.resident()
+	if p.t.Logf("%.0f MiB of memory before, %.0f after", before, after); after > before+most {
+		p.t.Errorf("memory went from %.0f to %.0f MiB", before, after)
 	}
 }
