@@ -43,21 +43,7 @@ func TestNothingReadBeforeAChangeIsKept(t *testing.T) {
 	}
 	var readers sync.WaitGroup
 	var done atomic.Bool
-	readers.Go(func() {
-		for n := 0; !done.Load(); n++ {
-			key, err := parseID(l.ids[n%len(l.ids)])
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			file, err1 := v.read(t.Context(), key)
-			x, err2 := v.item(t.Context(), key)
-			if err1 != nil || err2 != nil || order[x.State.Last] < order[file.State.Last] {
-				t.Errorf("%v, %v: the file had action %d, and then the state is of action %d", err1, err2, order[file.State.Last], order[x.State.Last])
-				return
-			}
-		}
-	})
+	readers.Go(func() { neverOlder(t, v, l.ids, order, done.Load) })
 	for range 3 {
 		readers.Go(func() {
 			for n := 0; !done.Load(); n++ {
@@ -97,6 +83,24 @@ func TestNothingReadBeforeAChangeIsKept(t *testing.T) {
 	}
 	for _, id := range l.ids {
 		check(id)
+	}
+}
+
+// neverOlder reads alerts from the file and then as everybody does, until it is over: a
+// state is of no action before the one that the file had.
+func neverOlder(t *testing.T, v *View, ids []string, order map[string]int, over func() bool) {
+	for n := 0; !over(); n++ {
+		key, err := parseID(ids[n%len(ids)])
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		file, err1 := v.read(t.Context(), key)
+		x, err2 := v.item(t.Context(), key)
+		if err1 != nil || err2 != nil || order[x.State.Last] < order[file.State.Last] {
+			t.Errorf("%v, %v: the file had action %d, and then the state is of action %d", err1, err2, order[file.State.Last], order[x.State.Last])
+			return
+		}
 	}
 }
 
