@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"bytes"
+	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -13,6 +14,9 @@ import (
 // time while it decides, writes snapshots and publishes alerts: the ledger is that of one
 // whose clock goes well, and it is decided as soon.
 func TestTheClockJumps(t *testing.T) {
+	if os.Getenv("WEIR_KAFKA") != "" {
+		t.Skip("Kafka refuses a record of a clock that is an hour ahead (message.timestamp.after.max.ms): such a scorer waits until its clock is right")
+	}
 	jumps := []time.Duration{0, 5 * time.Hour, -5 * time.Hour, time.Minute, -365 * 24 * time.Hour, 365 * 24 * time.Hour}
 	var ledgers [2][][]byte
 	for i, jumping := range []bool{false, true} {
