@@ -65,7 +65,7 @@ func (t *idTable) put(word uint64) {
 // grow makes the table that large.
 func (t *idTable) grow(slots int) {
 	old := t.slots
-	t.slots = newWords(min(max(idSlotsMin, slots), idSlotsMax))
+	t.slots = make([]uint64, min(max(idSlotsMin, slots), idSlotsMax))
 	if len(t.slots) == len(old) {
 		panic("BUG: four billion events in one engine")
 	}

@@ -1,6 +1,9 @@
 package features
 
-import "math/bits"
+import (
+	"math/bits"
+	"slices"
+)
 
 // Parts is the number of parts that the state is divided in, by the top eight
 // bits of the hash of an entity's key.
@@ -52,7 +55,7 @@ func (p *part) ring(k *kind, class int) uint64 {
 	a, n := &p.rows, k.stride<<class
 	if a.free[class] == 0 && len(a.words)+n > cap(a.words) && a.freed > max(len(a.words)/8, looseMin) {
 		live := len(a.words) - a.freed
-		next := newWords(live + max(n, live/8))[:0]
+		next := make([]uint64, live+max(n, live/8))[:0]
 		for ref := range p.count {
 			h := p.heads[ref*k.head:]
 			d := h[headRing]
@@ -91,9 +94,7 @@ func grown(s []uint64, n int) []uint64 {
 	if len(s) > 1<<14 {
 		more = max(n, len(s)/4)
 	}
-	next := newWords(len(s) + more)[:len(s)+n]
-	copy(next, s)
-	return next
+	return slices.Grow(s, more)[:len(s)+n]
 }
 
 // find returns the reference of a key, or -1.
@@ -157,7 +158,7 @@ func (p *part) put(key uint64, ref int) {
 
 // growTable doubles the table. The entities' heads hold their keys.
 func (p *part) growTable(head int) {
-	p.table = newWords(max(16, 2*len(p.table)))
+	p.table = make([]uint64, max(16, 2*len(p.table)))
 	for ref := range p.count {
 		p.put(p.heads[ref*head], ref)
 	}
