@@ -1,6 +1,7 @@
 package features
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"strconv"
 	"testing"
@@ -9,12 +10,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weir-risk/weir/features/spec"
+	"github.com/weir-risk/weir/ingest/peer"
 	"github.com/weir-risk/weir/schemas"
 )
 
 const batchRows = 512
 
-// fiveWindows is a spec with much to move: count and mean of the amount of one
+// fiveWindows is the spec of the benchmark: count and mean of the amount of one
 // entity over five windows, from a fifth of the time in which an entity's
 // twenty newest events come to all of it.
 func fiveWindows(span int64) *spec.Spec {
@@ -92,6 +94,24 @@ func processorTime(b *testing.B) time.Duration {
 	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
+// BenchmarkEngine steps random keys through an engine that holds about twenty
+// events of each entity, and through the engine of pointers. On 2 cores of an
+// AMD EPYC that others used too, in one run with 1 M entities: 686 to 700 ns a row of
+// processor time, its collector's included, against 1,350 ns by pointers.
+func BenchmarkEngine(b *testing.B) {
+	for _, entities := range []int{200, 1_000_000} {
+		name := fmt.Sprintf("entities=%d/windows=5", entities)
+		span := int64(entities) * 20
+		b.Run(name+"/engine=weir", func(b *testing.B) { benchmarkWeir(b, fiveWindows(span), entities, 21) })
+		b.Run(name+"/engine=pointers", func(b *testing.B) { benchmarkPointers(b, span, entities, 21) })
+	}
+	b.Run("entities=1000000/windows=5/engine=weir/home=1", func(b *testing.B) {
+		s := fiveWindows(20_000_000)
+		s.Home, s.DedupWindow = 0, 20_000_000
+		benchmarkWeir(b, s, 1_000_000, 21)
+	})
+}
+
 // BenchmarkSpec steps whole specs.
 func BenchmarkSpec(b *testing.B) {
 	for _, name := range []string{"handbook", "payments"} {
@@ -113,6 +133,18 @@ func benchmarkWeir(b *testing.B, s *spec.Spec, entities, rounds int) {
 	x := make([]float32, batchRows*e.Width())
 	g.feed(b, entities*rounds, func(batch *schemas.Batch) { e.Step(batch, x, nil) })
 	b.ReportMetric(float64(e.Bytes())/float64(e.Entities()), "B/entity")
+}
+
+func benchmarkPointers(b *testing.B, span int64, entities, rounds int) {
+	p := peer.NewWindows(span+span/20, span/5, span/4, span/3, span/2, span)
+	g := &traffic{r: rand.New(rand.NewPCG(1, 1)), entities: entities}
+	const w = 2 * 5
+	x := make([]float32, batchRows*w)
+	g.feed(b, entities*rounds, func(batch *schemas.Batch) {
+		for i := range batch.Tx {
+			p.Take(batch.Bytes(i, schemas.Customer), batch.Tx[i].Time, batch.Tx[i].AmountBase, x[i*w:(i+1)*w])
+		}
+	})
 }
 
 func TestStepDoesNotAllocate(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/weir-risk/weir/features"
 	"github.com/weir-risk/weir/features/spec"
+	"github.com/weir-risk/weir/ingest/peer"
 	"github.com/weir-risk/weir/schemas"
 )
 
@@ -119,6 +120,17 @@ func fiveWindows(late string) (*spec.Spec, error) {
 	return spec.Parse("bench", []byte(text+"fallback review when amount > 1000\n"))
 }
 
+// mapEngine returns what steps batches through a new Go map engine of the same windows.
+func mapEngine() func(b *schemas.Batch, x []float32) {
+	span := keySpan.Milliseconds()
+	w := peer.NewWindows(span+(36*time.Hour).Milliseconds(), span/5, span/4, span/3, span/2, span)
+	return func(b *schemas.Batch, x []float32) {
+		for i := range b.Tx {
+			w.Take(b.Bytes(i, schemas.Customer), b.Tx[i].Time, b.Tx[i].AmountBase, x[10*i:10*i+10])
+		}
+	}
+}
+
 // keyRows is how many events an engine is given at once.
 const keyRows = 512
 
@@ -200,27 +212,28 @@ func (b *featuresBench) update(ctx context.Context, e *env) (*updateFigures, err
 	if err != nil {
 		return nil, err
 	}
-	engine, peer := features.New(s, features.Options{}), newMapEngine()
+	engine, others := features.New(s, features.Options{}), mapEngine()
 	x := make([]float32, keyRows*engine.Width())
 	ours, theirs := newKeyStream(b.entities, b.events, 0), newKeyStream(b.entities, b.events, 0)
 	step := func(batch *schemas.Batch) { engine.Step(batch, x, nil) }
 	if err := ours.warm(ctx, b.rounds(), step); err != nil {
 		return nil, err
 	}
-	if err := theirs.warm(ctx, b.rounds(), func(batch *schemas.Batch) { peer.step(batch, x) }); err != nil {
+	mapStep := func(batch *schemas.Batch) { others(batch, x) }
+	if err := theirs.warm(ctx, b.rounds(), mapStep); err != nil {
 		return nil, err
 	}
 	batches := make([]schemas.Batch, keyBatches)
 	ours.run(1, batches, step) // the batches have their size
-	var weir, others []float64
+	var weir, maps []float64
 	f := &updateFigures{}
 	for range b.runs {
 		before := usageNow().Mallocs
 		weir = append(weir, ours.run(b.rows, batches, step))
 		f.Mallocs += float64(usageNow().Mallocs-before) / float64(b.rows*b.runs)
-		others = append(others, theirs.run(b.rows, batches, func(batch *schemas.Batch) { peer.step(batch, x) }))
+		maps = append(maps, theirs.run(b.rows, batches, mapStep))
 	}
-	f.Weir, f.Map = spreadOf(weir), spreadOf(others)
+	f.Weir, f.Map = spreadOf(weir), spreadOf(maps)
 	f.Times = f.Map.Median / f.Weir.Median
 	e.printf("update  %s ns of CPU a key, 5 windows, %s entities, %.4f allocations; a Go map engine %s: %.2f times\n",
 		f.Weir, thousands(int64(b.entities)), f.Mallocs, f.Map, f.Times)

@@ -137,14 +137,14 @@ func TestMapEngineIsRight(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	engine, peer := features.New(s, features.Options{}), newMapEngine()
+	engine, others := features.New(s, features.Options{}), mapEngine()
 	g := newKeyStream(40, 20, 0)
 	var b schemas.Batch
 	want, got := make([]float32, keyRows*engine.Width()), make([]float32, keyRows*engine.Width())
 	for range 10 {
 		g.fill(&b)
 		engine.Step(&b, want, nil)
-		peer.step(&b, got)
+		others(&b, got)
 		for i := range want {
 			if d := want[i] - got[i]; d > want[i]*1e-6 || -d > want[i]*1e-6 {
 				t.Fatalf("row %d, %s: the map has %v, the engine %v", i/engine.Width(), s.Features[i%engine.Width()].Name, got[i], want[i])
