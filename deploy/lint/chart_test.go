@@ -54,8 +54,8 @@ type object struct {
 		Name        string
 		Annotations map[string]string
 	}
-	Data     map[string]string
-	Spec     struct {
+	Data map[string]string
+	Spec struct {
 		Template    *template
 		JobTemplate *struct{ Spec struct{ Template *template } }
 	}
