@@ -17,7 +17,7 @@ type abroad struct {
 	*others
 	node    *Node
 	skew    int64 // ms of event time that the shard may be ahead of another, see Config.SkewMax
-	strict  bool  // it may not be ahead at all
+	strict  bool  // it may not be ahead at all, whatever the skew
 	parts   []*distant
 	arrived chan *parcel
 	ask     chan *glance
@@ -73,9 +73,6 @@ func (o *owner) newAbroad(past *pastSpecs) *abroad {
 		return nil
 	}
 	a := &abroad{others: in, node: n, skew: n.SkewMax.Milliseconds(), strict: n.Strict, limit: math.MaxInt64}
-	if a.strict {
-		a.skew = 0
-	}
 	for p, end := range o.view.ends[Transactions] {
 		shard := int32(p) % n.Shards
 		for i := range s.Others {
@@ -216,7 +213,7 @@ func (a *abroad) saw(g *glance, now time.Time) {
 	d := g.d
 	d.asked, d.looked = false, now
 	d.high = g.high
-	d.keys, d.offsets = append(d.keys[:0], g.keys...), append(d.offsets[:0], g.offsets...)
+	d.keys, d.offsets = g.keys, g.offsets
 	if len(d.keys) == 0 { // nothing that can be read: it is not waited for
 		d.start, d.high = min(d.start, g.from), min(d.high, g.from)
 	}
@@ -225,12 +222,8 @@ func (a *abroad) saw(g *glance, now time.Time) {
 // next drops what was decided of a distant partition, and returns what is next there.
 func (a *abroad) next(d *distant) int64 {
 	next := a.ahead[d.other].next(d.partition)
-	k := 0
-	for k < len(d.offsets) && d.offsets[k] < next {
-		k++
-	}
-	if k > 0 {
-		d.keys, d.offsets = append(d.keys[:0], d.keys[k:]...), append(d.offsets[:0], d.offsets[k:]...)
+	for len(d.offsets) > 0 && d.offsets[0] < next {
+		d.keys, d.offsets = d.keys[1:], d.offsets[1:]
 	}
 	return next
 }

@@ -66,6 +66,9 @@ func VerifyLog(ctx context.Context, a Audit) (*Verifier, error) {
 }
 
 func verifyShard(ctx context.Context, a Audit, shard, shards int32) (*Verifier, error) {
+	if told := a.Progress; told != nil && shards > 1 { // each takes about as long
+		a.Progress = func(done, total int64) { told(int64(shard)*total+done, int64(shards)*total) }
+	}
 	w := audit{Audit: a, v: NewVerifier(a.Spec, a.Features, shard, a.Bundles, a.Before...), shard: shard, shards: shards}
 	w.v.refold = func(f *Folder, s *State, before int64) error { return w.refold(ctx, f, s, before) }
 	if w.v.beside = beside(shard, shards); len(w.v.beside) > 0 {

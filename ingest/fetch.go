@@ -312,9 +312,7 @@ func (o *owner) fetchers() []*fetcher {
 			list = append(list, f)
 		}
 	}
-	if o.abroad != nil {
-		o.merge.abroad, o.merge.parcels, o.merge.glances = o.abroad, o.abroad.arrived, o.abroad.back
-	}
+	o.merge.abroad = o.abroad
 	o.merge.arrived = make(chan *chunk, 2*len(list))
 	for _, f := range list {
 		f.out = o.merge.arrived

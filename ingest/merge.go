@@ -114,8 +114,6 @@ func (c *cursor) before(o *cursor) bool {
 type merger struct {
 	cursors  []*cursor
 	arrived  chan *chunk
-	parcels  <-chan *parcel // of abroad, as glances
-	glances  <-chan *glance
 	done     []*chunk      // used up by the step in work; given back at its end
 	seen     int64         // the largest key of a transaction that has arrived
 	skew     int64         // ms of event time beyond which a backlog is caught up in order
@@ -133,16 +131,21 @@ type merger struct {
 // receive takes in what has arrived; where wait is set it waits for one chunk,
 // or until a time is over.
 func (m *merger) receive(ctx context.Context, wait bool, over <-chan time.Time) error {
+	var parcels <-chan *parcel
+	var glances <-chan *glance
+	if m.abroad != nil {
+		parcels, glances = m.abroad.arrived, m.abroad.back
+	}
 	for {
 		if !wait {
 			select {
 			case c := <-m.arrived:
 				m.add(c)
-			case p := <-m.parcels:
+			case p := <-parcels:
 				if err := m.abroad.take(p); err != nil {
 					return err
 				}
-			case g := <-m.glances:
+			case g := <-glances:
 				m.abroad.saw(g, m.now())
 			default:
 				return nil
@@ -153,12 +156,12 @@ func (m *merger) receive(ctx context.Context, wait bool, over <-chan time.Time) 
 		case c := <-m.arrived:
 			m.add(c)
 			wait = false
-		case p := <-m.parcels:
+		case p := <-parcels:
 			if err := m.abroad.take(p); err != nil {
 				return err
 			}
 			wait = false
-		case g := <-m.glances:
+		case g := <-glances:
 			m.abroad.saw(g, m.now())
 			wait = false
 		case <-over:
