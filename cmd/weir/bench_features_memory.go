@@ -5,10 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"runtime/debug"
 	"strconv"
-	"strings"
 
 	"github.com/weir-risk/weir/features"
 	"github.com/weir-risk/weir/features/spec"
@@ -54,7 +52,7 @@ func (r *benchWork) memory(ctx context.Context, e *env) error {
 	if !ok {
 		panic("BUG: the handbook spec is not built in")
 	}
-	before := resident()
+	before := memoryOf("self", "VmRSS")
 	engine := features.New(s, features.Options{})
 	g := newBookStream(r.customers, r.customers)
 	x := make([]float32, keyRows*engine.Width())
@@ -66,7 +64,7 @@ func (r *benchWork) memory(ctx context.Context, e *env) error {
 		engine.Step(&rows, x[:rows.Len()*engine.Width()], nil)
 	}
 	debug.FreeOSMemory()
-	f := memoryFigures{Entities: engine.Entities(), Kept: 2 * int64(g.n), Accounted: engine.Bytes(), Resident: resident() - before}
+	f := memoryFigures{Entities: engine.Entities(), Kept: 2 * int64(g.n), Accounted: engine.Bytes(), Resident: memoryOf("self", "VmRSS") - before}
 	f.PerKept = (float64(max(f.Accounted, f.Resident)) - entityBytes*float64(f.Entities)) / float64(f.Kept)
 	f.Apart = float64(f.Resident)/float64(f.Accounted) - 1
 	line, err := json.Marshal(f)
@@ -75,19 +73,6 @@ func (r *benchWork) memory(ctx context.Context, e *env) error {
 	}
 	e.printf("%s\n", line)
 	return nil
-}
-
-// resident is the memory that this process has now, as far as the kernel says.
-func resident() int64 {
-	text, _ := os.ReadFile("/proc/self/status")
-	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			if kb, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64); err == nil {
-				return kb << 10
-			}
-		}
-	}
-	return 0
 }
 
 // bookEvents is how many events of each customer and terminal a large state holds,

@@ -129,13 +129,23 @@ func processorTime() time.Duration {
 // kernel does not say. It is not taken from rusage, which begins with what the
 // parent had.
 func peakRSS(other int64) int64 {
-	text, _ := os.ReadFile("/proc/self/status")
+	if most := memoryOf("self", "VmHWM"); most > 0 {
+		return most
+	}
+	return other
+}
+
+// memoryOf returns a figure of a process's memory in bytes, by its id and the name that
+// the kernel has for it: VmRSS is what it has, VmHWM the most that it had; 0 where the
+// kernel does not say.
+func memoryOf(process, name string) int64 {
+	text, _ := os.ReadFile("/proc/" + process + "/status")
 	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+		if rest, ok := strings.CutPrefix(line, name+":"); ok {
 			if kb, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64); err == nil {
 				return kb << 10
 			}
 		}
 	}
-	return other
+	return 0
 }

@@ -318,16 +318,22 @@ func (w *crashWorld) finish(p *process, run string) stopReport {
 	return r
 }
 
-// progress counts the decisions of a run's ledger by its last batch's facts.
-func (w *crashWorld) progress(run string) int64 {
-	n := int64(0)
-	for _, v := range w.records(run) {
-		var e schemas.Entry
-		if err := schemas.ParseEntry(v, &e); err != nil {
-			w.t.Fatal(err)
-		}
-		if e.Kind == schemas.EntryDecision {
-			n++
+// progress counts the decisions of a run's ledger, of all its shards.
+func (w *crashWorld) progress(run string) (n int64) {
+	w.t.Helper()
+	about, err := w.log.Describe(w.t.Context(), w.topics(run).Decisions)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for shard := range int32(about.Partitions) {
+		for _, v := range w.recordsOf(run, shard) {
+			var e schemas.Entry
+			if err := schemas.ParseEntry(v, &e); err != nil {
+				w.t.Fatal(err)
+			}
+			if e.Kind == schemas.EntryDecision {
+				n++
+			}
 		}
 	}
 	return n
@@ -349,10 +355,12 @@ func (w *crashWorld) sourceDecided(run string) (n int64) {
 
 // records returns the ledger's records that were taken, save the first, which
 // names the source topic's own id.
-func (w *crashWorld) records(run string) (records [][]byte) {
+func (w *crashWorld) records(run string) [][]byte { return w.recordsOf(run, 0) }
+
+func (w *crashWorld) recordsOf(run string, shard int32) (records [][]byte) {
 	w.t.Helper()
-	r := kafka.NewLedgerReader(w.log, w.topics(run).Decisions, 0, schemas.Anchor{})
-	_, end, err := w.log.Offsets(w.t.Context(), w.topics(run).Decisions, 0)
+	r := kafka.NewLedgerReader(w.log, w.topics(run).Decisions, shard, schemas.Anchor{})
+	_, end, err := w.log.Offsets(w.t.Context(), w.topics(run).Decisions, shard)
 	for err == nil && r.Position() < end {
 		var b *kafka.LedgerBatch
 		if b, err = r.Next(w.t.Context(), end); b == nil {

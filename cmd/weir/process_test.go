@@ -216,21 +216,7 @@ func (p *process) until(what string, f func() bool) {
 
 // resident is how much memory the process has, in MiB; 0 where the system does not say.
 func (p *process) resident() float64 {
-	p.t.Helper()
-	text, err := os.ReadFile("/proc/" + strconv.Itoa(p.cmd.Process.Pid) + "/status")
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(text)) {
-		if kib, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			n, err := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(kib), " kB"), 64)
-			if err != nil {
-				p.t.Fatal(err)
-			}
-			return n / 1024
-		}
-	}
-	return 0
+	return float64(memoryOf(strconv.Itoa(p.cmd.Process.Pid), "VmRSS")) / (1 << 20)
 }
 
 // ready reports whether the process says that what arrives now is dealt with now.

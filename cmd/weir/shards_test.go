@@ -1,11 +1,6 @@
 package main
 
-import (
-	"testing"
-
-	"github.com/weir-risk/weir/ingest/kafka"
-	"github.com/weir-risk/weir/schemas"
-)
+import "testing"
 
 // TestShardsOfProcesses has two processes share a ledger of four shards, kills the first
 // while both decide, and starts it again: every record is decided once, and verify finds
@@ -19,11 +14,11 @@ func TestShardsOfProcesses(t *testing.T) {
 	}
 	w.load(records/2, partitions, "run")
 	one := w.score("run", "one")
-	one.until("decides a part", func() bool { return w.decisions("run", shards) > records/8 })
+	one.until("decides a part", func() bool { return w.progress("run") > records/8 })
 	two := w.score("run", "two")
 	two.until("takes some shards", func() bool { return two.said("decides") != nil })
 	one.kill()
-	two.until("decides what there is", func() bool { return w.decisions("run", shards) >= records/2 })
+	two.until("decides what there is", func() bool { return w.progress("run") >= records/2 })
 	one = w.score("run", "one")
 	one.until("takes some back", func() bool { return one.said("decides") != nil })
 	f := w.feed(w.topics("run"))
@@ -33,7 +28,7 @@ func TestShardsOfProcesses(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	two.until("decides the rest", func() bool { return w.decisions("run", shards) >= records })
+	two.until("decides the rest", func() bool { return w.progress("run") >= records })
 	one.stop()
 	two.stop()
 	w.total = records
@@ -41,36 +36,4 @@ func TestShardsOfProcesses(t *testing.T) {
 	if r.Decisions != records || !r.OK() {
 		t.Errorf("verify finds %+v", r)
 	}
-}
-
-// decisions counts those of all shards of a run that were taken.
-func (w *crashWorld) decisions(run string, shards int32) (n int) {
-	w.t.Helper()
-	topic := w.topics(run).Decisions
-	var e schemas.Entry
-	for k := range shards {
-		_, end, err := w.log.Offsets(w.t.Context(), topic, k)
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		r := kafka.NewLedgerReader(w.log, topic, k, schemas.Anchor{})
-		for {
-			b, err := r.Next(w.t.Context(), end)
-			if err != nil {
-				w.t.Fatal(err)
-			}
-			if b == nil {
-				break
-			}
-			for _, v := range b.Values {
-				if err := schemas.ParseEntry(v, &e); err != nil {
-					w.t.Fatal(err)
-				}
-				if b.Taken && e.Kind == schemas.EntryDecision {
-					n++
-				}
-			}
-		}
-	}
-	return n
 }
