@@ -44,9 +44,28 @@ func (c *Client) TopicSettings(ctx context.Context, topic string) (map[string]To
 	return all, nil
 }
 
-// SetTopic gives a topic settings, and leaves its others as they are. With try it only
-// asks whether the brokers would.
+// SetTopic gives a topic settings, and leaves its others as they are. It returns once they
+// show: the controller takes a setting before the brokers have heard of it, and who looked
+// at once would find the old one. With try it only asks whether the brokers would.
 func (c *Client) SetTopic(ctx context.Context, topic string, settings map[string]string, try bool) error {
+	var before map[string]TopicSetting
+	var err error
+	if !try {
+		before, err = c.TopicSettings(ctx, topic)
+	}
+	if err == nil {
+		err = c.alterTopic(ctx, topic, settings, try)
+	}
+	if err == nil && !try {
+		err = c.awaitSettings(ctx, topic, settings, before)
+	}
+	if err != nil {
+		return fmt.Errorf("set %s of %s: %w", slices.Sorted(maps.Keys(settings)), topic, err)
+	}
+	return nil
+}
+
+func (c *Client) alterTopic(ctx context.Context, topic string, settings map[string]string, try bool) error {
 	r := kafkago.IncrementalAlterConfigsRequestResource{ResourceType: kafkago.ResourceTypeTopic, ResourceName: topic}
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
 		r.Configs = append(r.Configs, kafkago.IncrementalAlterConfigsRequestConfig{Name: name, Value: settings[name], ConfigOperation: kafkago.ConfigOperationSet})
@@ -55,13 +74,35 @@ func (c *Client) SetTopic(ctx context.Context, topic string, settings map[string
 	if err == nil && len(resp.Resources) != 1 {
 		err = errShort
 	}
-	if err == nil {
-		err = lacking(named(resp.Resources[0].Error), AlterConfigs, topic)
-	}
 	if err != nil {
-		return fmt.Errorf("set %s of %s: %w", slices.Sorted(maps.Keys(settings)), topic, err)
+		return err
 	}
-	return nil
+	return lacking(named(resp.Resources[0].Error), AlterConfigs, topic)
+}
+
+// awaitSettings waits until a topic has settings, or other ones than before: a broker may
+// write a value in another way.
+func (c *Client) awaitSettings(ctx context.Context, topic string, settings map[string]string, before map[string]TopicSetting) error {
+	ctx, cancel := context.WithTimeout(ctx, c.options.Timeout)
+	defer cancel()
+	for attempt := 0; ; attempt++ {
+		now, err := c.TopicSettings(ctx, topic)
+		if err != nil {
+			return err
+		}
+		late := ""
+		for name, value := range settings {
+			if now[name].Value != value && now[name] == before[name] {
+				late = name
+			}
+		}
+		if late == "" {
+			return nil
+		}
+		if pause(ctx, attempt) != nil {
+			return fmt.Errorf("the brokers took it, but %s is still %s", late, now[late].Value)
+		}
+	}
 }
 
 // Create makes topics on so many brokers each, or on as many as the brokers' own setting
