@@ -74,6 +74,10 @@
 //	schema_registry    a partition waits for a schema that the registry does not give
 //	error              anything else, in words in the log and in /readyz
 //
+// A node for which Kafka does not answer, or not yet, halts not: it is not ready, says so
+// at /readyz and once in its log, and asks again until it is answered. Nobody has to mend
+// the node.
+//
 // # Another spec
 //
 // A ledger goes on by another spec where Config.Before names the one that decided it

@@ -204,7 +204,7 @@ func (m *Metrics) halted(name string) {
 		}
 		m.Halted.WithLabelValues(reason).Set(is)
 	}
-	set("error")
+	set(otherReason)
 	for _, r := range haltReasons {
 		set(r.name)
 	}

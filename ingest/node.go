@@ -163,6 +163,7 @@ type Node struct {
 
 	lookout lookout             // of the goroutine that folds or owns
 	warned  bool                // of how the ledger may lose records; of the goroutine that restores
+	away    bool                // Kafka, and the log says so; of the same goroutine
 	refused [numSlots]bundleRef // what was refused last of each slot; of the goroutine that watches
 
 	committing chan struct{}   // holds who commits
@@ -217,7 +218,8 @@ func (n *Node) set(f func(*Status)) {
 
 // Run works until the context ends, which is a clean stop and no error. What a
 // person has to mend halts the node: it stays up, says why in its log, its
-// metrics and its readiness, and tries again.
+// metrics and its readiness, and tries again. So it does while Kafka is away, and
+// calls nobody.
 func (n *Node) Run(ctx context.Context) error {
 	for attempt := 0; ; attempt++ {
 		err := n.session(ctx)
@@ -235,6 +237,12 @@ func (n *Node) Run(ctx context.Context) error {
 			n.Log.Warn("joins the group again", "cause", err)
 		case errors.Is(err, errNewPartitions):
 			n.Log.Info("begins again", "cause", err)
+		case haltReason(err) == otherReason && kafka.Away(err):
+			n.await(err)
+			if err := n.pause(ctx, attempt); err != nil {
+				return nil
+			}
+			continue
 		default:
 			n.alarm("halted", err)
 			if err := n.pause(ctx, attempt+6); err != nil {
@@ -244,6 +252,17 @@ func (n *Node) Run(ctx context.Context) error {
 		}
 		attempt = 0
 	}
+}
+
+// await says that Kafka is waited for: in the log once, and in the readiness until it is
+// there. What halted the node before stays in the metric: nobody knows that it is over.
+func (n *Node) await(err error) {
+	n.Metrics.Retries.Inc()
+	if !n.away {
+		n.away = true
+		n.Log.Warn("waits for Kafka", "cause", err)
+	}
+	n.set(func(s *Status) { s.Reason = "waits for Kafka: " + err.Error() })
 }
 
 // alarm says what a person has to mend: the log, the metric and the readiness
@@ -268,10 +287,13 @@ func haltReason(err error) string {
 			return r.name
 		}
 	}
-	return "error"
+	return otherReason
 }
 
-// haltReasons are the values of weir_halted's label, beside "error".
+// otherReason is the value of weir_halted's label for what has no name.
+const otherReason = "error"
+
+// haltReasons are its other values.
 var haltReasons = []struct {
 	name   string
 	target error

@@ -52,6 +52,9 @@ func (n *Node) restore(ctx context.Context) (*fold, error) {
 	if err := n.warnOfLoss(ctx); err != nil {
 		return nil, err
 	}
+	if n.away {
+		n.set(func(s *Status) { s.Reason = "folds the ledger" })
+	}
 	f := &fold{node: n, shard: n.Shard, folder: Folder{lookout: &n.lookout}}
 	f.folder.past.add(n.Before...)
 	if f.state, err = n.newestSnapshot(ctx); err != nil {
@@ -77,6 +80,7 @@ func (n *Node) restore(ctx context.Context) (*fold, error) {
 		f.close()
 		return nil, fmt.Errorf("fold %s from %d: %w", n.Topics.Decisions, f.state.Chain.Offset, err)
 	}
+	n.away = false
 	n.Log.Info("ledger folded", "from", f.saved, "to", f.state.Chain.Offset)
 	return f, nil
 }

@@ -1,8 +1,15 @@
 package ingest
 
 import (
+	"bytes"
+	"context"
 	"errors"
+	"io"
 	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -42,7 +49,7 @@ var requestKinds = []struct {
 
 // TestEveryRequestMayFail has a broker answer each kind of request with an error, break
 // the connection, answer late and never answer, a few times, while a scorer begins, decides
-// and ends: everything is decided, by nobody's help.
+// and ends: everything is decided, nobody's help is asked for, and none is needed.
 func TestEveryRequestMayFail(t *testing.T) {
 	embedded(t)
 	for _, kind := range requestKinds {
@@ -63,6 +70,8 @@ func TestEveryRequestMayFail(t *testing.T) {
 				}
 				total += w.payments(60, uint64(k+1), 2)
 				hits := w.trouble(kind.key, kind.err, mode)
+				var log bytes.Buffer // whoever writes to it has ended by the time that it is read
+				w.logTo = io.MultiWriter(t.Output(), &log)
 				r := w.start(func(c *Config) {
 					hasty(c)
 					c.RowsMax, c.WatchEvery = 10, 5*time.Millisecond
@@ -71,12 +80,10 @@ func TestEveryRequestMayFail(t *testing.T) {
 				r.decided(total)
 				// Of one that is sent as it ends the test hears afterwards.
 				r.until(mode+": is ready", func(s Status) bool { return s.Ready && s.Owner && (hits() > 0 || kind.key == kmsg.LeaveGroup) })
-				for _, reason := range haltReasons {
-					if testutil.ToFloat64(r.node.Metrics.Halted.WithLabelValues(reason.name)) != 0 {
-						t.Errorf("%s: halted as %s", mode, reason.name)
-					}
-				}
 				r.stop()
+				if strings.Contains(log.String(), "level=ERROR") {
+					t.Errorf("%s: nobody is needed, and it calls somebody:\n%s", mode, &log)
+				}
 				if hits() == 0 {
 					t.Errorf("%s: no such request was sent", mode)
 				}
@@ -86,6 +93,61 @@ func TestEveryRequestMayFail(t *testing.T) {
 			w.checkAlerts()
 		})
 	}
+}
+
+// TestKafkaIsWaitedFor starts a node where no broker is: it says so, once in its log, and
+// that nobody has to do anything about it, and decides once there is one.
+func TestKafkaIsWaitedFor(t *testing.T) {
+	embedded(t)
+	w := newWorld(t, "payments", 2)
+	n := w.payments(100, 5, 2)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	w.must(err)
+	nobody := l.Addr().String()
+	w.must(l.Close())
+	var there atomic.Bool
+	w.log.Close()
+	w.log = kafka.New(kafka.Options{Brokers: []string{w.addr}, Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if !there.Load() {
+			addr = nobody
+		}
+		return new(net.Dialer).DialContext(ctx, network, addr)
+	}})
+	t.Cleanup(w.log.Close)
+	var log bytes.Buffer // whoever writes to it has ended by the time that it is read
+	w.logTo = &log
+	r := w.start(hasty)
+	r.until("waits", func(s Status) bool {
+		return strings.HasPrefix(s.Reason, "waits for Kafka: ") && testutil.ToFloat64(r.node.Metrics.Retries) > 3
+	})
+	if r.node.Status().Ready {
+		t.Error("it is ready, with no broker")
+	}
+	there.Store(true)
+	r.decided(n)
+	if s := r.node.Status(); !s.Ready || s.Reason != "" {
+		t.Errorf("it decides, and says %+v", s)
+	}
+	r.stop()
+	if k := strings.Count(log.String(), "waits for Kafka"); k != 1 || strings.Contains(log.String(), "level=ERROR") {
+		t.Errorf("the log says %d times that Kafka is waited for:\n%s", k, &log)
+	}
+	w.finish(n)
+}
+
+// TestOwnTroubleHalts has a node start with a folder of snapshots that is none: that does not
+// pass by itself.
+func TestOwnTroubleHalts(t *testing.T) {
+	w := newWorld(t, "payments", 1)
+	folder := filepath.Join(t.TempDir(), "snapshots")
+	w.must(os.WriteFile(folder, nil, 0o600))
+	r := w.start(func(c *Config) {
+		hasty(c)
+		c.SnapshotDir = folder
+	})
+	r.until("halts", func(s Status) bool {
+		return !s.Ready && testutil.ToFloat64(r.node.Metrics.Halted.WithLabelValues("error")) == 1
+	})
 }
 
 // trouble has the next requests of a kind go wrong, from one of the first on, and returns

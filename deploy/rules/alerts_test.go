@@ -314,13 +314,13 @@ func (w *world) losesKafka() {
 	w.watch.fires("WeirNoTransactions")
 	script(w.t, "../kafka/kafka", "kill", w.kafkaPort)
 	stop := w.meanwhile(4, func() { w.person.get("/queue") })
-	w.watch.fires("WeirHalted", "WeirNotReady", "WeirAuditAway", "WeirDeskErrors")
+	w.watch.fires("WeirNobodyDecides", "WeirNotReady", "WeirAuditAway", "WeirDeskErrors")
 	script(w.t, "../kafka/kafka", "start", w.kafkaPort)
 	stop()
 	w.bank.stopped.Store(false)
 	w.record.start()
 	w.watch.targets(w.a, w.b, w.record, w.desk)
-	w.watch.clears("WeirHalted", "WeirNobodyDecides", "WeirNotReady", "WeirAuditAway", "WeirDeskErrors", "WeirNoTransactions", "WeirNobodyRecords")
+	w.watch.clears("WeirNobodyDecides", "WeirNotReady", "WeirAuditAway", "WeirDeskErrors", "WeirNoTransactions", "WeirNobodyRecords")
 }
 
 // quiet: in the end no alert fires at all.

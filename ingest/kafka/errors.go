@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"strings"
 
 	kafkago "github.com/segmentio/kafka-go"
@@ -59,6 +61,24 @@ func Classify(err error) Class {
 		}
 	}
 	return Retry
+}
+
+// Away reports whether an error, of whatever it may be, is of brokers that do not answer,
+// or not yet with what was asked for: it passes by itself. [Classify] takes what it does
+// not know for such a one, as callers of a [Client] may.
+func Away(err error) bool {
+	if Classify(err) == Stop {
+		return false
+	}
+	for _, away := range []error{ErrNotLeader, ErrUnknownOutcome, errShut, errShort, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, context.DeadlineExceeded} {
+		if errors.Is(err, away) {
+			return true
+		}
+	}
+	var code kafkago.Error
+	var network *net.OpError
+	var name *net.DNSError
+	return errors.As(err, &code) || errors.As(err, &network) || errors.As(err, &name)
 }
 
 // protocolError turns an error code of the protocol
