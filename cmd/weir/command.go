@@ -160,7 +160,7 @@ func (c *command) run(ctx context.Context, args []string, e *env) int {
 	var usage usageError
 	var own exitCode
 	switch {
-	case err == nil:
+	case err == nil, errors.Is(err, errStopped):
 		return exitOK
 	case errors.Is(err, errFound):
 		return exitFailed

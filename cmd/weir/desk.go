@@ -27,6 +27,8 @@ come back the same. Accounts are in desk.db there, which weir user writes, and a
 a backup. What an analyst does is a record of dispositions before the page says so;
 closing an alert makes a label, once. Who saw what is in audit before it is shown. What
 payments came before an alert is looked up in the history that weir record writes.
+Where no broker answers at the start it waits for one, alive and not ready, and serves
+no pages; a wrong password, certificate or right ends it.
 
 Programs ask at /api/v1/ what pages show, and act by it, with a token that weir user token
 makes; /api/v1/openapi.json describes it. Supervisors set up at /webhooks which systems
@@ -63,7 +65,7 @@ roll back there: one proposes, another approves, or one alone with --approvals 1
 			if err := d.check(); err != nil {
 				return err
 			}
-			s, err := service.open(ctx, e, 8, d.rights)
+			s, err := service.open(ctx, e, 8, d.rights, roleDesk)
 			if err != nil {
 				return err
 			}

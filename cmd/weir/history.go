@@ -104,7 +104,8 @@ var recordCommand = &command{
 	about: `Follows the topics and writes them into ClickHouse, or a file of SQLite, in blocks
 that a retry writes again as they were, so that nothing is there twice. While the
 history is away it waits; the log keeps what comes. The schema is brought up to
-date first. There should be one recorder a history.`,
+date first. There should be one recorder a history. Where no broker answers at the start
+it waits for one, alive and not ready; a wrong password, certificate or right ends it.`,
 	examples: []string{
 		"weir record --kafka 127.0.0.1:9092 --history clickhouse://127.0.0.1:9000/weir",
 		"weir record --kafka 127.0.0.1:9092 --history weir.db",
@@ -112,7 +113,7 @@ date first. There should be one recorder a history.`,
 	flags: func(fs *flag.FlagSet) func(context.Context, *env, []string) error {
 		service, h, notes := addService(fs), addHistory(fs), addNotes(fs)
 		return func(ctx context.Context, e *env, _ []string) error {
-			s, err := service.open(ctx, e, 8, recordRights)
+			s, err := service.open(ctx, e, 8, recordRights, roleRecord)
 			if err != nil {
 				return err
 			}

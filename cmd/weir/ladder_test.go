@@ -185,7 +185,7 @@ func (l *ladder) bring() {
 		switch now := time.Now(); {
 		case r.due.IsZero():
 			if !r.asked && !r.p.alive() {
-				l.ended(r)
+				l.t.Fatalf("weir ended by itself:\n%s", r.p.logged())
 			}
 		case now.Before(r.due):
 		case r.paused:
@@ -200,17 +200,6 @@ func (l *ladder) bring() {
 			l.t.Fatalf("30 s after SIGTERM it runs:\n%s", r.p.logged())
 		}
 	}
-}
-
-// ended starts a scorer again that has ended unasked: it may where it finds no broker when
-// it begins, as whoever supervises it would.
-func (l *ladder) ended(r *rung) {
-	l.t.Helper()
-	if l.counts["broker killed"] == 0 || !r.p.when("serves metrics").IsZero() {
-		l.t.Fatalf("weir ended by itself:\n%s", r.p.logged())
-	}
-	l.counts["ended, since it began without a broker"]++
-	l.start(r)
 }
 
 // between is a random time.

@@ -11,7 +11,9 @@ var scoreCommand = &command{
 	name: "score", summary: "score the stream: one durable decision for every transaction", json: true,
 	about: `Restores the rolling state from the newest snapshot and the ledger, stands by while
 another member of the group decides, and takes over when that one ends. Topics
-that are missing are made. It runs until Ctrl-C or SIGTERM and then prints what
+that are missing are made. Where no broker answers at the start it waits for one, alive
+and not ready, and says so once in its log; an unknown name of a host may become known.
+A wrong password, certificate or right ends it at once. It runs until Ctrl-C or SIGTERM and then prints what
 was decided, in all, by the ledger that it owns.
 
 The first scorer of a ledger makes the keys that are missing in its data folder. A
@@ -58,7 +60,7 @@ the old spec then halt as ledger_spec: take --spec-before out again once it has 
 		partitions := fs.Int("partitions", 8, "`NUMBER` of partitions of transactions, where the topic has to be made")
 		return func(ctx context.Context, e *env, _ []string) error {
 			service.kafka.shards = score.shards
-			s, err := service.open(ctx, e, *partitions, score.rights)
+			s, err := service.open(ctx, e, *partitions, score.rights, roleScore)
 			if err != nil {
 				return err
 			}

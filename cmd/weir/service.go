@@ -140,21 +140,22 @@ type service struct {
 	client   *kafka.Client
 	topics   schemas.Topics
 	registry *prometheus.Registry
+	roles    []string     // of the process
 	device   *cuda.Device // nil where the CPU alone scores
 	trace    *trace.Tracer
 	reloads  *reloads // nil where there is no file of settings
 	held     *os.File // the lock of the scorer's folder, nil where there is none
 }
 
-// open connects a service to Kafka at brokers, sees that it has the rights that its
-// role needs there, and makes the topics among them that are missing.
-func (f *serviceFlags) open(ctx context.Context, e *env, partitions int, needs func(schemas.Topics) []kafka.Right) (*service, error) {
+// open connects a service to Kafka at brokers, which it waits for, sees that it has the
+// rights that its roles need there, and makes the topics among them that are missing.
+func (f *serviceFlags) open(ctx context.Context, e *env, partitions int, needs func(schemas.Topics) []kafka.Right, roles ...string) (*service, error) {
 	log, err := f.logger(e)
 	if err != nil {
 		return nil, err
 	}
 	e.config.say(e, log)
-	s := &service{flags: f, env: e, log: log, reloads: newReloads(e, log), topics: f.kafka.topics(), registry: newRegistry(f.data)}
+	s := &service{flags: f, env: e, log: log, reloads: newReloads(e, log), topics: f.kafka.topics(), registry: newRegistry(f.data), roles: roles}
 	if s.trace, err = f.trace.open(e, s.topics.Transactions, s.registry, log); err != nil {
 		s.reloads.stop()
 		return nil, err
@@ -164,7 +165,8 @@ func (f *serviceFlags) open(ctx context.Context, e *env, partitions int, needs f
 		s.reloads.stop()
 		return nil, err
 	}
-	if err := f.kafka.prepare(ctx, s.client, partitions, needs(s.topics)); err != nil {
+	err = s.untilKafka(ctx, func() error { return f.kafka.prepare(ctx, s.client, partitions, needs(s.topics)) })
+	if err != nil {
 		s.close()
 		return nil, err
 	}
@@ -205,7 +207,11 @@ func (s *service) scorers(ctx context.Context, f *scoreFlags) (*scorers, error) 
 	if err != nil {
 		return nil, err
 	}
-	shards, err := s.shardsOf(ctx, f)
+	var shards int32
+	err = s.untilKafka(ctx, func() (err error) {
+		shards, err = s.shardsOf(ctx, f)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -223,7 +229,7 @@ func (s *service) scorers(ctx context.Context, f *scoreFlags) (*scorers, error) 
 	all := &scorers{}
 	for _, c := range list {
 		n, m := ingest.NewNode(s.client, c), ingest.NewModels(s.client, s.topics, trust)
-		if err := n.Load(ctx, m); err != nil {
+		if err := s.untilKafka(ctx, func() error { return n.Load(ctx, m) }); err != nil {
 			return nil, err
 		}
 		all.nodes, all.models = append(all.nodes, n), append(all.models, m)
@@ -289,7 +295,11 @@ func (s *service) keys(ctx context.Context, f *scoreFlags) (*deployment, error) 
 	made := filepath.Join(s.flags.data, "token.key")
 	if _, set := s.env.lookup("WEIR_TOKEN_KEY"); f.tokens.key == "" && !set {
 		if _, err := os.Stat(made); errors.Is(err, fs.ErrNotExist) {
-			_, end, err := s.client.Offsets(ctx, s.topics.Decisions, 0)
+			var end int64
+			err := s.untilKafka(ctx, func() (err error) {
+				_, end, err = s.client.Offsets(ctx, s.topics.Decisions, 0)
+				return err
+			})
 			if err != nil {
 				return nil, err
 			}

@@ -79,14 +79,14 @@ func (u *up) run(ctx context.Context, e *env, _ []string) error {
 		u.service.kafka.brokers = b.Addr()
 	}
 	u.service.kafka.shards = u.score.shards
-	s, err := u.service.open(ctx, e, u.partitions, u.rights)
+	s, err := u.service.open(ctx, e, u.partitions, u.rights, u.roles()...)
 	if err != nil {
 		return err
 	}
 	defer s.close()
 	s.log.Info("broker", "address", u.service.kafka.brokers)
 	if u.bundle != "" {
-		if err := s.publishFirst(ctx, u.bundle); err != nil {
+		if err := s.untilKafka(ctx, func() error { return s.publishFirst(ctx, u.bundle) }); err != nil {
 			return err
 		}
 	}
@@ -120,6 +120,14 @@ func (u *up) run(ctx context.Context, e *env, _ []string) error {
 		}})
 	}
 	return s.score(ctx, u.score, beside...)
+}
+
+// roles are what the process does, but for training, which begins later.
+func (u *up) roles() []string {
+	if u.desk.off() {
+		return []string{roleScore, roleRecord}
+	}
+	return []string{roleScore, roleRecord, roleDesk}
 }
 
 // upTrainFlags say how weir up trains.

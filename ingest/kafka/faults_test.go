@@ -5,11 +5,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
+	"net"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	kafkago "github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -450,5 +455,41 @@ func TestADamagedLogIsRefused(t *testing.T) {
 	}
 	if got := f.values(0); fmt.Sprint(got) != "[good]" {
 		t.Errorf("afterwards the log reads %q", got)
+	}
+}
+
+// TestAway holds errors of brokers that do not answer apart from those of this machine, and
+// from those that no time mends.
+func TestAway(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = l.Close()
+	c := kafka.New(kafka.Options{Brokers: []string{l.Addr().String()}})
+	t.Cleanup(c.Close)
+	_, _, refused := c.Offsets(t.Context(), "x", 0)
+	_, file := os.ReadDir(os.Args[0])
+	for _, x := range []struct {
+		err  error
+		away bool
+	}{
+		{refused, true},
+		{&net.DNSError{Err: "no such host", Name: "kafka.example", IsNotFound: true}, true},
+		{fmt.Errorf("read: %w", io.EOF), true},
+		{context.DeadlineExceeded, true},
+		{kafka.ErrNotLeader, true},
+		{kafka.ErrUnknownOutcome, true},
+		{kafkago.GroupCoordinatorNotAvailable, true},
+		{fmt.Errorf("%w: %w", kafka.ErrRefused, kafkago.SASLAuthenticationFailed), false},
+		{kafka.ErrUnknownTopic, false},
+		{context.Canceled, false},
+		{file, false},
+		{syscall.EIO, false},
+		{errors.New("x"), false},
+	} {
+		if x.err == nil || kafka.Away(x.err) != x.away {
+			t.Errorf("%v: away is %t", x.err, !x.away)
+		}
 	}
 }
