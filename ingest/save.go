@@ -16,18 +16,24 @@ type saver struct {
 	node  *Node
 	at    atomic.Int64 // the ledger offset of the newest snapshot
 	image features.Image
-	free  chan []byte   // parts that were written, to be used again
+	free  chan []byte   // a few parts that were written, to be used again
 	ready chan []byte   // parts on their way to the file; closed once all are
 	done  chan struct{} // closed once the last one begun is written, or cannot be
 }
 
 func newSaver(n *Node, at int64) *saver {
-	s := &saver{node: n, done: make(chan struct{}), free: make(chan []byte, features.Parts)}
+	s := &saver{node: n, done: make(chan struct{}), free: make(chan []byte, partsSpare)}
 	s.at.Store(at)
 	n.Metrics.SnapAt.Set(float64(at))
 	close(s.done)
 	return s
 }
+
+// partsSpare is how many parts' memory is kept between them. Whichever part comes next is
+// made in any of it, so that each grows to the largest there is, which is nearly all of a
+// state with one very busy merchant. A disk that keeps up leaves no more than a few to be
+// written; what a slower one piles up goes to the collector.
+const partsSpare = 4
 
 // making reports whether parts are still to be made.
 func (s *saver) making() bool { return s.ready != nil }

@@ -75,9 +75,9 @@ func onAllCores(worker func(next func() (part int, ok bool))) {
 }
 
 // writeSnapshot writes the file of a snapshot into dir: the header, then the parts
-// that come until their channel is closed, whose memory it gives to free. The file
-// is written whole, synced, and renamed into place; older ones beyond a few are
-// removed. It takes all parts, also where it fails, and returns the file's name
+// that come until their channel is closed, whose memory it gives to free where that has
+// room. The file is written whole, synced, and renamed into place; older ones beyond a
+// few are removed. It takes all parts, also where it fails, and returns the file's name
 // and size.
 func writeSnapshot(dir string, at int64, header []byte, parts <-chan []byte, free chan<- []byte) (name string, size int64, err error) {
 	defer func() {
@@ -102,7 +102,10 @@ func writeSnapshot(dir string, at int64, header []byte, parts <-chan []byte, fre
 			err = writeBlock(w, p)
 		}
 		size += int64(blockHead + len(p))
-		free <- p
+		select {
+		case free <- p:
+		default:
+		}
 	}
 	err = errors.Join(err, w.Flush(), f.Sync(), f.Close())
 	if err != nil {
@@ -174,7 +177,7 @@ func WriteSnapshot(dir string, s *State, keyCheck uint64) (name string, err erro
 	if err != nil {
 		return "", err
 	}
-	parts, free := make(chan []byte), make(chan []byte, features.Parts)
+	parts, free := make(chan []byte), make(chan []byte, partsSpare)
 	go func() { // ends with the parts, all of which writeSnapshot takes
 		defer close(parts)
 		for p := range features.Parts {

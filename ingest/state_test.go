@@ -108,12 +108,12 @@ func saved(dir string, s *State) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	parts, free := make(chan []byte, features.Parts), make(chan []byte, features.Parts)
+	parts := make(chan []byte, features.Parts)
 	for p := range features.Parts {
 		parts <- s.Engine.AppendPart(nil, p)
 	}
 	close(parts)
-	name, _, err := writeSnapshot(dir, s.Chain.Offset, header, parts, free)
+	name, _, err := writeSnapshot(dir, s.Chain.Offset, header, parts, nil)
 	return name, err
 }
 
