@@ -2,10 +2,18 @@ package ingest
 
 import (
 	"bytes"
+	"fmt"
+	"math"
 	"os"
+	"regexp"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/weir-risk/weir/schemas"
 )
@@ -15,7 +23,7 @@ import (
 // whose clock goes well, and it is decided as soon.
 func TestTheClockJumps(t *testing.T) {
 	if os.Getenv("WEIR_KAFKA") != "" {
-		t.Skip("Kafka refuses a record of a clock that is an hour ahead (message.timestamp.after.max.ms): such a scorer waits until its clock is right")
+		t.Skip("Kafka refuses a record of a clock that is an hour ahead (message.timestamp.after.max.ms): such a scorer halts until its clock is right: TestAClockThatIsAhead")
 	}
 	jumps := []time.Duration{0, 5 * time.Hour, -5 * time.Hour, time.Minute, -365 * 24 * time.Hour, 365 * 24 * time.Hour}
 	var ledgers [2][][]byte
@@ -54,4 +62,78 @@ func TestTheClockJumps(t *testing.T) {
 			t.Fatalf("ledger record %d differs", i)
 		}
 	}
+}
+
+// TestAClockThatIsAhead has the clock of the scorer that has the shard go two hours ahead of
+// the broker's, which refuses what it decides: it says so by name, and how much, and gives
+// the shard to one whose clock is right. It does not take it back, nor say that it could,
+// before its own is right, and then it does by itself. Nothing is lost.
+func TestAClockThatIsAhead(t *testing.T) {
+	w := newWorld(t, "payments", 2)
+	w.refuseTheFuture()
+	n := w.payments(300, 43, 2)
+	var ahead atomic.Bool
+	first := w.start(func(c *Config) {
+		hasty(c)
+		c.RowsMax = 10
+		c.Now = func() time.Time {
+			if ahead.Load() {
+				return time.Now().Add(2 * time.Hour)
+			}
+			return time.Now()
+		}
+		var once sync.Once
+		c.OnPublished = func([]schemas.Place, []schemas.Verdict) { once.Do(func() { ahead.Store(true) }) }
+	})
+	halted := func() float64 {
+		return testutil.ToFloat64(first.node.Metrics.Halted.WithLabelValues("clock_ahead"))
+	}
+	says := regexp.MustCompile(`this host's clock is ahead of the broker's.* takes times up to .*, (1h0m|59m)`)
+	first.until("halts", func(s Status) bool { return halted() == 1 && !s.Ready && !s.Owner && says.MatchString(s.Reason) })
+	if k := first.node.Status().Counts.Decisions(); k >= n {
+		t.Errorf("all %d records are decided by a clock that is ahead", k)
+	}
+	second := w.start(hasty)
+	second.decided(n)
+	if s := first.node.Status(); halted() != 1 || s.Ready {
+		t.Errorf("its clock is ahead, and it says %+v", s)
+	}
+	ahead.Store(false)
+	first.until("stands by", func(s Status) bool { return halted() == 0 && s.Ready && !s.Owner })
+	second.stop()
+	n += w.payments(100, 44, 2)
+	first.decided(n)
+	first.stop()
+	w.finish(n)
+	w.verify()
+	w.checkAlerts()
+}
+
+// refuseTheFuture has the embedded broker refuse, as Kafka does, records that are more than
+// an hour ahead of it.
+func (w *world) refuseTheFuture() {
+	if w.broker == nil {
+		return
+	}
+	cluster := w.broker.Cluster()
+	cluster.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		req := r.(*kmsg.ProduceRequest)
+		topic := &req.Topics[0] // weir sends one batch at a time
+		var b kmsg.RecordBatch
+		if err := b.ReadFrom(topic.Partitions[0].Records); err != nil {
+			return nil, err, true
+		}
+		now := time.Now().UnixMilli()
+		most := now + time.Hour.Milliseconds()
+		if b.MaxTimestamp <= most {
+			return nil, nil, false
+		}
+		words := fmt.Sprintf("Timestamp %d of message with offset 0 is out of range. The timestamp should be within [%d, %d]", b.MaxTimestamp, now-math.MaxInt64, most)
+		answer := req.ResponseKind().(*kmsg.ProduceResponse)
+		answer.Topics = []kmsg.ProduceResponseTopic{{Topic: topic.Topic, TopicID: topic.TopicID, Partitions: []kmsg.ProduceResponseTopicPartition{{
+			Partition: topic.Partitions[0].Partition, ErrorCode: kerr.InvalidTimestamp.Code, BaseOffset: -1,
+			ErrorRecords: []kmsg.ProduceResponseTopicPartitionErrorRecord{{ErrorMessage: &words}}}}}}
+		return answer, nil, true
+	})
 }

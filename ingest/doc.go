@@ -70,6 +70,7 @@
 //	offset_gone        records were deleted while they were read
 //	topic_gone         a topic does not exist
 //	too_large          the ledger's max.message.bytes does not hold a decision
+//	clock_ahead        this host's clock is ahead of the broker's, which refuses its time
 //	state_full         the state takes more memory than --state-max
 //	schema_registry    a partition waits for a schema that the registry does not give
 //	error              anything else, in words in the log and in /readyz

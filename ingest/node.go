@@ -164,6 +164,7 @@ type Node struct {
 	lookout lookout             // of the goroutine that folds or owns
 	warned  bool                // of how the ledger may lose records; of the goroutine that restores
 	away    bool                // Kafka, and the log says so; of the same goroutine
+	early   bool                // the ledger refused this host's time; of the same goroutine
 	refused [numSlots]bundleRef // what was refused last of each slot; of the goroutine that watches
 
 	committing chan struct{}   // holds who commits
@@ -245,6 +246,7 @@ func (n *Node) Run(ctx context.Context) error {
 			continue
 		default:
 			n.alarm("halted", err)
+			n.early = n.early || errors.Is(err, kafka.ErrClockAhead)
 			if err := n.pause(ctx, attempt+6); err != nil {
 				return nil
 			}
@@ -316,6 +318,7 @@ var haltReasons = []struct {
 	{"offset_gone", kafka.ErrOffsetOutOfRange},
 	{"topic_gone", kafka.ErrUnknownTopic},
 	{"too_large", kafka.ErrTooLarge},
+	{"clock_ahead", kafka.ErrClockAhead},
 	{"state_full", ErrStateFull},
 	{"schema_registry", wireformat.ErrRegistry},
 }
@@ -373,6 +376,9 @@ func (n *Node) session(ctx context.Context) (err error) {
 
 // prepare restores the state, and sees that the node could go on from it.
 func (n *Node) prepare(ctx context.Context) (*fold, error) {
+	if err := n.tryClock(ctx); err != nil {
+		return nil, err
+	}
 	f, err := n.restore(ctx)
 	if err != nil {
 		return nil, err
@@ -385,6 +391,27 @@ func (n *Node) prepare(ctx context.Context) (*fold, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// tryClock sees whether the ledger takes this host's time, where it has refused it: by a
+// record that extends nothing, which every reader of the ledger drops. A broker does not say
+// what time it has. To try by deciding would take the shard from whoever can.
+func (n *Node) tryClock(ctx context.Context) error {
+	if !n.early {
+		return nil
+	}
+	var b kafka.BatchWriter
+	b.Append(nil, nil, n.Now().UnixMilli(), nil)
+	bytes, err := b.Finish(kafka.None)
+	if err == nil {
+		_, err = n.log.Produce(ctx, n.Topics.Decisions, n.Shard, bytes)
+	}
+	if err != nil {
+		return fmt.Errorf("try the clock on %s: %w", n.Topics.Decisions, err)
+	}
+	n.early = false
+	n.Log.Info("the ledger takes this host's time again")
+	return nil
 }
 
 func (n *Node) sourceTopics() [numClasses]string {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
 )
@@ -23,6 +24,7 @@ var (
 	ErrCorrupt          = errors.New("the record batch is damaged")
 	ErrLostShard        = errors.New("the group gave the shard to another member")
 	ErrTrimmed          = errors.New("the ledger no longer holds this position")
+	ErrClockAhead       = errors.New("this host's clock is ahead of the broker's, by more than the topic takes (message.timestamp.after.max.ms): set it right")
 
 	errOtherTopic = fmt.Errorf("%w: it was deleted, and perhaps made again", ErrUnknownTopic)
 )
@@ -55,7 +57,7 @@ const (
 
 // Classify is the one place that says which errors are worth another try.
 func Classify(err error) Class {
-	for _, stop := range []error{ErrOffsetOutOfRange, ErrUnknownTopic, ErrTooLarge, ErrRefused, ErrOldFormat, ErrCorrupt, ErrTrimmed, context.Canceled} {
+	for _, stop := range []error{ErrOffsetOutOfRange, ErrUnknownTopic, ErrTooLarge, ErrRefused, ErrOldFormat, ErrCorrupt, ErrTrimmed, ErrClockAhead, context.Canceled} {
 		if errors.Is(err, stop) {
 			return Stop
 		}
@@ -105,6 +107,29 @@ func protocolError(code int16) error {
 	}
 	return fmt.Errorf("the broker answers: %w", kafkago.Error(code))
 }
+
+// timeRefused is the error of a record whose time the broker refused, by the words that it
+// has for it (LogValidator.java): the times that it takes are those near its own clock. One
+// that is too old, where somebody has set a limit to that, may be of whoever made the record.
+func timeRefused(words string) error {
+	refused := protocolError(invalidTimestamp)
+	said, times, _ := strings.Cut(words, "within [")
+	var record, least, most int64
+	if n, _ := fmt.Sscanf(said, "Timestamp %d", &record); n == 0 {
+		return fmt.Errorf("%w: %w", ErrClockAhead, refused)
+	}
+	if n, _ := fmt.Sscanf(times, "%d, %d", &least, &most); n < 2 {
+		return fmt.Errorf("%w: %w", ErrClockAhead, refused)
+	}
+	if record <= most {
+		return refused
+	}
+	utc := func(ms int64) string { return time.UnixMilli(ms).UTC().Format(time.DateTime) }
+	return fmt.Errorf("%w: it says %s, and the broker takes times up to %s, %s less: %w", ErrClockAhead, utc(record), utc(most), time.Duration(record-most)*time.Millisecond, refused)
+}
+
+// invalidTimestamp is the code of INVALID_TIMESTAMP.
+const invalidTimestamp = 32
 
 // named gives an error of kafka-go's the name that it has here. What the broker said beside
 // the code, such as which setting it does not know, stays.

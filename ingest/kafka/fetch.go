@@ -155,10 +155,11 @@ func (c *Client) Produce(ctx context.Context, topic string, partition int32, bat
 	return base, nil
 }
 
-// appendProduce makes the request of Produce version 7.
+// appendProduce makes the request of Produce version 8, whose answer
+// says in words what is wrong with a record.
 func (c *Client) appendProduce(cn *conn, topic string, partition int32, batch []byte) []byte {
 	be := binary.BigEndian
-	b := cn.begin(0, 7, c.options.ClientID, false)
+	b := cn.begin(0, 8, c.options.ClientID, false)
 	b = be.AppendUint16(b, 1<<16-1) // no transaction
 	b = be.AppendUint16(b, 1<<16-1) // acks=all
 	b = be.AppendUint32(b, uint32(c.options.Timeout.Milliseconds()))
@@ -169,7 +170,7 @@ func (c *Client) appendProduce(cn *conn, topic string, partition int32, batch []
 	return append(be.AppendUint32(b, uint32(len(batch))), batch...)
 }
 
-// parseProduce reads the answer of Produce version 7.
+// parseProduce reads the answer of Produce version 8.
 func parseProduce(raw []byte) (base int64, err error) {
 	a := &answer{b: raw}
 	if a.int32() != 1 {
@@ -182,8 +183,14 @@ func parseProduce(raw []byte) (base int64, err error) {
 	a.int32()
 	code := a.int16()
 	base = a.int64()
+	a.int64() // time of the append, where the broker gives records theirs
+	a.int64() // start of the log
+	words := a.recordErrors()
 	if a.bad {
 		return -1, fmt.Errorf("%w: %w", ErrUnknownOutcome, errShort)
+	}
+	if code == invalidTimestamp {
+		return -1, timeRefused(words)
 	}
 	if err := protocolError(code); err != nil {
 		return -1, err
@@ -192,4 +199,20 @@ func parseProduce(raw []byte) (base int64, err error) {
 		return -1, fmt.Errorf("%w: the answer has no offset", ErrUnknownOutcome)
 	}
 	return base, nil
+}
+
+// recordErrors reads what is wrong with the records of a partition, and returns what is said
+// of the first.
+func (a *answer) recordErrors() (words string) {
+	for k := range max(0, a.int32()) {
+		a.int32() // place in the batch
+		said := a.string()
+		if k == 0 {
+			words = string(said)
+		}
+		if a.bad {
+			break
+		}
+	}
+	return words
 }

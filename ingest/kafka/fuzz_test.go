@@ -49,7 +49,11 @@ func FuzzAnswer(f *testing.F) {
 		HighWatermark: 5, LastStableOffset: 4, AbortedTransactions: []kmsg.FetchResponseTopicPartitionAbortedTransaction{{ProducerID: 7, FirstOffset: 1}},
 		RecordBatches: filled(f, 2, None)}}}}}
 	f.Add(byte(0), append([]byte{0}, fetch.AppendTo(nil)...))
-	produce := kmsg.ProduceResponse{Version: 7, Topics: []kmsg.ProduceResponseTopic{{Topic: "t", Partitions: []kmsg.ProduceResponseTopicPartition{{BaseOffset: 9}}}}}
+	produce := kmsg.ProduceResponse{Version: 8, Topics: []kmsg.ProduceResponseTopic{{Topic: "t", Partitions: []kmsg.ProduceResponseTopicPartition{{BaseOffset: 9}}}}}
+	f.Add(byte(1), produce.AppendTo(nil))
+	words := "Timestamp 9 of message with offset 0 is out of range. The timestamp should be within [1, 8]"
+	produce.Topics[0].Partitions[0].ErrorCode = invalidTimestamp
+	produce.Topics[0].Partitions[0].ErrorRecords = []kmsg.ProduceResponseTopicPartitionErrorRecord{{ErrorMessage: &words}, {}}
 	f.Add(byte(1), produce.AppendTo(nil))
 	name := "t"
 	metadata := kmsg.MetadataResponse{Version: 12, Brokers: []kmsg.MetadataResponseBroker{{NodeID: 1, Host: "h", Port: 9092}},
