@@ -109,6 +109,23 @@ func TestAClockThatIsAhead(t *testing.T) {
 	w.checkAlerts()
 }
 
+// TestADeadLetterOfTheFuture has a record that cannot be read claim a time of next year,
+// which its topic took. The topic of dead letters would not.
+func TestADeadLetterOfTheFuture(t *testing.T) {
+	embedded(t)
+	w := newWorld(t, "payments", 1)
+	var f feed
+	f.add([]byte("{"), time.Now().AddDate(1, 0, 0).UnixMilli())
+	f.send(w, w.topics.Transactions, 0)
+	w.refuseTheFuture()
+	r := w.start(hasty)
+	r.until("publishes it", func(Status) bool { return testutil.ToFloat64(r.node.Metrics.Dead) == 1 })
+	r.stop()
+	if letters := w.records(w.topics.DLQ, 0); len(letters) != 1 || letters[0].Timestamp > time.Now().UnixMilli() {
+		t.Errorf("the dead letters are %+v", letters)
+	}
+}
+
 // refuseTheFuture has the embedded broker refuse, as Kafka does, records that are more than
 // an hour ahead of it.
 func (w *world) refuseTheFuture() {

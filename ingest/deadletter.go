@@ -100,7 +100,8 @@ func (d *deadLetters) add(ctx context.Context, p schemas.Place, reason schemas.R
 			return err
 		}
 	}
-	d.batch.Append(key, value, p.Timestamp, headers)
+	// A time that the source's topic took this one may refuse, for as long as it is far ahead.
+	d.batch.Append(key, value, min(p.Timestamp, n.Now().UnixMilli()), headers)
 	d.count++
 	return nil
 }
