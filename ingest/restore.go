@@ -63,10 +63,7 @@ func (n *Node) restore(ctx context.Context) (*fold, error) {
 	f.saved = f.state.Chain.Offset
 	f.others = newOthers(n.log, n.Topics.Decisions, f.state, &f.folder.past)
 	f.reader = kafka.NewLedgerReader(n.log, n.Topics.Decisions, f.shard, f.state.Chain)
-	_, end, err := n.log.Offsets(ctx, n.Topics.Decisions, f.shard)
-	if err == nil {
-		err = n.checkAlerts(ctx, end)
-	}
+	end, err := n.ledgerEnd(ctx)
 	if err == nil {
 		err = n.checkLast(ctx, end)
 	}
@@ -85,29 +82,43 @@ func (n *Node) restore(ctx context.Context) (*fold, error) {
 	return f, nil
 }
 
-// checkAlerts sees that the ledger holds the decision of the newest alert. A
-// ledger that was emptied while nothing ran looks like a new one, and its
-// alerts would come at offsets that every reader of alerts has passed.
-func (n *Node) checkAlerts(ctx context.Context, end int64) error {
+// ledgerEnd returns where the ledger ends, and sees that it holds the decision of the
+// newest alert. A ledger that was emptied while nothing ran looks like a new one, and its
+// alerts would come at offsets that every reader of alerts has passed. The alert is looked
+// up first: one that another node publishes meanwhile is of a decision behind that end.
+func (n *Node) ledgerEnd(ctx context.Context) (int64, error) {
+	alert, err := n.newestAlert(ctx)
+	if err != nil {
+		return 0, err
+	}
+	_, end, err := n.log.Offsets(ctx, n.Topics.Decisions, n.Shard)
+	if err == nil && alert >= end {
+		err = fmt.Errorf("%s holds the alert of ledger offset %d, the ledger ends at %d: %w", n.Topics.Alerts, alert, end, ErrTruncated)
+	}
+	return end, err
+}
+
+// newestAlert returns the ledger offset of the newest alert, -1 where there is none.
+func (n *Node) newestAlert(ctx context.Context) (int64, error) {
 	topic := n.Topics.Alerts
 	start, stop, err := n.log.Offsets(ctx, topic, n.Shard)
 	if err != nil {
-		return fmt.Errorf("look up the ends of %s: %w", topic, err)
+		return -1, fmt.Errorf("look up the ends of %s: %w", topic, err)
 	}
 	if start == stop {
-		return nil
+		return -1, nil
 	}
 	r, err := kafka.NewReader(n.log, topic, n.Shard, stop-1).Get(ctx, stop-1)
 	if errors.Is(err, kafka.ErrOffsetOutOfRange) {
-		return nil // not a record of ours
+		return -1, nil // not a record of ours
 	}
 	if err != nil {
-		return fmt.Errorf("read the newest alert of %s: %w", topic, err)
+		return -1, fmt.Errorf("read the newest alert of %s: %w", topic, err)
 	}
-	if offset, ok := alertOffset(r.Key); ok && offset >= end {
-		return fmt.Errorf("%s holds the alert of ledger offset %d, the ledger ends at %d: %w", topic, offset, end, ErrTruncated)
+	if offset, ok := alertOffset(r.Key); ok {
+		return offset, nil
 	}
-	return nil
+	return -1, nil
 }
 
 // alertOffset returns the ledger offset in an alert's id.

@@ -199,6 +199,30 @@ func TestWhatAStandbyHoldsIsBounded(t *testing.T) {
 	w.checkAlerts()
 }
 
+// TestANodeRestoresBesideAnOwner has a node restore again and again while another decides
+// and publishes alerts: what is written between two of its looks is no sign of a loss.
+func TestANodeRestoresBesideAnOwner(t *testing.T) {
+	w := newWorld(t, "payments", 2)
+	n := w.payments(3000, 21, 2)
+	r := w.start(func(c *Config) { c.RowsMax = 2 })
+	other := w.node(func(c *Config) { c.SnapshotDir = "" })
+	times := 0
+	for r.node.Status().Counts.Decisions() < n && times < 20_000 {
+		f, err := other.restore(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.close()
+		times++
+	}
+	r.decided(n)
+	r.stop()
+	w.finish(n)
+	if w.checkAlerts() == 0 || times < 3 {
+		t.Fatalf("restored %d times", times)
+	}
+}
+
 // TestNobodyIsMissedBeforeTheGroupIsThere has records wait while the group has not
 // answered, and then while it has and nobody decides.
 func TestNobodyIsMissedBeforeTheGroupIsThere(t *testing.T) {
