@@ -26,6 +26,11 @@ func (e *Engine) compile() {
 	for _, k := range e.kinds {
 		for i := range k.texts {
 			k.texts[i].field = e.fieldIndex(k.texts[i].ref)
+			for j := range k.tables {
+				if k.tables[j].col == k.texts[i].at {
+					k.tables[j].field = k.texts[i].field
+				}
+			}
 		}
 	}
 	e.values = make([]float64, len(s.Aggregates))

@@ -8,7 +8,7 @@
 //
 // A row is taken like this:
 //
-//	keys     hash the texts that name its entities; touch what they lead to
+//	look     hash the texts that name its entities; ask for what they lead to, rows ahead
 //	check    repeated id, too late
 //	seek     move each entity's windows to the row's own time
 //	compute  aggregates, features, predicates, fallback rules

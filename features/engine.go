@@ -37,9 +37,13 @@ type Counters struct {
 	Unmatched     int64 // reversals that found no original to undo
 }
 
-// chunkRows is how many rows are looked up before they are taken one by one:
-// enough for the memory to answer in parallel, few enough to stay in cache.
-const chunkRows = 32
+// A row is looked ahead for in four stages, each so many rows before the next: enough for
+// the memory to answer while the rows between are taken, few enough to stay in cache.
+const (
+	stageRows  = 6
+	aheadRows  = 4 * stageRows
+	lookedRows = 32 // that are kept of what was looked up: a power of two, more than aheadRows
+)
 
 // Engine holds the rolling state and computes features. One goroutine uses it.
 type Engine struct {
@@ -67,7 +71,7 @@ type Engine struct {
 	values []float64 // registers; see compile.go
 	text   []byte
 	one    [1]byte
-	// Scratch of a chunk, chunkRows rows of each.
+	// What is known of rows ahead, lookedRows rows of each.
 	hashes []uint64 // of fields
 	keys   []uint64 // of entities
 	refs   []int    // of entities, -1 not known yet
@@ -102,9 +106,9 @@ func New(s *spec.Spec, o Options) *Engine {
 		e.keyFields = append(e.keyFields, fields)
 	}
 	e.compile()
-	n := chunkRows * len(s.Entities)
+	n := lookedRows * len(s.Entities)
 	e.keys, e.refs = make([]uint64, n), make([]int, n)
-	e.hashes, e.ids = make([]uint64, chunkRows*len(e.fields)), make([]uint64, chunkRows)
+	e.hashes, e.ids = make([]uint64, lookedRows*len(e.fields)), make([]uint64, lookedRows)
 	return e
 }
 
@@ -166,21 +170,18 @@ func (e *Engine) Bytes() int64 {
 // are set.
 func (e *Engine) Step(b *schemas.Batch, x []float32, fallback []schemas.Action) {
 	w := e.Width()
-	for from := 0; from < b.Len(); from += chunkRows {
-		to := min(from+chunkRows, b.Len())
-		e.look(b, from, to)
-		for i := from; i < to; i++ {
-			if b.Verdict[i].Outcome != schemas.Scored {
-				continue
-			}
-			var action *schemas.Action
-			if fallback != nil {
-				action = &fallback[i]
-			}
-			e.step(b, i, i-from, x[i*w:(i+1)*w], action)
+	for i := -aheadRows; i < b.Len(); i++ {
+		e.look(b, i)
+		if i < 0 || b.Verdict[i].Outcome != schemas.Scored {
+			continue
 		}
-		e.bury()
+		var action *schemas.Action
+		if fallback != nil {
+			action = &fallback[i]
+		}
+		e.step(b, i, i%lookedRows, x[i*w:(i+1)*w], action)
 	}
+	e.bury()
 }
 
 // Fold applies rows as the ledger records them: those that are Scored,
@@ -188,21 +189,18 @@ func (e *Engine) Step(b *schemas.Batch, x []float32, fallback []schemas.Action) 
 // clause needs them. It leaves the state that Step left, byte for byte.
 func (e *Engine) Fold(b *schemas.Batch, x []float32) {
 	w := e.Width()
-	for from := 0; from < b.Len(); from += chunkRows {
-		to := min(from+chunkRows, b.Len())
-		e.look(b, from, to)
-		for i := from; i < to; i++ {
-			if !folded(b.Verdict[i]) {
-				continue
-			}
-			var row []float32
-			if e.fromVector {
-				row = x[i*w : (i+1)*w]
-			}
-			e.fold(b, i, i-from, row)
+	for i := -aheadRows; i < b.Len(); i++ {
+		e.look(b, i)
+		if i < 0 || !folded(b.Verdict[i]) {
+			continue
 		}
-		e.bury()
+		var row []float32
+		if e.fromVector {
+			row = x[i*w : (i+1)*w]
+		}
+		e.fold(b, i, i%lookedRows, row)
 	}
+	e.bury()
 }
 
 // folded says whether a row with the recorded verdict changed the state.

@@ -68,8 +68,9 @@ type kind struct {
 	entrance changes  // what a row changes as it is placed: in all windows without a delay
 	entered  []int    // words of the head with the positions of windows without a delay
 	tallies  []tally  // one for each where clause
-	head     int      // words of a head
-	bucket   int      // words of a bucket
+	tables   []valueTable
+	head     int // words of a head
+	bucket   int // words of a bucket
 	blank    []uint64
 	rowsMax  int // budget, a power of two
 
@@ -149,6 +150,12 @@ type change struct {
 	nullable      bool
 }
 
+// valueTable is where a window keeps its distinct values, for those who look ahead.
+type valueTable struct {
+	at, due, window int // words of the head: of the sum, and of its window
+	col, field      int // of the row, and among the fields that are hashed
+}
+
 // changes are the sums that a row's coming and going changes: those apart that
 // take every row as it is, which are most.
 type changes struct {
@@ -177,6 +184,9 @@ func (k *kind) layChanges() {
 			for _, x := range g.sums {
 				c := change{mask: g.mask, word: int32(g.word), col: int32(x.col), at: int32(x.at), op: x.op, nullable: x.nullable}
 				win.change.put(c)
+				if x.op == sumDistinct {
+					k.tables = append(k.tables, valueTable{at: x.at, due: win.due, window: win.at, col: x.col})
+				}
 				// A row has no label yet as it is placed.
 				if win.delay == 0 && x.op != sumFraud && x.op != sumRun {
 					k.entrance.put(c)

@@ -2,63 +2,33 @@ package features
 
 import "github.com/weir-risk/weir/schemas"
 
-// look hashes what rows from..to-1 are keyed by, looks their entities up, and
-// asks for the memory that they will need. It goes through all rows once for
-// each thing that the next question hangs on, so that the memory's answers
-// overlap. Nothing is changed, and an entity not found now may be there when
-// its row comes.
-func (e *Engine) look(b *schemas.Batch, from, to int) {
-	kinds, rows := len(e.kinds), to-from
-	for c := range rows {
-		e.hashRow(b, from+c, c)
+// look takes the rows ahead of row i one stage further each, so that the memory's answers
+// overlap with each other and with the taking of rows. Each stage asks for what the next
+// one hangs on; nothing is changed, and an entity not found now may be there when its row
+// comes.
+func (e *Engine) look(b *schemas.Batch, i int) {
+	if i%buryRows == 0 {
+		e.bury()
 	}
-	for k, kd := range e.kinds {
-		for at := k; at < rows*kinds; at += kinds {
-			key := e.keys[at]
-			if t := kd.parts[key>>56].table; len(t) > 0 {
-				prefetch(&t[key&uint64(len(t)-1)])
-			}
-		}
+	if j := i + 4*stageRows; j < b.Len() {
+		e.hashRow(b, j, j%lookedRows)
+		e.lookUp(j % lookedRows)
 	}
-	if e.spec.Home >= 0 {
-		for _, id := range e.ids[:rows] {
-			if t := e.index.table(id); len(t.slots) > 0 {
-				prefetch(&t.slots[t.home(t.word(id, 0))])
-			}
-		}
+	if j := i + 3*stageRows; j >= 0 && j < b.Len() {
+		e.lookAt(j % lookedRows)
 	}
-	for k, kd := range e.kinds {
-		for at := k; at < rows*kinds; at += kinds {
-			key := e.keys[at]
-			e.refs[at] = kd.parts[key>>56].guess(key)
-			if e.refs[at] >= 0 {
-				h := kd.parts[key>>56].heads[e.refs[at]*kd.head:]
-				for w := 0; w < kd.head; w += 8 {
-					prefetch(&h[w])
-				}
-				prefetch(&h[kd.head-1])
-			}
-		}
+	if j := i + 2*stageRows; j >= 0 && j < b.Len() {
+		e.lookInto(j%lookedRows, uint64(b.Tx[j].Time))
 	}
-	for k, kd := range e.kinds {
-		for at := k; at < rows*kinds; at += kinds {
-			if e.refs[at] < 0 {
-				continue
-			}
-			key := e.keys[at]
-			p := &kd.parts[key>>56]
-			if p.heads[e.refs[at]*kd.head] != key {
-				e.refs[at] = p.find(key, kd.head)
-			}
-			if e.refs[at] >= 0 {
-				kd.warm(p, e.refs[at], uint64(b.Tx[from+at/kinds].Time))
-			}
-		}
+	if j := i + stageRows; j >= 0 && j < b.Len() {
+		e.lookBehind(j%lookedRows, uint64(b.Tx[j].Time))
 	}
 }
 
-// hashRow hashes the texts of row i, the c-th of its chunk, and the keys that
-// they make.
+// buryRows is how many rows are taken between two buryings: the memory's answers overlap.
+const buryRows = 32
+
+// hashRow hashes the texts of row i, and the keys that they make.
 func (e *Engine) hashRow(b *schemas.Batch, i, c int) {
 	hashes := e.hashes[c*len(e.fields) : (c+1)*len(e.fields)]
 	for f := range e.fields {
@@ -72,6 +42,62 @@ func (e *Engine) hashRow(b *schemas.Batch, i, c int) {
 	}
 }
 
+// lookUp asks for the slots of the tables where a row's keys and id are.
+func (e *Engine) lookUp(c int) {
+	for k, key := range e.keys[c*len(e.kinds) : (c+1)*len(e.kinds)] {
+		if t := e.kinds[k].parts[key>>56].table; len(t) > 0 {
+			prefetch(&t[key&uint64(len(t)-1)])
+		}
+	}
+	if e.spec.Home >= 0 {
+		if t := e.index.table(e.ids[c]); len(t.slots) > 0 {
+			prefetch(&t.slots[t.home(t.word(e.ids[c], 0))])
+		}
+	}
+}
+
+// lookAt finds a row's entities by what their tables say, and asks for their heads.
+func (e *Engine) lookAt(c int) {
+	refs := e.refs[c*len(e.kinds) : (c+1)*len(e.kinds)]
+	for k, key := range e.keys[c*len(e.kinds) : (c+1)*len(e.kinds)] {
+		kd := e.kinds[k]
+		p := &kd.parts[key>>56]
+		refs[k] = p.guess(key)
+		if refs[k] >= 0 {
+			prefetchAll(p.heads[refs[k]*kd.head : (refs[k]+1)*kd.head])
+		}
+	}
+}
+
+// lookInto asks for the rows that a row at t moves in its entities.
+func (e *Engine) lookInto(c int, t uint64) {
+	refs := e.refs[c*len(e.kinds) : (c+1)*len(e.kinds)]
+	for k, ref := range refs {
+		if ref < 0 {
+			continue
+		}
+		kd, key := e.kinds[k], e.keys[c*len(e.kinds)+k]
+		p := &kd.parts[key>>56]
+		if p.heads[ref*kd.head] != key {
+			ref = p.find(key, kd.head)
+			refs[k] = ref
+		}
+		if ref >= 0 {
+			kd.warm(p, ref, t)
+		}
+	}
+}
+
+// lookBehind asks for the slots of the distinct values that a row at t adds, and that leave.
+func (e *Engine) lookBehind(c int, t uint64) {
+	hashes := e.hashes[c*len(e.fields) : (c+1)*len(e.fields)]
+	for k, ref := range e.refs[c*len(e.kinds) : (c+1)*len(e.kinds)] {
+		if kd := e.kinds[k]; ref >= 0 && len(kd.tables) > 0 {
+			kd.warmTables(&kd.parts[e.keys[c*len(e.kinds)+k]>>56], ref, t, hashes)
+		}
+	}
+}
+
 // warm asks for the rows that an event at t moves: the one that it will be, and
 // those that leave the entity's ring and windows, with the first word of the row
 // behind each, which says when that one leaves.
@@ -80,8 +106,7 @@ func (k *kind) warm(p *part, ref int, t uint64) {
 	d, span := h[headRing], h[headSpan]
 	rows, mask := p.rows.words[d>>6:], uint32(1)<<(d&63)-1
 	next := int(uint32(span)&mask) * k.stride
-	prefetch(&rows[next])
-	prefetch(&rows[next+k.stride-1])
+	prefetchBoth(&rows[next], &rows[next+k.stride-1])
 	if t >= h[headDue] {
 		k.warmEdge(rows, uint32(span>>32), mask)
 	}
@@ -93,12 +118,37 @@ func (k *kind) warm(p *part, ref int, t uint64) {
 	}
 }
 
-// warmEdge asks for the row at pos and the first word of the next.
+// warmEdge asks for the row at pos and the first word of the next: what windows read of a
+// row lies in its first two lines.
 func (k *kind) warmEdge(rows []uint64, pos, mask uint32) {
 	at := int(pos&mask) * k.stride
-	prefetch(&rows[at])
-	prefetch(&rows[at+k.stride-1])
-	prefetch(&rows[int((pos+1)&mask)*k.stride])
+	prefetchBoth(&rows[at], &rows[int((pos+1)&mask)*k.stride])
+	if k.stride > lineWords {
+		prefetch(&rows[at+lineWords])
+	}
+}
+
+// lineWords is how many words are fetched from memory at a time.
+const lineWords = 8
+
+// warmTables is lookBehind for one entity.
+func (k *kind) warmTables(p *part, ref int, t uint64, hashes []uint64) {
+	h := p.heads[ref*k.head : (ref+1)*k.head]
+	d := h[headRing]
+	rows, mask := p.rows.words[d>>6:], uint32(1)<<(d&63)-1
+	for i := range k.tables {
+		x := &k.tables[i]
+		table := h[x.at+1]
+		if table == 0 {
+			continue
+		}
+		slots, last := p.side.words[table&^found>>6:], uint64(1)<<(table&63)-1
+		prefetch(&slots[2*(hashes[x.field]&last)])
+		if t >= h[x.due] {
+			leaving := int(uint32(h[x.window]>>32)&mask) * k.stride
+			prefetch(&slots[2*(rows[leaving+x.col]&last)])
+		}
+	}
 }
 
 // step takes one row.
