@@ -63,6 +63,7 @@ type crashWorld struct {
 	halves        map[string]bool // files of snapshots that a kill left half written
 	hidden        []int           // layers of the champion
 	model         uint64          // its seed
+	policy        scoring.Policy  // its operating point
 	spec          string          // a built-in one, or a file
 }
 
@@ -72,7 +73,8 @@ func newCrashWorld(t testing.TB, brokers string) *crashWorld {
 		seed, _ = strconv.ParseUint(s, 10, 64)
 	}
 	t.Logf("seed %d (WEIR_SEED)", seed)
-	w := &crashWorld{t: t, command: "score", spec: "payments", brokers: brokers, hidden: []int{32}, dir: t.TempDir(), seed: seed, model: seed, now: time.Now().UnixMilli(), r: rand.New(rand.NewPCG(seed, 1)), hits: make(map[ingest.Phase]int), halves: make(map[string]bool)}
+	w := &crashWorld{t: t, command: "score", spec: "payments", brokers: brokers, hidden: []int{32}, dir: t.TempDir(), seed: seed, model: seed, now: time.Now().UnixMilli(), r: rand.New(rand.NewPCG(seed, 1)), hits: make(map[ingest.Phase]int), halves: make(map[string]bool),
+		policy: scoring.Policy{Review: 0.6, Block: 0.9, Explore: 0.001, ExploreKey: [16]byte{1}}}
 	if _, err := signingKey(w.dir); err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +163,7 @@ func (w *crashWorld) champion(topics schemas.Topics) {
 	}
 	names := s.FeatureNames()
 	b := &scoring.Bundle{Name: "random", Spec: scoring.SpecText{Name: s.Name, Text: s.Text, Hash: s.Hash}, Features: names,
-		Model: trainer.RandomModel(w.model, append(append([]int{len(names)}, w.hidden...), 1)...), Policy: scoring.Policy{Review: 0.6, Block: 0.9, Explore: 0.001, ExploreKey: [16]byte{1}}, Calibration: scoring.Calibration{A: 1, B: 1}}
+		Model: trainer.RandomModel(w.model, append(append([]int{len(names)}, w.hidden...), 1)...), Policy: w.policy, Calibration: scoring.Calibration{A: 1, B: 1}}
 	scorer, err := cpu.New(b.Model)
 	if err != nil {
 		w.t.Fatal(err)
