@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sort"
 	"sync"
 	"time"
 
@@ -31,6 +32,7 @@ real one, and topics of a prefix of their own are left behind there.`,
 		b := &latencyBench{kafka: addKafka(fs), device: addDevice(fs)}
 		fs.Float64Var(&b.rate, "rate", 20_000, "`NUMBER` of payments a second")
 		fs.Float64Var(&b.seconds, "seconds", 30, "`SECONDS` to measure")
+		fs.IntVar(&b.runs, "runs", 5, "`NUMBER` of equal parts of that, whose median and extremes are told")
 		fs.Float64Var(&b.warm, "warm", 5, "`SECONDS` before that, at the same rate")
 		fs.IntVar(&b.customers, "customers", 50_000, "`NUMBER` of the bank's customers")
 		fs.IntVar(&b.partitions, "partitions", 2, "`NUMBER` of partitions of transactions")
@@ -46,6 +48,7 @@ type latencyBench struct {
 	device         *deviceFlags
 	rate           float64
 	seconds, warm  float64
+	runs           int
 	customers      int
 	partitions     int
 	codec, profile string
@@ -73,11 +76,15 @@ type latencyReport struct {
 	Decided int          `json:"decided"`
 	CPU     float64      `json:"cpu_us_per_tx"`       // of load and scorer together
 	OnGPU   float64      `json:"gpu_share,omitempty"` // of the batches
+	// Of each of the equal parts of the measured time, in ms.
+	RunsP50  runSpread `json:"runs_p50_ms"`
+	RunsP99  runSpread `json:"runs_p99_ms"`
+	RunsP999 runSpread `json:"runs_p999_ms"`
 }
 
 func (b *latencyBench) run(ctx context.Context, e *env, _ []string) error {
-	if b.rate <= 0 || b.seconds <= 0 || b.warm < 0 || b.partitions < 1 || b.rate*(b.seconds+b.warm) > 1<<30 {
-		return usagef("--rate, --seconds and --partitions are above 0, and 1 billion payments are enough")
+	if b.rate <= 0 || b.seconds <= 0 || b.runs < 1 || b.warm < 0 || b.partitions < 1 || b.rate*(b.seconds+b.warm) > 1<<30 {
+		return usagef("--rate, --seconds, --runs and --partitions are above 0, and 1 billion payments are enough")
 	}
 	machine, err := machineOf(b.kafka.brokerName())
 	if err != nil {
@@ -133,6 +140,7 @@ func (b *latencyBench) run(ctx context.Context, e *env, _ []string) error {
 	}
 	e.printf("%s payments at %s a second: p50 %.2f ms, p99 %.2f ms, p99.9 %.2f ms, max %.2f ms; %s decided; %.1f us of CPU each\n",
 		thousands(int64(r.Sent)), thousands(int64(r.Rate)), r.P50, r.P99, r.P999, r.Max, thousands(int64(r.Decided)), r.CPU)
+	e.printf("in %d parts: p50 %s ms, p99 %s ms, p99.9 %s ms\n", b.runs, r.RunsP50, r.RunsP99, r.RunsP999)
 	return e.report(r)
 }
 
@@ -246,15 +254,31 @@ func (b *latencyBench) published(places []schemas.Place, _ []schemas.Verdict) {
 func (b *latencyBench) report() latencyReport {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	took := slices.DeleteFunc(b.took[b.first:], func(d time.Duration) bool { return d == 0 })
-	slices.Sort(took)
 	r := latencyReport{Rate: b.rate, Sent: b.sent, Decided: len(b.due) - b.left}
-	at := func(share float64) float64 {
-		if len(took) == 0 {
-			return 0
+	var p50, p99, p999 []float64
+	part := secondsOf(b.seconds) / time.Duration(b.runs)
+	for i, from := 0, b.first; i < b.runs; i++ {
+		to := from + sort.Search(len(b.due)-from, func(j int) bool { return b.due[from+j] >= secondsOf(b.warm)+part*time.Duration(i+1) })
+		if took := inOrder(b.took[from:to]); len(took) > 0 {
+			p50, p99, p999 = append(p50, percentile(took, .5)), append(p99, percentile(took, .99)), append(p999, percentile(took, .999))
 		}
-		return float64(took[min(int(share*float64(len(took))), len(took)-1)].Microseconds()) / 1000
+		from = to
 	}
-	r.P50, r.P99, r.P999, r.Max = at(.5), at(.99), at(.999), at(1)
+	r.RunsP50, r.RunsP99, r.RunsP999 = spreadOf(p50), spreadOf(p99), spreadOf(p999)
+	if took := inOrder(b.took[b.first:]); len(took) > 0 {
+		r.P50, r.P99, r.P999, r.Max = percentile(took, .5), percentile(took, .99), percentile(took, .999), percentile(took, 1)
+	}
 	return r
+}
+
+// inOrder returns latencies in order, without those of payments that were not decided.
+func inOrder(took []time.Duration) []time.Duration {
+	took = slices.DeleteFunc(slices.Clone(took), func(d time.Duration) bool { return d == 0 })
+	slices.Sort(took)
+	return took
+}
+
+// percentile returns the latency, in ms, that a share of those in order do not exceed.
+func percentile(took []time.Duration, share float64) float64 {
+	return float64(took[min(int(share*float64(len(took))), len(took)-1)].Microseconds()) / 1000
 }

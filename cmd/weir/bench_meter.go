@@ -21,6 +21,8 @@ type usage struct {
 	Mallocs    uint64  `json:"mallocs"`
 	Alerts     int64   `json:"alerts"`
 	RSS        int64   `json:"rss_bytes"` // the most there was
+	// Rates are the records a second of each of the window's stretches.
+	Rates []float64 `json:"rates,omitempty"`
 }
 
 func (u usage) cpuPerRecord() float64  { return 1e6 * u.CPUSeconds / float64(u.Records) }
@@ -36,6 +38,7 @@ func (u usage) String() string {
 type meter struct {
 	warm, until int64
 	window      time.Duration
+	stretches   int          // equal ones of the window, whose rates are noted apart
 	profile     string       // file for a CPU profile of the window; empty for none
 	alerts      func() int64 // how many there are; nil for a service that has none
 
@@ -43,6 +46,9 @@ type meter struct {
 	started time.Time
 	begun   usage
 	result  usage
+	part    time.Time // when the stretch began, and with how many records
+	partOf  int64
+	rates   []float64
 	file    *os.File
 	done    chan struct{} // closed when result is there
 	err     error
@@ -63,8 +69,17 @@ func (m *meter) add(n int) {
 		m.begin()
 		return
 	}
+	m.stretch()
 	if m.n >= m.until && m.until > 0 || m.window > 0 && time.Since(m.started) >= m.window {
 		m.end()
+	}
+}
+
+// stretch notes the rate of a stretch that is over.
+func (m *meter) stretch() {
+	if now := time.Now(); m.stretches > 0 && now.Sub(m.part) >= m.window/time.Duration(m.stretches) {
+		m.rates = append(m.rates, float64(m.n-m.partOf)/now.Sub(m.part).Seconds())
+		m.part, m.partOf = now, m.n
 	}
 }
 
@@ -80,6 +95,7 @@ func (m *meter) begin() {
 		m.begun.Alerts = m.alerts()
 	}
 	m.started = time.Now()
+	m.part, m.partOf = m.started, m.n
 }
 
 func (m *meter) end() {
@@ -91,7 +107,7 @@ func (m *meter) end() {
 		}
 	}
 	m.result = usage{Records: m.n - m.begun.Records, Seconds: took.Seconds(), CPUSeconds: now.CPUSeconds - m.begun.CPUSeconds,
-		Mallocs: now.Mallocs - m.begun.Mallocs, RSS: now.RSS}
+		Mallocs: now.Mallocs - m.begun.Mallocs, RSS: now.RSS, Rates: m.rates}
 	if m.alerts != nil {
 		m.result.Alerts = m.alerts() - m.begun.Alerts
 	}

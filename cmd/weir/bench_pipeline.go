@@ -33,6 +33,7 @@ themselves. Allocations are those of the whole process. Counting begins after
 	flags: func(fs *flag.FlagSet) func(context.Context, *env, []string) error {
 		b := &pipelineBench{device: addDevice(fs)}
 		fs.Float64Var(&b.seconds, "seconds", 60, "`SECONDS` to measure")
+		fs.IntVar(&b.runs, "runs", 5, "`NUMBER` of equal parts of that, whose median and extremes are told")
 		fs.IntVar(&b.warm, "warm", 1_000_000, "`NUMBER` of transactions before that")
 		fs.Float64Var(&b.rate, "rate", 0, "transactions a second to feed; 0 is as many as weir takes")
 		fs.IntVar(&b.customers, "customers", 5_000, "`NUMBER` of the bank's customers")
@@ -48,7 +49,7 @@ themselves. Allocations are those of the whole process. Counting begins after
 type pipelineBench struct {
 	device         *deviceFlags
 	seconds        float64
-	warm           int
+	runs, warm     int
 	rate           float64
 	customers      int
 	partitions     int
@@ -65,11 +66,12 @@ type pipelineReport struct {
 	Alerts  float64      `json:"alert_share"`
 	Seconds float64      `json:"seconds"`
 	Records int64        `json:"records"`
+	Runs    runSpread    `json:"runs_tx_per_s"`
 }
 
 func (b *pipelineBench) run(ctx context.Context, e *env, _ []string) error {
-	if b.seconds <= 0 || b.warm < 1 || b.partitions < 1 {
-		return usagef("--seconds, --warm and --partitions are above 0")
+	if b.seconds <= 0 || b.runs < 1 || b.warm < 1 || b.partitions < 1 {
+		return usagef("--seconds, --runs, --warm and --partitions are above 0")
 	}
 	machine, err := machineOf((&kafkaFlags{}).brokerName())
 	if err != nil {
@@ -105,7 +107,7 @@ func (b *pipelineBench) run(ctx context.Context, e *env, _ []string) error {
 	}
 	defer feeder.stop()
 	flags := []string{"--kafka", addr, "--spec", "payments", "--bundle", file, "--trust", trust, "--compression", b.codec,
-		"--warm", strconv.Itoa(b.warm), "--for", time.Duration(b.seconds * float64(time.Second)).String(),
+		"--warm", strconv.Itoa(b.warm), "--for", secondsOf(b.seconds).String(), "--runs", strconv.Itoa(b.runs),
 		"--device", b.device.device.String(), "--device-deadline", b.device.deadline.String()}
 	if b.profile != "" {
 		flags = append(flags, "--profile", b.profile)
@@ -123,9 +125,9 @@ func (b *pipelineBench) run(ctx context.Context, e *env, _ []string) error {
 	if err != nil {
 		return err
 	}
-	r := pipelineReport{Machine: machine, Rate: u.perSecond(), CPU: u.cpuPerRecord(), Allocs: u.mallocsPerOne(), RSS: u.RSS, Alerts: float64(u.Alerts) / float64(u.Records), Seconds: u.Seconds, Records: u.Records}
-	e.printf("%s transactions in %.1f s: %s a second, %.2f us of CPU each, %.4f allocations each, %.2f %% alerts, %d MiB\n",
-		thousands(r.Records), r.Seconds, thousands(int64(r.Rate)), r.CPU, r.Allocs, 100*r.Alerts, r.RSS>>20)
+	r := pipelineReport{Machine: machine, Rate: u.perSecond(), CPU: u.cpuPerRecord(), Allocs: u.mallocsPerOne(), RSS: u.RSS, Alerts: float64(u.Alerts) / float64(u.Records), Seconds: u.Seconds, Records: u.Records, Runs: spreadOf(u.Rates)}
+	e.printf("%s transactions in %.1f s: %s a second (%s to %s in parts), %.2f us of CPU each, %.4f allocations each, %.2f %% alerts, %d MiB\n",
+		thousands(r.Records), r.Seconds, thousands(int64(r.Rate)), thousands(int64(r.Runs.Min)), thousands(int64(r.Runs.Max)), r.CPU, r.Allocs, 100*r.Alerts, r.RSS>>20)
 	return e.report(r)
 }
 

@@ -39,6 +39,7 @@ var benchRole = &command{
 		fs.Int64Var(&r.warm, "warm", 0, "records before the measurement")
 		fs.Int64Var(&r.until, "until", 0, "records at its end")
 		fs.DurationVar(&r.window, "for", 0, "its length, where until is 0")
+		fs.IntVar(&r.stretches, "runs", 0, "stretches of that length whose rates are told apart")
 		fs.Float64Var(&r.rate, "rate", 0, "records a second to feed; 0 keeps a backlog")
 		fs.StringVar(&r.data, "data", "", "`FOLDER` of a desk's accounts and view")
 		fs.Int64Var(&r.since, "since", 0, "when the process was about to be started, in ns")
@@ -57,6 +58,7 @@ type benchWork struct {
 	profile, data string
 	warm, until   int64
 	window        time.Duration
+	stretches     int
 	rate          float64
 	customers     int
 	since         int64
@@ -88,6 +90,7 @@ func (r *benchWork) run(ctx context.Context, e *env, args []string) error {
 	}
 	defer r.client.Close()
 	r.meter = newMeter(r.warm, r.until, r.window, r.profile)
+	r.meter.stretches = r.stretches
 	switch args[0] {
 	case "score":
 		err = r.score(ctx, e)
