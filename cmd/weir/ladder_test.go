@@ -174,6 +174,22 @@ func (p *process) lost() (at time.Time) {
 	return at
 }
 
+// decides returns the shards that the process decides, by its log.
+func (p *process) decides() map[any]bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	its := make(map[any]bool)
+	for _, line := range p.log {
+		switch line["msg"] {
+		case "decides":
+			its[line["shard"]] = true
+		case "shard was given to another member", "state is rebuilt from the ledger", "halted":
+			delete(its, line["shard"])
+		}
+	}
+	return its
+}
+
 // bring starts and wakes what is due.
 func (l *ladder) bring() {
 	l.t.Helper()
@@ -263,9 +279,15 @@ func (l *ladder) overtaken(r *rung) {
 	l.t.Helper()
 	since := time.Now() // what others took over before was not its own
 	l.pause(r, time.Hour)
+	its := r.p.decides() // of four shards, others may take over one of a scorer that was killed before
 	other := func() bool {
 		l.bring()
-		return slices.ContainsFunc(l.nodes, func(o *rung) bool { return o != r && o.due.IsZero() && o.p.when("took over").After(since) })
+		return slices.ContainsFunc(l.nodes, func(o *rung) bool {
+			return o != r && o.due.IsZero() && slices.ContainsFunc(o.p.lines("took over"), func(line map[string]any) bool {
+				at, _ := time.Parse(time.RFC3339Nano, line["time"].(string))
+				return its[line["shard"]] && at.After(since)
+			})
+		})
 	}
 	l.wait("another takes over from one that is paused", other)
 	woken := time.Now()
