@@ -199,6 +199,7 @@ func TestLeadersMove(t *testing.T) {
 	r := w.start(func(c *Config) {
 		hasty(c)
 		c.RowsMax, c.WatchEvery = 20, 5*time.Millisecond
+		c.Membership = kafka.GroupOptions{Session: session, Heartbeat: 5 * time.Millisecond}
 		c.OnPublished = func([]schemas.Place, []schemas.Verdict) {
 			if steps++; steps%5 != 0 {
 				return
@@ -206,6 +207,10 @@ func TestLeadersMove(t *testing.T) {
 			for _, topic := range []string{w.topics.Transactions, w.topics.Decisions, w.topics.Alerts, w.topics.Labels} {
 				moves++
 				w.must(cluster.MoveTopicPartition(topic, 0, int32(moves)%3))
+			}
+			w.must(cluster.MoveTopicPartition(w.topics.Transactions, 1, int32(moves)%3))
+			if steps%50 == 0 {
+				cluster.RehashCoordinators()
 			}
 		}
 	})
