@@ -9,8 +9,10 @@ import (
 	"net/url"
 	"os"
 	"sync/atomic"
+	"time"
 
-	_ "modernc.org/sqlite" // the driver "sqlite"
+	"modernc.org/sqlite" // also the driver "sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/weir-risk/weir/schemas"
 )
@@ -27,6 +29,19 @@ type sqliteStore struct {
 
 var _ Store = (*sqliteStore)(nil)
 
+// Whoever opens a new file turns it to write-ahead first, and who comes upon that is told
+// that the file is locked, at once and whatever busy_timeout says. It takes milliseconds.
+const (
+	openTries = 200
+	openPause = 10 * time.Millisecond
+)
+
+// busy reports whether somebody else has the file.
+func busy(err error) bool {
+	var file *sqlite.Error
+	return errors.As(err, &file) && file.Code()&0xff == sqlite3.SQLITE_BUSY
+}
+
 func openSQLite(ctx context.Context, path string, later bool) (Store, error) {
 	if path == "" {
 		return nil, errors.New("open history: no file is given behind the scheme sqlite")
@@ -39,6 +54,10 @@ func openSQLite(ctx context.Context, path string, later bool) (Store, error) {
 	db, err := sql.Open("sqlite", name)
 	if err == nil && !later { // which makes the file; otherwise the first question opens it, behind check
 		err = db.PingContext(ctx)
+		for n := 0; n < openTries && busy(err) && ctx.Err() == nil; n++ {
+			time.Sleep(openPause)
+			err = db.PingContext(ctx)
+		}
 	}
 	if err != nil {
 		if db != nil {
