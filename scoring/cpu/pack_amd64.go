@@ -77,6 +77,7 @@ type packed struct {
 type run struct {
 	from, inputs int
 	weights      []float32 // of linear inputs, in panels; nil: tables
+	through      bool      // the inputs are the encoding as they are
 }
 
 // layer is a hidden layer. Adapters are, for each member, S, B and the R of the
@@ -221,12 +222,27 @@ func (f *packed) packInputs() bool {
 			for i := from; i < to; i++ {
 				rows = append(rows, m.Inputs[i].Slope)
 			}
-			r.weights = pack(rows, m.Width, panel)
+			if r.through = len(rows) == len(m.Inputs) && len(rows) == m.Width && identity(rows); !r.through {
+				r.weights = pack(rows, m.Width, panel)
+			}
 		}
 		f.runs = append(f.runs, r)
 		from = to
 	}
 	f.packStream(first, 8*width)
+	return true
+}
+
+// identity says whether each row is 1 at its own place and 0 elsewhere, as those of the
+// model behind another's encoding are.
+func identity(rows [][]float32) bool {
+	for i, row := range rows {
+		for j, v := range row {
+			if (v != 0 || j == i) && (v != 1 || j != i) {
+				return false
+			}
+		}
+	}
 	return true
 }
 

@@ -43,6 +43,10 @@ func (f *packed) encode(n int) {
 	clear(f.code[:n*width])
 	for i := range f.runs {
 		r := &f.runs[i]
+		if r.through {
+			f.passOn(r, n, width)
+			continue
+		}
 		if r.weights != nil {
 			p := product{kernels: f.kernels, a: f.u[r.from:], aStride: f.inputs, inputs: r.inputs, w: r.weights, c: f.code, width: width}
 			p.run(n)
@@ -51,6 +55,18 @@ func (f *packed) encode(n int) {
 		for j := 0; j < width; j += f.strip {
 			encode := f.encoders[min(f.strip, width-j)/padding-1]
 			encode(&f.u[r.from], &f.offset[r.from], 4*f.inputs, r.inputs, &f.tables[j], 4*width, &f.code[j], 4*width, n)
+		}
+	}
+}
+
+// passOn adds inputs to the encoding that are it as they are: what a product with the
+// identity would, whose other terms are zeros.
+func (f *packed) passOn(r *run, n, width int) {
+	for i := range n {
+		u := f.u[i*f.inputs+r.from:][:r.inputs]
+		code := f.code[i*width:][:r.inputs]
+		for j, v := range u {
+			code[j] += v
 		}
 	}
 }
