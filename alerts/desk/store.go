@@ -11,11 +11,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
-	"modernc.org/sqlite" // also the driver "sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
+	_ "modernc.org/sqlite" // the driver "sqlite"
 
+	"github.com/weir-risk/weir/ingest/history"
 	"github.com/weir-risk/weir/schemas"
 )
 
@@ -28,19 +27,6 @@ var migrationFiles embed.FS
 // connections bounds those of one process: more do not read faster, and one of them
 // writes at a time.
 const connections = 8
-
-// Whoever opens a new file turns it to write-ahead first, and who comes upon that is told
-// that the file is locked, at once and whatever busy_timeout says. It takes milliseconds.
-const (
-	openTries = 200
-	openPause = 10 * time.Millisecond
-)
-
-// busy reports whether somebody else has the file.
-func busy(err error) bool {
-	var file *sqlite.Error
-	return errors.As(err, &file) && file.Code()&0xff == sqlite3.SQLITE_BUSY
-}
 
 // openDB opens the database, makes it where it is missing, and brings its schema up
 // to date.
@@ -55,11 +41,7 @@ func openDB(ctx context.Context, file string) (*sql.DB, error) {
 		// Opening a connection costs more than what one is used for: they are kept.
 		db.SetMaxOpenConns(connections)
 		db.SetMaxIdleConns(connections)
-		err = migrate(ctx, db)
-		for n := 0; n < openTries && busy(err) && ctx.Err() == nil; n++ {
-			time.Sleep(openPause)
-			err = migrate(ctx, db)
-		}
+		err = history.Unlocked(ctx, func() error { return migrate(ctx, db) })
 	}
 	if err != nil {
 		if db != nil {

@@ -36,10 +36,19 @@ const (
 	openPause = 10 * time.Millisecond
 )
 
-// busy reports whether somebody else has the file.
-func busy(err error) bool {
-	var file *sqlite.Error
-	return errors.As(err, &file) && file.Code()&0xff == sqlite3.SQLITE_BUSY
+// Unlocked opens a file of SQLite by do, again and again for two seconds where somebody else
+// has it, and returns do's last error.
+func Unlocked(ctx context.Context, do func() error) error {
+	err := do()
+	for n := 0; n < openTries && ctx.Err() == nil; n++ {
+		var file *sqlite.Error
+		if !errors.As(err, &file) || file.Code()&0xff != sqlite3.SQLITE_BUSY {
+			break
+		}
+		time.Sleep(openPause)
+		err = do()
+	}
+	return err
 }
 
 func openSQLite(ctx context.Context, path string, later bool) (Store, error) {
@@ -53,11 +62,7 @@ func openSQLite(ctx context.Context, path string, later bool) (Store, error) {
 	}.Encode()}).String()
 	db, err := sql.Open("sqlite", name)
 	if err == nil && !later { // which makes the file; otherwise the first question opens it, behind check
-		err = db.PingContext(ctx)
-		for n := 0; n < openTries && busy(err) && ctx.Err() == nil; n++ {
-			time.Sleep(openPause)
-			err = db.PingContext(ctx)
-		}
+		err = Unlocked(ctx, func() error { return db.PingContext(ctx) })
 	}
 	if err != nil {
 		if db != nil {
