@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -67,7 +68,8 @@ func TestAFullDisk(t *testing.T) {
 	if err := os.Mkdir(data, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Mount("weir", data, "tmpfs", 0, "size=64m"); err != nil {
+	rounds := sizeOf(100, 10, 3) // of 500 payments, all of which the disk has room for in the end
+	if err := syscall.Mount("weir", data, "tmpfs", 0, fmt.Sprintf("size=%dm", max(64, 5*rounds))); err != nil {
 		if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EACCES) {
 			t.Skip("to make a small disk takes root")
 		}
@@ -87,7 +89,7 @@ func TestAFullDisk(t *testing.T) {
 	filler := filepath.Join(data, "filler")
 	fillDisk(t, filler)
 	errs := p.metric("weir_snapshot_errors_total")
-	for range sizeOf(100, 10, 3) {
+	for range rounds {
 		w.pay(bank, 500)
 		p.until("decisions while the disk is full", func() bool { return w.progress("up") == w.total })
 	}
