@@ -63,10 +63,12 @@ func clickhouseClass(code int) Class {
 	return Stop
 }
 
+const sqliteBusy = 5 // SQLITE_BUSY: somebody else has the file
+
 // sqliteClass classifies a result code of SQLite (sqlite.org/rescode.html).
 func sqliteClass(code int) Class {
 	switch code & 0xff {
-	case 5, 6, 7, 9, 10, 13, 15: // BUSY, LOCKED, NOMEM, INTERRUPT, IOERR, FULL, PROTOCOL
+	case sqliteBusy, 6, 7, 9, 10, 13, 15: // LOCKED, NOMEM, INTERRUPT, IOERR, FULL, PROTOCOL
 		return Retry
 	}
 	return Stop

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"modernc.org/sqlite" // also the driver "sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/weir-risk/weir/schemas"
 )
@@ -42,7 +41,7 @@ func Unlocked(ctx context.Context, do func() error) error {
 	err := do()
 	for n := 0; n < openTries && ctx.Err() == nil; n++ {
 		var file *sqlite.Error
-		if !errors.As(err, &file) || file.Code()&0xff != sqlite3.SQLITE_BUSY {
+		if !errors.As(err, &file) || file.Code()&0xff != sqliteBusy {
 			break
 		}
 		time.Sleep(openPause)
