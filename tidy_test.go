@@ -412,3 +412,28 @@ func TestSkips(t *testing.T) {
 		})
 	})
 }
+
+// TestBugsCanBePlanted finds the text that each planted bug replaces, once, where its list
+// says: code that moves on would otherwise be noticed when the bugs are next planted.
+func TestBugsCanBePlanted(t *testing.T) {
+	list, err := os.ReadFile("deploy/mutants/mutants.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, bug := range strings.Split("\n"+string(list), "\n== ")[1:] {
+		head, body, _ := strings.Cut(bug, "\n<<<<\n")
+		old, _, ok := strings.Cut(body, "\n====\n")
+		lines := strings.Split(head, "\n")
+		if !ok || len(lines) != 4 {
+			t.Errorf("deploy/mutants: %s is not NAME, what it is, file, tests, old and new text", lines[0])
+			continue
+		}
+		text, err := os.ReadFile(lines[2])
+		if err != nil {
+			t.Error(err)
+		}
+		if n := strings.Count(string(text), old); n != 1 {
+			t.Errorf("deploy/mutants: the text that %s replaces is in %s %d times, not once", lines[0], lines[2], n)
+		}
+	}
+}

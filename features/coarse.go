@@ -23,8 +23,8 @@ const (
 )
 
 // bucketOf returns the sums of a bucket.
-func (n *entity) bucketOf(row []uint64) []uint64 {
-	at := n.h[headCoarse]>>coarseAt + (row[0]&bucketIndex)*uint64(n.k.bucket)
+func (n *entity) bucketOf(stamp uint64) []uint64 {
+	at := n.h[headCoarse]>>coarseAt + (stamp&bucketIndex)*uint64(n.k.bucket)
 	return n.p.side.words[at : at+uint64(n.k.bucket)]
 }
 
@@ -35,6 +35,12 @@ func (n *entity) dropBucket() {
 		n.p.side.give(d>>coarseAt, 1, int(d&coarseLog))
 		n.h[headCoarse] = 0
 	}
+}
+
+// setBucket makes the row at pos one that stands for a bucket.
+func (n *entity) setBucket(pos uint32, stamp uint64) {
+	*n.stampAt(pos) = stamp
+	clear(n.rowAt(pos)[1:])
 }
 
 // newBuckets makes a block of count blank buckets and returns its descriptor.
@@ -65,9 +71,9 @@ type crowd struct {
 func (n *entity) crowd(start uint32, count int) (c crowd) {
 	weight := uint64(0)
 	for i := range count {
-		row := n.rowAt(start + uint32(i))
-		weight += n.weight(row)
-		if row[0]&bucketBit != 0 {
+		stamp := *n.stampAt(start + uint32(i))
+		weight += n.weight(stamp)
+		if stamp&bucketBit != 0 {
 			c.prefix, c.weight = i+1, weight
 			c.buckets++
 		}
@@ -79,18 +85,18 @@ func (n *entity) crowd(start uint32, count int) (c crowd) {
 }
 
 // weight is the number of events that a row stands for.
-func (n *entity) weight(row []uint64) uint64 {
-	if row[0]&bucketBit == 0 {
+func (n *entity) weight(stamp uint64) uint64 {
+	if stamp&bucketBit == 0 {
 		return 1
 	}
-	return n.bucketOf(row)[0]
+	return n.bucketOf(stamp)[0]
 }
 
 // until returns the end of the rows from i on that merge into one bucket.
 func (n *entity) until(c crowd, start uint32, i int) int {
-	weight := n.weight(n.rowAt(start + uint32(i)))
+	weight := n.weight(*n.stampAt(start + uint32(i)))
 	for i++; i < c.prefix; i++ {
-		if weight += n.weight(n.rowAt(start + uint32(i))); weight > c.limit {
+		if weight += n.weight(*n.stampAt(start + uint32(i))); weight > c.limit {
 			break
 		}
 	}
@@ -110,23 +116,18 @@ func (n *entity) coarsen(e *Engine) {
 	next := n.newBuckets(most)
 	for i := 0; i < count; {
 		j := i + 1
-		switch row := n.rowAt(start + uint32(i)); {
+		switch stamp := *n.stampAt(start + uint32(i)); {
 		case c.prefix > count/4 && i < c.prefix:
 			j = n.until(c, start, i)
 		case c.prefix <= count/4 && i >= c.prefix && i < c.prefix+count/4:
 			j = min(i+mergeRows, c.prefix+count/4)
-		case row[0]&bucketBit == 0:
-			copy(n.rowAt(out), row)
+		case stamp&bucketBit == 0:
+			n.setRow(out, stamp, n.rowAt(start+uint32(i)))
 			out, i = out+1, j
 			continue
 		}
 		last := n.merge(e, start+uint32(i), start+uint32(j), next>>coarseAt+made*uint64(n.k.bucket))
-		row := n.rowAt(out)
-		clear(row)
-		row[0] = uint64(last)<<timeShift | bucketBit | made
-		if n.k.colUndo > 0 {
-			row[n.k.colUndo] = uint64(neverUndone)
-		}
+		n.setBucket(out, uint64(last)<<timeShift|bucketBit|made)
 		made++
 		out, i = out+1, j
 	}
@@ -144,10 +145,10 @@ func (n *entity) merge(e *Engine, from, to uint32, at uint64) (last int64) {
 	k := n.k
 	bucket := n.p.side.words[at : at+uint64(k.bucket)]
 	for pos := from; pos != to; pos++ {
-		row := n.rowAt(pos)
-		last = rowTime(row)
-		if row[0]&bucketBit != 0 {
-			old := n.bucketOf(row)
+		stamp := *n.stampAt(pos)
+		last = timeOf(stamp)
+		if stamp&bucketBit != 0 {
+			old := n.bucketOf(stamp)
 			bucket[0] += old[0]
 			for i := range k.tallies {
 				t := &k.tallies[i]
@@ -157,14 +158,14 @@ func (n *entity) merge(e *Engine, from, to uint32, at uint64) (last int64) {
 		}
 		bucket[0]++
 		if k.home {
-			e.dead = append(e.dead, row[k.colID], n.reference())
+			e.dead = append(e.dead, n.rowAt(pos)[k.colID], n.reference())
 		}
-		if k.colUndo > 0 && row[k.colUndo] != uint64(neverUndone) {
+		if undone(stamp) {
 			continue
 		}
 		for i := range k.tallies {
 			t := &k.tallies[i]
-			t.add(bucket[t.bucket:t.bucket+t.words], row)
+			n.tally(t, bucket[t.bucket:t.bucket+t.words], stamp, pos)
 		}
 	}
 	return last
@@ -178,6 +179,9 @@ func (n *entity) rebuild(t int64) {
 	if k.colUndo > 0 {
 		next, prev := int64(neverUndone), int64(0)
 		for pos := start; pos != end; pos++ {
+			if !undone(*n.stampAt(pos)) {
+				continue
+			}
 			if r := int64(n.rowAt(pos)[k.colUndo]); r > t {
 				next = min(next, r)
 			} else {
@@ -204,11 +208,11 @@ func (n *entity) rebuild(t int64) {
 }
 
 // addBucket puts a bucket into the sums of a window.
-func (n *entity) addBucket(win *window, row []uint64, pos uint32, where int) {
+func (n *entity) addBucket(win *window, stamp uint64) {
 	for g := range win.groups {
 		grp := &win.groups[g]
 		t := n.k.tally(grp.where)
-		b := n.bucketOf(row)[t.bucket : t.bucket+t.words]
+		b := n.bucketOf(stamp)[t.bucket : t.bucket+t.words]
 		for i := range grp.sums {
 			s := &grp.sums[i]
 			h := n.h[s.at : s.at+stateWords[s.op]]
@@ -231,11 +235,11 @@ func (n *entity) addBucket(win *window, row []uint64, pos uint32, where int) {
 }
 
 // removeBucket takes a bucket, which the window's sums hold, out of them.
-func (n *entity) removeBucket(win *window, row []uint64, pos uint32, where int) {
+func (n *entity) removeBucket(win *window, stamp uint64) {
 	for g := range win.groups {
 		grp := &win.groups[g]
 		t := n.k.tally(grp.where)
-		b := n.bucketOf(row)[t.bucket : t.bucket+t.words]
+		b := n.bucketOf(stamp)[t.bucket : t.bucket+t.words]
 		for i := range grp.sums {
 			s := &grp.sums[i]
 			h := n.h[s.at : s.at+stateWords[s.op]]
@@ -256,41 +260,41 @@ func (n *entity) removeBucket(win *window, row []uint64, pos uint32, where int) 
 }
 
 // inBucket returns the first word of a sum of a bucket's tally.
-func (n *entity) inBucket(where int, row []uint64, want sum) uint64 {
-	return n.wordsOf(where, row, want)[0]
+func (n *entity) inBucket(where int, stamp uint64, want sum) uint64 {
+	return n.wordsOf(where, stamp, want)[0]
 }
 
-func (n *entity) wordsOf(where int, row []uint64, want sum) []uint64 {
+func (n *entity) wordsOf(where int, stamp uint64, want sum) []uint64 {
 	t := n.k.tally(where)
 	for i := range t.sums {
 		if t.sums[i].same(want) {
-			return n.bucketOf(row)[t.bucket+t.sums[i].rel:]
+			return n.bucketOf(stamp)[t.bucket+t.sums[i].rel:]
 		}
 	}
 	panic("BUG: a bucket lacks a sum")
 }
 
 // bucketHolds says whether a bucket holds an event that the clause takes.
-func (n *entity) bucketHolds(where int, row []uint64) bool {
-	return n.inBucket(where, row, sum{op: sumCount}) > 0
+func (n *entity) bucketHolds(where int, stamp uint64) bool {
+	return n.inBucket(where, stamp, sum{op: sumCount}) > 0
 }
 
 // bucketLatest returns the value of a bucket's last event.
-func (n *entity) bucketLatest(e *emitter, row []uint64) uint64 {
-	return n.inBucket(e.where, row, sum{op: sumLatest, col: e.col})
+func (n *entity) bucketLatest(e *emitter, stamp uint64) uint64 {
+	return n.inBucket(e.where, stamp, sum{op: sumLatest, col: e.col})
 }
 
 // bucketRun returns how many frauds end a bucket, the time + 1 of the first of
 // them, and whether what came before it goes on the run.
-func (n *entity) bucketRun(where int, row []uint64) (frauds, first uint64, more bool) {
-	w := n.wordsOf(where, row, sum{op: sumRun})
+func (n *entity) bucketRun(where int, stamp uint64) (frauds, first uint64, more bool) {
+	w := n.wordsOf(where, stamp, sum{op: sumRun})
 	return w[0] & runMask, w[1], genuine(w[0]) == 0
 }
 
 // searchBucket betters the extreme in best by a bucket's.
-func (n *entity) searchBucket(e *emitter, best uint64, row []uint64) uint64 {
+func (n *entity) searchBucket(e *emitter, best, stamp uint64) uint64 {
 	if e.edgeOp == sumMin {
-		return uint64(min(int64(best), int64(n.inBucket(e.where, row, sum{op: sumMin, col: e.col}))))
+		return uint64(min(int64(best), int64(n.inBucket(e.where, stamp, sum{op: sumMin, col: e.col}))))
 	}
-	return uint64(max(int64(best), int64(n.inBucket(e.where, row, sum{op: sumMax, col: e.col}))))
+	return uint64(max(int64(best), int64(n.inBucket(e.where, stamp, sum{op: sumMax, col: e.col}))))
 }

@@ -67,7 +67,7 @@
 //	check, plan, order what a spec compiles to
 //	compile, program   expressions
 //	key                hashes
-//	part, ring, seek   memory, events in order, windows that move
+//	part, ring, seek   memory, events in order (stamps before columns), windows that move
 //	plain              windows of a count and a sum, moved fast
 //	prefetch           memory that is asked for ahead, in assembly
 //	state, tally       the running sums of a window, and of what left the ring

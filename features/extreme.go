@@ -68,11 +68,11 @@ func (n *entity) search(e *emitter, bound int64) uint64 {
 		best = noMin
 	}
 	for pos := hi; pos != lo && int64(best)>>1 != bound; pos-- {
-		row := n.rowAt(pos - 1)
+		row, stamp := n.rowAt(pos-1), *n.stampAt(pos - 1)
 		switch {
-		case !n.visible(row) || !n.matches(grp, row):
-		case row[0]&bucketBit != 0:
-			best = n.searchBucket(e, best, row)
+		case !n.visible(stamp, pos-1) || !n.matches(grp, stamp, pos-1):
+		case stamp&bucketBit != 0:
+			best = n.searchBucket(e, best, stamp)
 		case e.nullable && row[e.col] == absentNumber:
 		case least:
 			best = uint64(min(int64(best), int64(row[e.col])<<1))

@@ -18,14 +18,14 @@ const (
 	runMask    = 1<<32 - 1
 )
 
-func labelOf(row []uint64) schemas.LabelVerdict {
-	return schemas.LabelVerdict(row[0] & labelMask >> labelShift)
+func labelOf(stamp uint64) schemas.LabelVerdict {
+	return schemas.LabelVerdict(stamp & labelMask >> labelShift)
 }
 
 func genuine(h uint64) uint64 { return h &^ runStale / runGenuine }
 
-func addRun(h, row []uint64, where int) {
-	switch labelOf(row) {
+func addRun(h []uint64, stamp uint64, where int) {
+	switch labelOf(stamp) {
 	case schemas.LabelGenuine:
 		h[0] += runGenuine
 		switch where {
@@ -40,15 +40,15 @@ func addRun(h, row []uint64, where int) {
 			h[0] |= runStale
 		case where == tail, genuine(h[0]) == 0:
 			if where == head || h[0]&runMask == 0 {
-				h[1] = uint64(rowTime(row) + 1)
+				h[1] = uint64(timeOf(stamp) + 1)
 			}
 			h[0] = h[0]&^runMask | (h[0]+1)&runMask
 		}
 	}
 }
 
-func removeRun(h, row []uint64, where int) {
-	switch labelOf(row) {
+func removeRun(h []uint64, stamp uint64, where int) {
+	switch labelOf(stamp) {
 	case schemas.LabelGenuine:
 		h[0] -= runGenuine
 		if where != head {
@@ -80,12 +80,13 @@ func mergeRun(dst, src []uint64) {
 // relabel changes the label of the row at pos, which queries see or not, in
 // the windows that hold it.
 func (n *entity) relabel(pos uint32, to schemas.LabelVerdict) {
-	row := n.rowAt(pos)
-	from := labelOf(row)
-	row[0] = row[0]&^labelMask | uint64(to)<<labelShift
-	if from == to || !n.visible(row) {
+	stamp := n.stampAt(pos)
+	from := labelOf(*stamp)
+	*stamp = *stamp&^labelMask | uint64(to)<<labelShift
+	if from == to || !n.visible(*stamp, pos) {
 		return
 	}
+	bits := n.bits(*stamp, pos)
 	for w := range n.k.windows {
 		win := &n.k.windows[w]
 		lo, hi := n.bounds(win)
@@ -93,7 +94,7 @@ func (n *entity) relabel(pos uint32, to schemas.LabelVerdict) {
 			continue
 		}
 		for g := range win.groups {
-			if grp := &win.groups[g]; row[grp.word]&grp.mask == grp.mask {
+			if grp := &win.groups[g]; bits&grp.mask == grp.mask {
 				n.relabelGroup(grp, from, to)
 			}
 		}
@@ -169,16 +170,16 @@ func (n *entity) findRun(e *emitter, h []uint64) {
 	win := &n.k.windows[e.window]
 	grp := &win.groups[e.group]
 	for pos, hi := n.bounds(win); pos != hi; pos++ {
-		row := n.rowAt(pos)
+		stamp := *n.stampAt(pos)
 		switch {
-		case !n.visible(row) || !n.matches(grp, row):
-		case row[0]&bucketBit != 0:
-			if frauds, first, _ := n.bucketRun(grp.where, row); frauds > 0 {
+		case !n.visible(stamp, pos) || !n.matches(grp, stamp, pos):
+		case stamp&bucketBit != 0:
+			if frauds, first, _ := n.bucketRun(grp.where, stamp); frauds > 0 {
 				h[1] = first
 				return
 			}
-		case labelOf(row) == schemas.LabelFraud:
-			h[1] = uint64(rowTime(row) + 1)
+		case labelOf(stamp) == schemas.LabelFraud:
+			h[1] = uint64(timeOf(stamp) + 1)
 			return
 		}
 	}
@@ -192,12 +193,12 @@ func (n *entity) countRun(e *emitter, h []uint64) {
 	grp := &win.groups[e.group]
 	lo, hi := n.bounds(win)
 	for pos := hi; pos != lo; pos-- {
-		row := n.rowAt(pos - 1)
-		if !n.visible(row) || !n.matches(grp, row) {
+		stamp := *n.stampAt(pos - 1)
+		if !n.visible(stamp, pos-1) || !n.matches(grp, stamp, pos-1) {
 			continue
 		}
-		if row[0]&bucketBit != 0 {
-			frauds, first, more := n.bucketRun(grp.where, row)
+		if stamp&bucketBit != 0 {
+			frauds, first, more := n.bucketRun(grp.where, stamp)
 			if frauds > 0 {
 				run, h[1] = run+frauds, first
 			}
@@ -206,9 +207,9 @@ func (n *entity) countRun(e *emitter, h []uint64) {
 			}
 			continue
 		}
-		switch labelOf(row) {
+		switch labelOf(stamp) {
 		case schemas.LabelFraud:
-			run, h[1] = run+1, uint64(rowTime(row)+1)
+			run, h[1] = run+1, uint64(timeOf(stamp)+1)
 		case schemas.LabelGenuine:
 			return
 		}

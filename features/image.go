@@ -61,7 +61,7 @@ func (m *Image) AppendPart(dst []byte) []byte {
 	for i, x := range m.kept[m.next] {
 		m.found[uint64(x.kind)<<32|uint64(x.ref)] = i
 	}
-	dst = append(dst, partVersion)
+	dst = append(dst, partVersion(m.e.spec))
 	for _, k := range m.e.kinds {
 		dst = m.appendKind(dst, k)
 	}

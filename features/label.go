@@ -52,7 +52,7 @@ func (e *Engine) each(id uint64, do func(n *entity, pos uint32)) {
 		n.open(e.kinds[e.spec.Home], int(ref>>32), int(uint32(ref)))
 		start, end := n.span()
 		for pos := end; pos != start; pos-- {
-			if row := n.rowAt(pos - 1); row[0]&bucketBit == 0 && row[n.k.colID] == id {
+			if *n.stampAt(pos - 1)&bucketBit == 0 && n.rowAt(pos - 1)[n.k.colID] == id {
 				do(n, pos-1)
 			}
 		}
@@ -61,7 +61,7 @@ func (e *Engine) each(id uint64, do func(n *entity, pos uint32)) {
 
 // label applies a label to the event at pos of its home entity.
 func (e *Engine) label(n *entity, pos uint32, l *schemas.Label) LabelResult {
-	row := n.rowAt(pos)
+	row, stamp := n.rowAt(pos), *n.stampAt(pos)
 	kept := &row[n.k.colLabels]
 	shift := sourceBits * int(l.Source)
 	version := uint64(min(l.Version, schemas.LabelVersionMax))
@@ -71,11 +71,11 @@ func (e *Engine) label(n *entity, pos uint32, l *schemas.Label) LabelResult {
 	e.touch(n)
 	*kept = *kept&^(sourceMask<<shift) | (version<<2|uint64(l.Verdict))<<shift
 	verdict := e.winner(*kept)
-	if verdict == labelOf(row) {
+	if verdict == labelOf(stamp) {
 		return Applied
 	}
 	n.relabel(pos, verdict)
-	t, id := rowTime(row), row[n.k.colID]^n.h[headKey]
+	t, id := timeOf(stamp), row[n.k.colID]^n.h[headKey]
 	for k, col := range n.k.colLink {
 		if col == 0 || row[col] == 0 || !e.kinds[k].labelled {
 			continue
@@ -110,11 +110,11 @@ func (e *Engine) locate(n *entity, k int, key uint64, t int64, id uint64) (pos u
 	n.open(kd, int(key>>56), ref)
 	start, _ := n.span()
 	for pos = n.firstAfter(t); pos != start; pos-- {
-		row := n.rowAt(pos - 1)
-		if rowTime(row) != t {
+		stamp := *n.stampAt(pos - 1)
+		if timeOf(stamp) != t {
 			return 0, false
 		}
-		if row[0]&bucketBit == 0 && row[kd.colID] == id {
+		if stamp&bucketBit == 0 && n.rowAt(pos - 1)[kd.colID] == id {
 			return pos - 1, true
 		}
 	}

@@ -92,8 +92,8 @@ func (l *Loader) Load(part int, data []byte) error {
 	l.dropPart(part)
 	l.ids = 0
 	r := &reader{b: data}
-	if len(data) == 0 || data[0] != partVersion {
-		return fmt.Errorf("load part %d: %w: not of version %d", part, ErrPart, partVersion)
+	if version := partVersion(l.e.spec); len(data) == 0 || data[0] != version {
+		return fmt.Errorf("load part %d: %w: not of version %d", part, ErrPart, version)
 	}
 	r.b = data[1:]
 	for _, k := range l.e.kinds {
@@ -124,8 +124,8 @@ func (l *Loader) dropPart(part int) {
 			n.open(k, part, ref)
 			start, end := n.span()
 			for pos := start; pos != end; pos++ {
-				if row := n.rowAt(pos); row[0]&bucketBit == 0 {
-					l.bury(row[k.colID], n.reference())
+				if *n.stampAt(pos)&bucketBit == 0 {
+					l.bury(n.rowAt(pos)[k.colID], n.reference())
 				}
 			}
 		}
@@ -223,23 +223,21 @@ func (l *Loader) loadEntity(r *reader, k *kind, part int, key uint64) {
 	l.loaded = l.loaded[:0]
 	time := int64(0)
 	for i := range uint32(rows) {
-		row := n.rowAt(i)
-		clear(row)
 		step, facts := r.uvarint(), r.uvarint()
 		if r.bad != "" || step >= timeMax || time+int64(step) >= timeMax {
 			r.fail("a row's time is out of bounds")
 			break
 		}
 		time += int64(step)
-		row[0] = uint64(time) << timeShift
 		n.setSpan(0, i+1)
 		if facts == bucketBit {
-			l.loadBucket(r, &n, row)
+			l.loadBucket(r, &n, i, time)
 			continue
 		}
-		l.loadColumns(r, &n, row, facts)
+		*n.stampAt(i) = uint64(time)<<timeShift | facts
+		l.loadColumns(r, &n, i, facts)
 	}
-	if first := rowTime(n.rowAt(0)); r.bad == "" && first <= time-k.keep {
+	if first := timeOf(*n.stampAt(0)); r.bad == "" && first <= time-k.keep {
 		r.fail("a row is older than what is kept")
 	}
 	n.h[headNewest] = uint64(time)
@@ -259,16 +257,13 @@ func (r *reader) words(into []uint64) {
 }
 
 // loadBucket reads a bucket's sums; they go to their block when all are there.
-func (l *Loader) loadBucket(r *reader, n *entity, row []uint64) {
+func (l *Loader) loadBucket(r *reader, n *entity, pos uint32, time int64) {
 	made := len(l.loaded) / n.k.bucket
 	if made > bucketIndex {
 		r.fail("too many buckets")
 		return
 	}
-	row[0] |= bucketBit | uint64(made)
-	if n.k.colUndo > 0 {
-		row[n.k.colUndo] = uint64(neverUndone)
-	}
+	n.setBucket(pos, uint64(time)<<timeShift|bucketBit|uint64(made))
 	at := len(l.loaded)
 	for range n.k.bucket {
 		l.loaded = append(l.loaded, uint64(r.varint()))
@@ -278,9 +273,9 @@ func (l *Loader) loadBucket(r *reader, n *entity, row []uint64) {
 	}
 }
 
-// loadColumns reads a row but for its time.
-func (l *Loader) loadColumns(r *reader, n *entity, row []uint64, facts uint64) {
-	k := n.k
+// loadColumns reads a row but for its stamp, whose facts it looks at.
+func (l *Loader) loadColumns(r *reader, n *entity, pos uint32, facts uint64) {
+	k, row := n.k, n.rowAt(pos)
 	predicates := uint64(1)<<len(l.e.spec.Predicates) - 1
 	if k.colPred > 0 {
 		row[k.colPred] = r.uvarint()
@@ -293,12 +288,12 @@ func (l *Loader) loadColumns(r *reader, n *entity, row []uint64, facts uint64) {
 		r.fail("a row's facts are out of bounds")
 		return
 	}
-	row[0] |= facts
 	if k.colUndo > 0 {
-		if v := r.uvarint(); v == 0 {
-			row[k.colUndo] = uint64(neverUndone)
-		} else if row[k.colUndo] = v - 1; v > math.MaxInt64 {
+		if v := r.uvarint(); v > math.MaxInt64 {
 			r.fail("a reversal's time is out of bounds")
+		} else if v > 0 {
+			*n.stampAt(pos) |= undoneBit
+			row[k.colUndo] = v - 1
 		}
 	}
 	for i := range k.numbers {

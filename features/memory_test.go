@@ -89,3 +89,16 @@ func TestRingsThatGrowLeaveLittleBehind(t *testing.T) {
 		t.Errorf("the state takes %d bytes once it is loaded, %d before", is, was)
 	}
 }
+
+// TestABucketIsNeverUndone gives buckets numbers that have the bit with which a row says
+// that a reversal hides it.
+func TestABucketIsNeverUndone(t *testing.T) {
+	for _, facts := range []uint64{bucketBit, bucketBit | undoneBit, bucketBit | bucketIndex, 1, undoneBit - 1, 0} {
+		if undone(7<<timeShift | facts) {
+			t.Errorf("undone(%#x) = true", facts)
+		}
+	}
+	if facts := uint64(undoneBit | 2<<labelShift | 1); !undone(7<<timeShift | facts) {
+		t.Errorf("undone(%#x) = false", facts)
+	}
+}

@@ -66,29 +66,35 @@ func (s *plainSum) remove(v uint64) {
 	s.high -= uint64(int64(v)>>63) + c
 }
 
+// plainValue returns what the row at pos adds to the sum, if there is one.
+func (n *entity) plainValue(p *plain, pos uint32) uint64 {
+	if p.value == 0 {
+		return 0
+	}
+	return n.rowAt(pos)[p.col]
+}
+
 // forwardPlain is forward for a plain window of an entity without buckets.
 func (n *entity) forwardPlain(win *window, end uint32) {
-	p, d, stride := win.plain, n.h[headRing], n.k.stride
-	rows, mask := n.p.rows.words[d>>6:], uint32(1)<<(d&63)-1
+	p := win.plain
+	stamps, mask := n.stamps()
 	lo, hi := n.bounds(win)
 	cut, due := n.at-win.delay, int64(never)
 	sum := p.load(n.h)
 	for ; hi != end; hi++ {
-		at := int(hi&mask) * stride
-		if t := int64(rows[at] >> timeShift); t > cut {
+		if t := timeOf(stamps[hi&mask]); t > cut {
 			due = t + win.delay
 			break
 		}
-		sum.add(rows[at+p.col])
+		sum.add(n.plainValue(p, hi))
 	}
 	cut -= win.length
 	for ; lo != hi && !win.all; lo++ {
-		at := int(lo&mask) * stride
-		if t := int64(rows[at] >> timeShift); t > cut {
+		if t := timeOf(stamps[lo&mask]); t > cut {
 			due = min(due, t+win.reach)
 			break
 		}
-		sum.remove(rows[at+p.col])
+		sum.remove(n.plainValue(p, lo))
 	}
 	p.store(n.h, sum)
 	n.setBounds(win, lo, hi)

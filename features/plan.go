@@ -20,14 +20,15 @@ const (
 	headWords
 )
 
-// The first word of a row: its time, then facts in the low bits. Predicates
-// live there where they are few.
+// The stamp of a row: its time, then facts in the low bits. Predicates live there
+// where they are few.
 const (
 	timeShift  = 21
 	bucketBit  = 1 << 20
 	labelShift = 18
 	labelMask  = 3 << labelShift
-	wordBits   = 18 // predicates that the first word holds
+	undoneBit  = 1 << 17 // a reversal hides it, from the time in colUndo on
+	wordBits   = 17      // predicates that a stamp holds
 	timeMax    = 1 << 43
 	never      = math.MaxInt64 // after any time
 )
@@ -50,7 +51,7 @@ type kind struct {
 	linked   bool // its rows are looked up by labels or reversals
 	hasAll   bool // an aggregate over all
 
-	stride  int // words of a row
+	stride  int // words of a row: its stamp, and columns from 1
 	colPred int // columns of a row; 0 none
 	colID   int
 	colUndo int
@@ -102,8 +103,7 @@ type window struct {
 // group is the state of the events of a window that a where clause takes.
 type group struct {
 	where int
-	word  int    // column whose bits are looked at
-	mask  uint64 // all of them must be set
+	mask  uint64 // predicates, which must all hold
 	sums  []sum
 }
 
@@ -144,10 +144,10 @@ type sum struct {
 // change is a sum and its group's where clause, laid out for a row that comes
 // or goes.
 type change struct {
-	mask          uint64
-	word, col, at int32
-	op            sumOp
-	nullable      bool
+	mask     uint64
+	col, at  int32
+	op       sumOp
+	nullable bool
 }
 
 // valueTable is where a window keeps its distinct values, for those who look ahead.
@@ -156,23 +156,31 @@ type valueTable struct {
 	col, field      int // of the row, and among the fields that are hashed
 }
 
-// changes are the sums that a row's coming and going changes: those apart that
-// take every row as it is, which are most.
+// changes are the sums that a row's coming and going changes: those apart that take
+// every row as it is, which are most, and those that need no more than its stamp.
 type changes struct {
 	counts []int32
+	facts  []change
 	values []change
 	others []change
+	plain  bool // counts are all there is
+	reads  bool // columns
 }
 
 func (x *changes) put(c change) {
 	switch {
+	case c.op == sumLatest: // only tallies keep it
 	case c.op == sumCount && c.mask == 0:
 		x.counts = append(x.counts, c.at)
+	case c.op == sumCount, c.op == sumFraud, c.op == sumRun, c.op == sumLast, c.op == sumFirst:
+		x.facts = append(x.facts, c)
 	case c.op == sumValue && c.mask == 0 && !c.nullable:
 		x.values = append(x.values, c)
 	default:
 		x.others = append(x.others, c)
 	}
+	x.reads = len(x.values)+len(x.others) > 0
+	x.plain = !x.reads && len(x.facts) == 0
 }
 
 // layChanges lists what a row changes as it enters or leaves each window, and
@@ -182,7 +190,7 @@ func (k *kind) layChanges() {
 		win := &k.windows[w]
 		for _, g := range win.groups {
 			for _, x := range g.sums {
-				c := change{mask: g.mask, word: int32(g.word), col: int32(x.col), at: int32(x.at), op: x.op, nullable: x.nullable}
+				c := change{mask: g.mask, col: int32(x.col), at: int32(x.at), op: x.op, nullable: x.nullable}
 				win.change.put(c)
 				if x.op == sumDistinct {
 					k.tables = append(k.tables, valueTable{at: x.at, due: win.due, window: win.at, col: x.col})
@@ -216,7 +224,6 @@ func (win *window) lead() uint64 {
 // the base of windows over all in the head, and a bucket's content.
 type tally struct {
 	where  int
-	word   int
 	mask   uint64
 	sums   []sum
 	words  int
@@ -340,12 +347,12 @@ func sameField(a, b spec.FieldRef) bool {
 	return true
 }
 
-// match returns which bits of which column a where clause looks at.
-func (k *kind) match(where int) (word int, mask uint64) {
+// mask returns the predicates that a where clause looks at.
+func mask(where int) uint64 {
 	if where < 0 {
-		return 0, 0
+		return 0
 	}
-	return k.colPred, 1 << where
+	return 1 << where
 }
 
 // layWindows makes the windows with their groups and sums, without places.
@@ -395,8 +402,7 @@ func (k *kind) find(a *spec.Aggregate) (w, g int) {
 	g = slices.IndexFunc(*groups, func(x group) bool { return x.where == a.Where })
 	if g < 0 {
 		g = len(*groups)
-		word, mask := k.match(a.Where)
-		*groups = append(*groups, group{where: a.Where, word: word, mask: mask})
+		*groups = append(*groups, group{where: a.Where, mask: mask(a.Where)})
 	}
 	return w, g
 }
@@ -500,7 +506,7 @@ func (k *kind) layTallies() {
 func (k *kind) tallyOf(g *group, all bool) {
 	t := k.tally(g.where)
 	if t == nil {
-		k.tallies = append(k.tallies, tally{where: g.where, word: g.word, mask: g.mask, sums: []sum{{op: sumCount}}})
+		k.tallies = append(k.tallies, tally{where: g.where, mask: g.mask, sums: []sum{{op: sumCount}}})
 		t = &k.tallies[len(k.tallies)-1]
 	}
 	if all {

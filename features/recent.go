@@ -49,57 +49,49 @@ func removeFirst(h []uint64, pos uint32, where int) {
 	}
 }
 
-// lastRow returns the newest event of the window, nil if there is none.
-func (n *entity) lastRow(e *emitter) []uint64 {
+// lastPos returns where the newest event of the window is, if there is one.
+func (n *entity) lastPos(e *emitter) (pos uint32, ok bool) {
 	h := n.h[e.last.at:]
 	if h[0] == 0 {
 		win := &n.k.windows[e.window]
 		lo, hi := n.bounds(win)
 		h[0] = foundNone
 		for pos := hi; pos != lo; pos-- {
-			row := n.rowAt(pos - 1)
-			if n.visible(row) && n.matches(&win.groups[e.group], row) {
+			if stamp := *n.stampAt(pos - 1); n.visible(stamp, pos-1) && n.matches(&win.groups[e.group], stamp, pos-1) {
 				h[0] = found | uint64(pos-1)
 				break
 			}
 		}
 	}
-	if h[0] == foundNone {
-		return nil
-	}
-	return n.rowAt(uint32(h[0]))
+	return uint32(h[0]), h[0] != foundNone
 }
 
-// firstRow returns the oldest event of the window, nil if there is none.
-func (n *entity) firstRow(e *emitter) []uint64 {
+// firstPos returns where the oldest event of the window is, if there is one.
+func (n *entity) firstPos(e *emitter) (pos uint32, ok bool) {
 	h := n.h[e.first.at:]
 	if h[0] == 0 {
 		win := &n.k.windows[e.window]
 		lo, hi := n.bounds(win)
 		h[0] = foundNone
 		for pos := lo; pos != hi; pos++ {
-			row := n.rowAt(pos)
-			if n.visible(row) && n.matches(&win.groups[e.group], row) {
+			if stamp := *n.stampAt(pos); n.visible(stamp, pos) && n.matches(&win.groups[e.group], stamp, pos) {
 				h[0] = found | uint64(pos)
 				break
 			}
 		}
 	}
-	if h[0] == foundNone {
-		return nil
-	}
-	return n.rowAt(uint32(h[0]))
+	return uint32(h[0]), h[0] != foundNone
 }
 
 // lastValue returns the number that the newest event before the current one
 // has.
 func (n *entity) lastValue(e *emitter) float64 {
 	var v uint64
-	switch row := n.lastRow(e); {
-	case row != nil && row[0]&bucketBit != 0:
-		v = n.bucketLatest(e, row)
-	case row != nil:
-		v = row[e.col]
+	switch pos, ok := n.lastPos(e); {
+	case ok && *n.stampAt(pos)&bucketBit != 0:
+		v = n.bucketLatest(e, *n.stampAt(pos))
+	case ok:
+		v = n.rowAt(pos)[e.col]
 	case e.last.base > 0 && n.h[e.last.base] > 0:
 		v = n.h[e.latest.base]
 	default:
@@ -114,9 +106,9 @@ func (n *entity) lastValue(e *emitter) float64 {
 // sinceLast returns the seconds since the newest event before the current one.
 func (n *entity) sinceLast(e *emitter) float64 {
 	t := n.at
-	switch row := n.lastRow(e); {
-	case row != nil:
-		t -= rowTime(row)
+	switch pos, ok := n.lastPos(e); {
+	case ok:
+		t -= timeOf(*n.stampAt(pos))
 	case e.last.base > 0 && n.h[e.last.base] > 0:
 		t -= int64(n.h[e.last.base]) - 1
 	default:
@@ -128,11 +120,11 @@ func (n *entity) sinceLast(e *emitter) float64 {
 // firstSeen returns the seconds since the window's first event.
 func (n *entity) firstSeen(e *emitter) float64 {
 	t := n.at
-	switch row := n.firstRow(e); {
+	switch pos, ok := n.firstPos(e); {
 	case e.first.base > 0 && n.h[e.first.base] > 0:
 		t -= int64(n.h[e.first.base]) - 1
-	case row != nil:
-		t -= rowTime(row)
+	case ok:
+		t -= timeOf(*n.stampAt(pos))
 	default:
 		return 0
 	}

@@ -23,13 +23,14 @@ func (e *Engine) reverse(b *schemas.Batch, i int) {
 // undo hides the event at pos of its home entity, and in its other entities,
 // from queries at t or later. It reports false where it is hidden already.
 func (e *Engine) undo(n *entity, pos uint32, t int64) bool {
-	row := n.rowAt(pos)
-	if row[n.k.colUndo] != uint64(neverUndone) {
+	stamp := *n.stampAt(pos)
+	if undone(stamp) {
 		return false
 	}
 	e.touch(n)
 	n.hide(pos, t)
-	at, id := rowTime(row), row[n.k.colID]^n.h[headKey]
+	row, at := n.rowAt(pos), timeOf(stamp)
+	id := row[n.k.colID] ^ n.h[headKey]
 	for k, col := range n.k.colLink {
 		if col == 0 || row[col] == 0 {
 			continue
@@ -45,12 +46,12 @@ func (e *Engine) undo(n *entity, pos uint32, t int64) bool {
 
 // hide undoes the row at pos for queries at t or later.
 func (n *entity) hide(pos uint32, t int64) {
-	row := n.rowAt(pos)
-	row[n.k.colUndo] = uint64(t)
+	*n.stampAt(pos) |= undoneBit
+	n.rowAt(pos)[n.k.colUndo] = uint64(t)
 	if t > n.at {
 		n.h[headNext] = uint64(min(int64(n.h[headNext]), t))
 		return
 	}
 	n.h[headPrev] = uint64(max(int64(n.h[headPrev]), t))
-	n.flip(row, pos, false)
+	n.flip(pos, false)
 }

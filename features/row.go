@@ -99,43 +99,47 @@ func (e *Engine) lookBehind(c int, t uint64) {
 }
 
 // warm asks for the rows that an event at t moves: the one that it will be, and
-// those that leave the entity's ring and windows, with the first word of the row
+// those that leave the entity's ring and windows, with the stamp of the row
 // behind each, which says when that one leaves.
 func (k *kind) warm(p *part, ref int, t uint64) {
 	h := p.heads[ref*k.head : (ref+1)*k.head]
 	d, span := h[headRing], h[headSpan]
-	rows, mask := p.rows.words[d>>6:], uint32(1)<<(d&63)-1
-	next := int(uint32(span)&mask) * k.stride
-	prefetchBoth(&rows[next], &rows[next+k.stride-1])
+	ring, mask := p.rows.words[d>>6:], uint32(1)<<(d&63)-1
+	next := uint32(span) & mask
+	prefetch(&ring[next])
+	k.warmColumns(ring, next, mask)
 	if t >= h[headDue] {
-		k.warmEdge(rows, uint32(span>>32), mask)
+		first := uint32(span >> 32)
+		prefetchBoth(&ring[first&mask], &ring[(first+1)&mask])
+		if k.home || k.hasAll {
+			k.warmColumns(ring, first, mask)
+		}
 	}
 	at := k.due + len(k.windows)
 	for w, due := range h[k.due:at] {
 		if t >= due {
-			k.warmEdge(rows, uint32(h[at+w]>>32), mask)
+			lo := uint32(h[at+w] >> 32)
+			prefetchBoth(&ring[lo&mask], &ring[(lo+1)&mask])
+			if k.windows[w].change.reads {
+				k.warmColumns(ring, lo, mask)
+			}
 		}
 	}
 }
 
-// warmEdge asks for the row at pos and the first word of the next: what windows read of a
-// row lies in its first two lines.
-func (k *kind) warmEdge(rows []uint64, pos, mask uint32) {
-	at := int(pos&mask) * k.stride
-	prefetchBoth(&rows[at], &rows[int((pos+1)&mask)*k.stride])
-	if k.stride > lineWords {
-		prefetch(&rows[at+lineWords])
+// warmColumns asks for the columns of the row at pos.
+func (k *kind) warmColumns(ring []uint64, pos, mask uint32) {
+	if width := k.stride - 1; width > 0 {
+		at := int(mask) + 1 + int(pos&mask)*width
+		prefetchBoth(&ring[at], &ring[at+width-1])
 	}
 }
-
-// lineWords is how many words are fetched from memory at a time.
-const lineWords = 8
 
 // warmTables is lookBehind for one entity.
 func (k *kind) warmTables(p *part, ref int, t uint64, hashes []uint64) {
 	h := p.heads[ref*k.head : (ref+1)*k.head]
 	d := h[headRing]
-	rows, mask := p.rows.words[d>>6:], uint32(1)<<(d&63)-1
+	ring, mask := p.rows.words[d>>6:], uint32(1)<<(d&63)-1
 	for i := range k.tables {
 		x := &k.tables[i]
 		table := h[x.at+1]
@@ -145,8 +149,8 @@ func (k *kind) warmTables(p *part, ref int, t uint64, hashes []uint64) {
 		slots, last := p.side.words[table&^found>>6:], uint64(1)<<(table&63)-1
 		prefetch(&slots[2*(hashes[x.field]&last)])
 		if t >= h[x.due] {
-			leaving := int(uint32(h[x.window]>>32)&mask) * k.stride
-			prefetch(&slots[2*(rows[leaving+x.col]&last)])
+			leaving := int(mask) + int(uint32(h[x.window]>>32)&mask)*(k.stride-1)
+			prefetch(&slots[2*(ring[leaving+x.col]&last)])
 		}
 	}
 }
@@ -287,15 +291,12 @@ func (e *Engine) prepare(b *schemas.Batch, i, c int, content uint64) {
 func (e *Engine) fill(n *entity, b *schemas.Batch, i, c int, keys []uint64) {
 	k := n.k
 	hashes := e.hashes[c*len(e.fields) : (c+1)*len(e.fields)]
-	n.row[0] = uint64(b.Tx[i].Time) << timeShift
+	n.stamp = uint64(b.Tx[i].Time) << timeShift
 	for f := range k.numbers {
 		n.row[k.numbers[f].at] = number(b, i, k.numbers[f].ref)
 	}
 	for f := range k.texts {
 		n.row[k.texts[f].at] = hashes[k.texts[f].field]
-	}
-	if k.colUndo > 0 {
-		n.row[k.colUndo] = uint64(neverUndone)
 	}
 	switch {
 	case k.home:
@@ -349,7 +350,7 @@ func (e *Engine) place(bits uint64) (coarse bool) {
 		if k.colPred > 0 {
 			n.row[k.colPred] = bits
 		} else {
-			n.row[0] |= bits
+			n.stamp |= bits
 		}
 		coarse = coarse || n.h[headCoarse] != 0
 		late = late || n.late
@@ -385,14 +386,14 @@ func (e *Engine) repeated(id, content uint64, t int64) schemas.Reason {
 	}
 	start, end := n.span()
 	for pos := end; pos != start; pos-- {
-		row := n.rowAt(pos - 1)
-		if row[0]&bucketBit != 0 || row[n.k.colID] != id {
+		stamp := *n.stampAt(pos - 1)
+		if stamp&bucketBit != 0 || n.rowAt(pos - 1)[n.k.colID] != id {
 			continue
 		}
-		if d := t - rowTime(row); d > e.spec.DedupWindow || -d > e.spec.DedupWindow {
+		if d := t - timeOf(stamp); d > e.spec.DedupWindow || -d > e.spec.DedupWindow {
 			continue
 		}
-		if row[n.k.colContent] != content {
+		if n.rowAt(pos - 1)[n.k.colContent] != content {
 			e.counters.Conflicts++
 			return schemas.Conflict
 		}

@@ -48,31 +48,28 @@ func (n *entity) seek(t int64) {
 
 // forward moves a window to n.at, and notes when it is due to move again.
 func (n *entity) forward(win *window, end uint32) {
-	d, stride := n.h[headRing], n.k.stride
-	rows, mask := n.p.rows.words[d>>6:], uint32(1)<<(d&63)-1
+	stamps, mask := n.stamps()
 	lo, hi := n.bounds(win)
 	cut, due := n.at-win.delay, int64(never)
 	for ; hi != end; hi++ {
-		at := int(hi&mask) * stride
-		row := rows[at : at+stride : at+stride]
-		if t := rowTime(row); t > cut {
+		stamp := stamps[hi&mask]
+		if t := timeOf(stamp); t > cut {
 			due = t + win.delay
 			break
 		}
-		if n.visible(row) {
-			n.add(win, row, hi, tail)
+		if n.visible(stamp, hi) {
+			n.add(win, stamp, hi, tail)
 		}
 	}
 	cut -= win.length
 	for ; lo != hi && !win.all; lo++ {
-		at := int(lo&mask) * stride
-		row := rows[at : at+stride : at+stride]
-		if t := rowTime(row); t > cut {
+		stamp := stamps[lo&mask]
+		if t := timeOf(stamp); t > cut {
 			due = min(due, t+win.reach)
 			break
 		}
-		if n.visible(row) {
-			n.remove(win, row, lo, head)
+		if n.visible(stamp, lo) {
+			n.remove(win, stamp, lo, head)
 		}
 	}
 	n.setBounds(win, lo, hi)
@@ -83,24 +80,24 @@ func (n *entity) backward(win *window, lo, hi, start uint32) {
 	cut := n.at - win.delay
 	if !win.all {
 		for lo != start {
-			row := n.rowAt(lo - 1)
-			if rowTime(row) <= cut-win.length {
+			stamp := *n.stampAt(lo - 1)
+			if timeOf(stamp) <= cut-win.length {
 				break
 			}
 			lo--
-			if n.visible(row) {
-				n.add(win, row, lo, head)
+			if n.visible(stamp, lo) {
+				n.add(win, stamp, lo, head)
 			}
 		}
 	}
 	for hi != lo {
-		row := n.rowAt(hi - 1)
-		if rowTime(row) <= cut {
+		stamp := *n.stampAt(hi - 1)
+		if timeOf(stamp) <= cut {
 			break
 		}
 		hi--
-		if n.visible(row) {
-			n.remove(win, row, hi, tail)
+		if n.visible(stamp, hi) {
+			n.remove(win, stamp, hi, tail)
 		}
 	}
 	n.setBounds(win, lo, hi)
@@ -111,9 +108,7 @@ func (n *entity) backward(win *window, lo, hi, start uint32) {
 // are at its time, so it is the newest that they hold.
 func (n *entity) enter(pos uint32) {
 	k, h := n.k, n.h
-	if row := n.rowAt(pos); n.visible(row) {
-		n.addTo(&k.entrance, row, pos, tail)
-	}
+	n.addTo(&k.entrance, n.stamp, pos, tail)
 	for _, at := range k.entered {
 		if h[at]++; uint32(h[at]) == 0 {
 			h[at] -= 1 << 32 // the position wrapped: take back the carry
@@ -133,25 +128,25 @@ func (n *entity) toggle(t int64) {
 	start, end := n.span()
 	next, prev := int64(neverUndone), int64(0)
 	for pos := start; pos != end; pos++ {
-		row := n.rowAt(pos)
-		r := int64(row[k.colUndo])
-		if r == neverUndone {
+		if !undone(*n.stampAt(pos)) {
 			continue
 		}
+		r := int64(n.rowAt(pos)[k.colUndo])
 		if r > t {
 			next = min(next, r)
 		} else {
 			prev = max(prev, r)
 		}
 		if was, is := n.at < r, t < r; was != is {
-			n.flip(row, pos, is)
+			n.flip(pos, is)
 		}
 	}
 	n.h[headNext], n.h[headPrev] = uint64(next), uint64(prev)
 }
 
 // flip takes the row at pos out of the windows that hold it, or back in.
-func (n *entity) flip(row []uint64, pos uint32, in bool) {
+func (n *entity) flip(pos uint32, in bool) {
+	stamp := *n.stampAt(pos)
 	for w := range n.k.windows {
 		win := &n.k.windows[w]
 		lo, hi := n.bounds(win)
@@ -159,9 +154,9 @@ func (n *entity) flip(row []uint64, pos uint32, in bool) {
 			continue
 		}
 		if in {
-			n.add(win, row, pos, middle)
+			n.add(win, stamp, pos, middle)
 		} else {
-			n.remove(win, row, pos, middle)
+			n.remove(win, stamp, pos, middle)
 		}
 	}
 }

@@ -4,10 +4,18 @@ import (
 	"cmp"
 	"encoding/binary"
 	"slices"
+
+	"github.com/weir-risk/weir/features/spec"
 )
 
-// partVersion is the first byte of a part. Another layout has another number.
-const partVersion = 1
+// partVersion returns the first byte of a part. Another layout has another number: once
+// the facts of a row held one where clause more.
+func partVersion(s *spec.Spec) byte {
+	if len(s.Predicates) == wordBits+1 {
+		return 2
+	}
+	return 1
+}
 
 // AppendPart appends part 0..Parts-1 of the state. The bytes are canonical: a
 // function of what was folded, in ledger order, and not of how: entities by
@@ -21,7 +29,7 @@ const partVersion = 1
 //
 // Numbers are varints, hashes eight bytes, least significant first.
 func (e *Engine) AppendPart(dst []byte, part int) []byte {
-	dst = append(dst, partVersion)
+	dst = append(dst, partVersion(e.spec))
 	var refs []int
 	for _, k := range e.kinds {
 		refs = k.inOrder(refs, part, k.parts[part].count)
@@ -66,17 +74,16 @@ func (n *entity) append(dst []byte) []byte {
 	}
 	before := int64(0)
 	for pos := start; pos != end; pos++ {
-		row := n.rowAt(pos)
-		dst = binary.AppendUvarint(dst, uint64(rowTime(row)-before))
-		before = rowTime(row)
-		facts := row[0] & (1<<timeShift - 1)
-		if facts&bucketBit != 0 {
+		stamp := *n.stampAt(pos)
+		dst = binary.AppendUvarint(dst, uint64(timeOf(stamp)-before))
+		before = timeOf(stamp)
+		if stamp&bucketBit != 0 {
 			dst = binary.AppendUvarint(dst, bucketBit)
-			dst = appendWords(dst, n.bucketOf(row))
+			dst = appendWords(dst, n.bucketOf(stamp))
 			continue
 		}
-		dst = binary.AppendUvarint(dst, facts)
-		dst = n.appendColumns(dst, row)
+		dst = binary.AppendUvarint(dst, stamp&(1<<timeShift-1)&^undoneBit)
+		dst = n.appendColumns(dst, stamp, n.rowAt(pos))
 	}
 	return dst
 }
@@ -88,14 +95,14 @@ func appendWords(dst []byte, words []uint64) []byte {
 	return dst
 }
 
-// appendColumns appends a row but for its first word.
-func (n *entity) appendColumns(dst []byte, row []uint64) []byte {
+// appendColumns appends a row but for its stamp.
+func (n *entity) appendColumns(dst []byte, stamp uint64, row []uint64) []byte {
 	k := n.k
 	if k.colPred > 0 {
 		dst = binary.AppendUvarint(dst, row[k.colPred])
 	}
 	if k.colUndo > 0 {
-		if row[k.colUndo] == uint64(neverUndone) {
+		if !undone(stamp) {
 			dst = append(dst, 0)
 		} else {
 			dst = binary.AppendUvarint(dst, row[k.colUndo]+1)

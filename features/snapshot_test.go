@@ -117,7 +117,7 @@ func TestLoadersBesideOneAnotherMakeTheSameState(t *testing.T) {
 			loaded := into.kinds[0].parts[p].find(key, home.head)
 			for pos, end := n.span(); pos != end; pos++ {
 				row := n.rowAt(pos)
-				if id := row[home.colID]; row[0]&bucketBit == 0 && (loaded < 0 || !into.index.holds(id, uint64(p)<<32|uint64(loaded)) || !e.index.holds(id, n.reference())) {
+				if id := row[home.colID]; *n.stampAt(pos)&bucketBit == 0 && (loaded < 0 || !into.index.holds(id, uint64(p)<<32|uint64(loaded)) || !e.index.holds(id, n.reference())) {
 					t.Fatalf("the index does not lead from %x to the entity %x", id, key)
 				}
 			}

@@ -53,7 +53,7 @@ func randomSpec(r *rand.Rand) *spec.Spec {
 		}
 		predicates := r.IntN(5)
 		if r.IntN(6) == 0 {
-			predicates = 19 + r.IntN(14)
+			predicates = 17 + r.IntN(16) // more than a stamp holds, or as many
 		}
 		for i := range 4 + r.IntN(12) {
 			s.Aggregates = append(s.Aggregates, randomAggregate(r, s, predicates))

@@ -16,20 +16,21 @@ func (t *tally) blank(words []uint64) {
 }
 
 // settle adds a row that leaves the ring to a base in the head.
-func (n *entity) settle(t *tally, row []uint64) {
+func (n *entity) settle(t *tally, stamp uint64, pos uint32) {
 	base := n.h[t.base : t.base+t.words]
-	if row[0]&bucketBit != 0 {
-		t.merge(base, n.bucketOf(row)[t.bucket:t.bucket+t.words])
+	if stamp&bucketBit != 0 {
+		t.merge(base, n.bucketOf(stamp)[t.bucket:t.bucket+t.words])
 		return
 	}
-	t.add(base, row)
+	n.tally(t, base, stamp, pos)
 }
 
-// add adds a row to a tally. Rows may come in any order of time.
-func (t *tally) add(words, row []uint64) {
-	if row[t.word]&t.mask != t.mask {
+// tally adds the row at pos to a tally. Rows may come in any order of time.
+func (n *entity) tally(t *tally, words []uint64, stamp uint64, pos uint32) {
+	if n.bits(stamp, pos)&t.mask != t.mask {
 		return
 	}
+	row := n.rowAt(pos)
 	since := t.since(words)
 	for i := range t.sums {
 		s := &t.sums[i]
@@ -52,18 +53,18 @@ func (t *tally) add(words, row []uint64) {
 		case sumMax:
 			addMax(w, int64(v))
 		case sumFraud:
-			w[0] += row[0] & labelMask >> labelShift >> 1
+			w[0] += stamp & labelMask >> labelShift >> 1
 		case sumRun:
-			addRun(w, row, tail)
+			addRun(w, stamp, tail)
 		case sumLatest:
-			if rowTime(row)+1 >= since {
+			if timeOf(stamp)+1 >= since {
 				w[0] = v
 			}
 		case sumLast:
-			w[0] = max(w[0], uint64(rowTime(row)+1))
+			w[0] = max(w[0], uint64(timeOf(stamp)+1))
 		case sumFirst:
-			if w[0] == 0 || uint64(rowTime(row)+1) < w[0] {
-				w[0] = uint64(rowTime(row) + 1)
+			if w[0] == 0 || uint64(timeOf(stamp)+1) < w[0] {
+				w[0] = uint64(timeOf(stamp) + 1)
 			}
 		}
 	}
