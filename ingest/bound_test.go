@@ -112,6 +112,33 @@ func TestAStopEndsThoughAlertsAreAway(t *testing.T) {
 	}
 }
 
+// TestNobodyWaitsForTheAlertsOfOthers takes a ledger over whose alerts are not published,
+// more than the queue of alerts holds, and cannot be for now: the owner decides what comes.
+func TestNobodyWaitsForTheAlertsOfOthers(t *testing.T) {
+	embedded(t)
+	w := newWorld(t, "payments", 1)
+	w.bundle.Policy.Review = 0 // everything is an alert
+	n := w.payments((followQueue+4)*alertsPerBatch, 24, 1)
+	away := w.broker.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: w.topics.Alerts, Err: kerr.NotEnoughReplicas, Count: -1})
+	for range 2 {
+		r := w.start(func(c *Config) {
+			hasty(c)
+			c.RowsMax = 4096
+		})
+		r.decided(n)
+		r.stop()
+		n += w.more(100)
+	}
+	away.Remove()
+	r := w.start(nil)
+	r.decided(n)
+	r.until("publishes the alerts", func(Status) bool { _, end := w.ends(w.topics.Alerts, 0); return end > followQueue*alertsPerBatch })
+	r.stop()
+	w.finish(n)
+	w.checkAlerts()
+	w.verify()
+}
+
 // TestTheBrokerGoesAway has every kind of request fail for a while in the middle
 // of the stream.
 func TestTheBrokerGoesAway(t *testing.T) {

@@ -32,6 +32,7 @@ type fetcher struct {
 	out      chan<- *chunk
 	reader   kafka.Records
 	raw      []byte
+	bytes    int              // of the next answer, at most
 	idle     bool             // the last answer had no records
 	halt     func(error)      // ends the ownership once all that was handed over is decided
 	lag      prometheus.Gauge // nil where nobody looks at it
@@ -77,11 +78,15 @@ func (f *fetcher) run(ctx context.Context) error {
 	}
 }
 
+// firstBytes bounds the first answer of an ownership: where records have been waiting,
+// some of them are decided before all that a request may bring is read.
+const firstBytes = 64 << 10
+
 // fetch makes one request and reads the answer into c.
 func (f *fetcher) fetch(ctx context.Context, c *chunk) error {
 	answer, raw, err := f.node.log.Fetch(ctx, kafka.FetchRequest{
 		Topic: f.topic, ID: f.id, Partition: f.cursor.partition, Offset: f.position,
-		MaxWait: f.node.FetchWait, MinBytes: 1, MaxBytes: f.node.FetchBytes,
+		MaxWait: f.node.FetchWait, MinBytes: 1, MaxBytes: f.bytes,
 	}, f.raw)
 	f.raw = raw
 	if err == nil && f.cursor.class == Labels && len(answer.Records) > 0 {
@@ -90,6 +95,7 @@ func (f *fetcher) fetch(ctx context.Context, c *chunk) error {
 	if err != nil {
 		return err
 	}
+	f.bytes = min(2*f.bytes, f.node.FetchBytes)
 	return f.decode(ctx, &answer, c)
 }
 
@@ -298,7 +304,7 @@ func (o *owner) fetchers() []*fetcher {
 				node: o.node, cursor: c, topic: topic, position: p.Offset + 1, previous: p.Offset, maxTime: p.MaxTime,
 				rows: newRowReader(o.state.Spec, o.node.Tokens, o.node.Wire),
 				own:  [2]int{len(in.OwnText), len(in.OwnNumber)}, free: make(chan *chunk, 2), halt: o.halt,
-				sources: o.sources(),
+				sources: o.sources(), bytes: min(firstBytes, o.node.FetchBytes),
 			}
 			if o.view != nil {
 				c.start, f.id = o.view.ends[class][p.Partition], o.view.topics[class].ID

@@ -41,14 +41,15 @@ func (u *followUp) add(offset int64, value []byte) {
 // blocks whoever adds: a lost alert is a loss, so nothing is dropped to keep
 // up. It runs in a goroutine of its own, which [owner] starts and waits for.
 type follower struct {
-	node  *Node
-	shard int32
-	queue chan *followUp
-	spare chan *followUp
-	dead  deadLetters
-	mark  atomic.Int64 // everything up to this ledger offset is acknowledged
-	entry schemas.Entry
-	why   explainers
+	node    *Node
+	shard   int32
+	backlog []*followUp // of whoever decided before; nobody waits for it who decides
+	queue   chan *followUp
+	spare   chan *followUp
+	dead    deadLetters
+	mark    atomic.Int64 // everything up to this ledger offset is acknowledged
+	entry   schemas.Entry
+	why     explainers
 	// Of the followUp that is being published: alerts gathered for one request,
 	// and what was rejected.
 	batch   kafka.BatchWriter
@@ -99,10 +100,6 @@ func (f *follower) add(ctx context.Context, base int64, out *output) error {
 	for _, i := range out.dead {
 		u.add(base+int64(i), out.record(int(i)))
 	}
-	return f.put(ctx, u)
-}
-
-func (f *follower) put(ctx context.Context, u *followUp) error {
 	u.at = f.node.Now()
 	select {
 	case f.queue <- u:
@@ -114,6 +111,15 @@ func (f *follower) put(ctx context.Context, u *followUp) error {
 
 // run publishes until the queue is closed, or until an error.
 func (f *follower) run(ctx context.Context) error {
+	began := f.node.Now()
+	for len(f.backlog) > 0 {
+		u := f.backlog[0]
+		f.backlog, u.at = f.backlog[1:], began
+		if err := f.publish(ctx, u); err != nil {
+			return err
+		}
+		f.mark.Store(u.upto)
+	}
 	for {
 		select {
 		case u, ok := <-f.queue:
@@ -127,10 +133,7 @@ func (f *follower) run(ctx context.Context) error {
 			if len(f.queue) == 0 {
 				f.node.leave(Unalerted)
 			}
-			select {
-			case f.spare <- u:
-			default: // what a take-over put in front came from outside the pool
-			}
+			f.spare <- u
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -167,7 +170,7 @@ func (f *follower) publish(ctx context.Context, u *followUp) error {
 			}
 		}
 		f.key = schemas.AppendAlertID(f.key[:0], f.shard, c.offset)
-		reasons, quick := f.why.reasons(ctx, d, u.busy || len(f.queue) > followQueue/2)
+		reasons, quick := f.why.reasons(ctx, d, u.busy || len(f.queue)+len(f.backlog) > followQueue/2)
 		f.json = schemas.AppendAlertJSON(f.json[:0], d, f.shard, c.offset, reasons, quick)
 		f.batch.Append(f.key, f.json, f.node.Now().UnixMilli(), nil)
 		f.alerts++

@@ -72,7 +72,7 @@ func (n *Node) own(held context.Context, fold *fold, v *view, gaps []schemas.Gap
 	if err := o.begin(gaps); err != nil {
 		return err
 	}
-	pending := fold.followUps()
+	o.after.backlog = fold.followUps()
 	taking, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	defer context.AfterFunc(held, func() { stop(nil) })()
@@ -89,7 +89,7 @@ func (n *Node) own(held context.Context, fold *fold, v *view, gaps []schemas.Gap
 	for _, f := range fetchers {
 		g.start(cancel, func() error { return f.run(ctx) })
 	}
-	err = o.run(ctx, taking, pending)
+	err = o.run(ctx, taking)
 	if ctx.Err() == nil && taking.Err() != nil {
 		err = context.Cause(taking)
 		o.settle(ctx, leave)
@@ -201,12 +201,7 @@ func (o *owner) settle(ctx context.Context, leave func()) {
 
 // run is the owner's loop: take, step, hand over. It takes until taking ends;
 // what was decided is handed over all the same.
-func (o *owner) run(ctx, taking context.Context, pending []*followUp) error {
-	for _, u := range pending {
-		if err := o.after.put(taking, u); err != nil {
-			return err
-		}
-	}
+func (o *owner) run(ctx, taking context.Context) error {
 	if o.opening != nil {
 		o.publish.flying <- o.opening // it holds a flight, and this is the first
 	}
