@@ -119,7 +119,7 @@ func (w *crashWorld) goneFor(o *outage, rounds int, p *process, f *feed) {
 	}
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	began, before := w.total, p.resident()
+	began, before := w.total, p.memory()
 	for range rounds {
 		w.pay(f, 200)
 		p.until("decisions while the history is away", func() bool { return w.progress("up") == w.total })

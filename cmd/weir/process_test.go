@@ -226,13 +226,23 @@ func (p *process) ready() bool {
 	return code == 200
 }
 
-// grew fails the test where the process has more memory than before, by more than a run of
-// its collector explains.
-func (p *process) grew(before float64) {
+// memory is what a process has, in MiB, and what of it is the state of its entities.
+type memory struct{ resident, state float64 }
+
+func (p *process) memory() memory {
 	p.t.Helper()
-	const most = 64
-	after := p.resident()
-	if p.t.Logf("%.0f MiB of memory before, %.0f after", before, after); after > before+most {
-		p.t.Errorf("memory went from %.0f to %.0f MiB", before, after)
+	return memory{p.resident(), max(0, p.metric("weir_state_bytes")) / (1 << 20)}
+}
+
+// grew fails the test where the process has more memory than before, by more than a run of
+// its collector explains, and what came to be known of entities: that and as much again,
+// for the collector doubles it.
+func (p *process) grew(before memory) {
+	p.t.Helper()
+	after := p.memory()
+	most := before.resident + 64 + 2*(after.state-before.state)
+	p.t.Logf("%.0f MiB of memory before, %.1f of it state; %.0f and %.1f after", before.resident, before.state, after.resident, after.state)
+	if after.resident > most {
+		p.t.Errorf("memory went from %.0f to %.0f MiB, where %.0f are explained", before.resident, after.resident, most)
 	}
 }

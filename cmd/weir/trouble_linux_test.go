@@ -29,7 +29,7 @@ func TestARebalanceStorm(t *testing.T) {
 	owner.until("the first decisions", func() bool { return w.progress("storm") == w.total })
 	standby := w.score("storm", "standby")
 	standby.until("standing by", func() bool { return standby.said("serves metrics") != nil && standby.ready() })
-	before, waits := owner.resident(), []time.Duration{}
+	before, waits := owner.memory(), []time.Duration{}
 	for range joins {
 		began := time.Now()
 		m, err := kafka.Join(t.Context(), w.log, w.prefix("storm")+"score", w.topics("storm").Decisions, kafka.GroupOptions{Session: time.Second})
@@ -84,7 +84,7 @@ func TestAFullDisk(t *testing.T) {
 	w.pay(bank, 2000)
 	held := func() bool { c, err := w.kept(o); return err == nil && c.Final == w.total }
 	p.until("a history before the disk is full", held)
-	before := p.resident()
+	before := p.memory()
 
 	filler := filepath.Join(data, "filler")
 	fillDisk(t, filler)
