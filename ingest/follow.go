@@ -114,6 +114,7 @@ func (f *follower) run(ctx context.Context) error {
 	began := f.node.Now()
 	for len(f.backlog) > 0 {
 		u := f.backlog[0]
+		f.backlog[0] = nil // or what is left of the list would keep all its records for as long as it decides
 		f.backlog, u.at = f.backlog[1:], began
 		if err := f.publish(ctx, u); err != nil {
 			return err
