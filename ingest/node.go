@@ -268,12 +268,12 @@ func (n *Node) await(err error) {
 }
 
 // alarm says what a person has to mend: the log, the metric and the readiness
-// say the same.
+// say the same. Who sees the metric finds the cause in the readiness.
 func (n *Node) alarm(what string, err error) {
 	name := haltReason(err)
+	n.set(func(s *Status) { s.Ready, s.Reason = false, err.Error() })
 	n.Metrics.halted(name)
 	n.Log.Error(what, "reason", name, "cause", err)
-	n.set(func(s *Status) { s.Ready, s.Reason = false, err.Error() })
 }
 
 // calm takes an alarm back.
@@ -368,7 +368,8 @@ func (n *Node) session(ctx context.Context) (err error) {
 		n.set(func(s *Status) { s.Owner = false })
 		leave(true)
 	})
-	if cause := context.Cause(held); cause != nil && ctx.Err() == nil {
+	// The shard that own leaves ends held too, which is not why the ownership ended.
+	if cause := context.Cause(held); errors.Is(cause, kafka.ErrLostShard) && ctx.Err() == nil {
 		return cause
 	}
 	return err

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"fmt"
@@ -63,6 +64,20 @@ func embedded(t testing.TB) {
 	if os.Getenv("WEIR_KAFKA") != "" {
 		t.Skip("needs the embedded broker: it injects faults")
 	}
+}
+
+// causes fails the test where a node halts and does not say why: that its own work was
+// broken off is what follows from the cause.
+type causes struct {
+	t testing.TB
+	w io.Writer
+}
+
+func (c causes) Write(line []byte) (int, error) {
+	if bytes.Contains(line, []byte(`msg=halted reason=error cause="context canceled"`)) {
+		c.t.Errorf("a node does not say why it halted: %s", line)
+	}
+	return c.w.Write(line)
 }
 
 func newWorldOn(t testing.TB, specName string, partitions int, o broker.Options) *world {
@@ -162,7 +177,7 @@ func (w *world) node(change func(*Config)) *Node {
 	c := Config{
 		Spec: w.spec, Topics: w.topics, Tokens: w.tokens(), Group: w.prefix + "g", Tenant: "bank",
 		SnapshotDir: w.dir, SnapshotEvery: 1 << 40, Now: time.Now, After: time.After,
-		Log: slog.New(slog.NewTextHandler(w.logTo, nil)), Metrics: NewMetrics(prometheus.NewRegistry()),
+		Log: slog.New(slog.NewTextHandler(causes{w.t, w.logTo}, nil)), Metrics: NewMetrics(prometheus.NewRegistry()),
 	}
 	if change != nil {
 		change(&c)
