@@ -32,10 +32,19 @@ type others struct {
 	topic   string
 	folder  Folder
 	entry   schemas.Entry
-	ahead   []Other               // as State.Others, with what is gathered
-	readers []*kafka.LedgerReader // for upto, as State.Others; nil until needed
+	ahead   []Other // as State.Others, with what is gathered
+	open    func(*Other) otherReader
+	readers []otherReader // for upto, as State.Others; nil until needed
 	records []gathered
 	arena   []byte
+}
+
+// An otherReader reads another shard's ledger forward: from Kafka, or from a history.
+type otherReader interface {
+	// next returns the next batch that the chain takes, which is to begin at an offset at
+	// the latest. It is good until the next call.
+	next(ctx context.Context, offset int64) (base int64, facts *schemas.Facts, values [][]byte, err error)
+	Close()
 }
 
 // A gathered record is a decision of another shard that is not folded yet.
@@ -52,7 +61,10 @@ func newOthers(log *kafka.Client, topic string, s *State, past *pastSpecs) *othe
 	if len(s.Others) == 0 {
 		return nil
 	}
-	o := &others{log: log, topic: topic, readers: make([]*kafka.LedgerReader, len(s.Others)), ahead: copyOthers(nil, s.Others)}
+	o := &others{log: log, topic: topic, readers: make([]otherReader, len(s.Others)), ahead: copyOthers(nil, s.Others)}
+	o.open = func(a *Other) otherReader {
+		return liveReader{kafka.NewLedgerReader(log, topic, a.Shard, a.Chain)}
+	}
 	for _, known := range past.specs {
 		o.folder.past.add(known)
 	}
@@ -190,10 +202,6 @@ const (
 
 func (o *others) full() bool { return len(o.records) >= syncRecords || len(o.arena) >= syncBytes }
 
-// behindMax is how often another shard's ledger is looked at for what a batch says that
-// it had folded of it: a replica that has just become the leader may need a moment.
-const behindMax = 40
-
 // upto folds the other shards up to the positions in a batch's facts.
 func (o *others) upto(ctx context.Context, s *State, at []schemas.Position) error {
 	if o == nil {
@@ -216,24 +224,45 @@ func (o *others) upto(ctx context.Context, s *State, at []schemas.Position) erro
 func (o *others) read(ctx context.Context, i int, offset int64) error {
 	a := &o.ahead[i]
 	if o.readers[i] == nil {
-		o.readers[i] = kafka.NewLedgerReader(o.log, o.topic, a.Shard, a.Chain)
+		o.readers[i] = o.open(a)
 	}
-	for looks := 0; a.Chain.Offset <= offset; {
-		b, err := o.readers[i].Next(ctx, offset+1)
-		if err == nil && b == nil {
-			if looks++; looks == behindMax {
-				return fmt.Errorf("shard %d ends before offset %d, which another shard's batch was built on: %w", a.Shard, offset, ErrTruncated)
-			}
-			b, err = o.readers[i].Follow(ctx)
-		}
+	for a.Chain.Offset <= offset {
+		base, facts, values, err := o.readers[i].next(ctx, offset)
 		if err != nil {
 			return fmt.Errorf("read shard %d: %w", a.Shard, err)
 		}
-		if b != nil && b.Taken {
-			if err := o.gather(i, b.Base, b.Facts.ID, b.Values); err != nil {
-				return err
-			}
+		if err := o.gather(i, base, facts.ID, values); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// A liveReader is an otherReader of Kafka.
+type liveReader struct{ *kafka.LedgerReader }
+
+// behindMax is how often another shard's ledger is looked at for what a batch says that
+// it had folded of it: a replica that has just become the leader may need a moment.
+const behindMax = 40
+
+func (r liveReader) next(ctx context.Context, offset int64) (base int64, facts *schemas.Facts, values [][]byte, err error) {
+	for looks := 0; ; {
+		b, err := r.Next(ctx, offset+1)
+		if err == nil && b == nil {
+			if looks++; looks == behindMax {
+				return 0, nil, nil, endsBefore(offset)
+			}
+			b, err = r.Follow(ctx)
+		}
+		if err != nil {
+			return 0, nil, nil, err
+		}
+		if b != nil && b.Taken {
+			return b.Base, &b.Facts, b.Values, nil
+		}
+	}
+}
+
+func endsBefore(offset int64) error {
+	return fmt.Errorf("it ends before offset %d, which another shard's batch was built on: %w", offset, ErrTruncated)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/weir-risk/weir/features"
 	"github.com/weir-risk/weir/features/spec"
+	"github.com/weir-risk/weir/ingest/history"
 	"github.com/weir-risk/weir/schemas"
 	"github.com/weir-risk/weir/scoring"
 )
@@ -142,15 +143,8 @@ func (w *world) provedFromHistory(t *testing.T, n int64) {
 	t.Helper()
 	batches := w.batches()
 	past := w.past(batches)
-	v := NewVerifier(w.spec, features.Options{}, 0, func(hash, spec [32]byte) (*scoring.Bundle, scoring.Scorer, error) {
-		for _, b := range append(w.older, w.bundle) {
-			if b.Hash == hash && b.Spec.Hash == spec {
-				return b, w32(w.t, b.Model), nil
-			}
-		}
-		return nil, nil, ErrNoBundle
-	})
-	w.must(VerifyHistory(w.t.Context(), past, v, nil))
+	v, err := w.verifyPast(past)
+	w.must(err)
 	if !v.Report.OK() || v.Report.Decisions != n || len(v.Report.Specs) != 3 {
 		t.Fatalf("%+v", v.Report)
 	}
@@ -160,6 +154,20 @@ func (w *world) provedFromHistory(t *testing.T, n int64) {
 		checks, err := r.Decision(w.t.Context(), 0, list[i])
 		equal(t, list[i], checks, err)
 	}
+}
+
+// verifyPast verifies the ledger from a history.
+func (w *world) verifyPast(past history.Store) (*Verifier, error) {
+	return VerifyHistory(w.t.Context(), past, func(shard int32) *Verifier {
+		return NewVerifier(w.spec, features.Options{}, shard, func(hash, spec [32]byte) (*scoring.Bundle, scoring.Scorer, error) {
+			for _, b := range append(w.older, w.bundle) {
+				if b.Hash == hash && b.Spec.Hash == spec {
+					return b, w32(w.t, b.Model), nil
+				}
+			}
+			return nil, nil, ErrNoBundle
+		})
+	}, nil)
 }
 
 // TestAnotherSpecIsNotTakenUnasked starts nodes of another spec: they halt at once and

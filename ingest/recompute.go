@@ -83,10 +83,7 @@ type retrial struct {
 func (r *Recomputer) Decision(ctx context.Context, shard int32, offset int64) ([]Check, error) {
 	t := retrial{Recomputer: r, shard: shard, spec: r.Spec}
 	var err error
-	if t.record, err = r.Past.Record(ctx, shard, offset); err == nil && len(t.record.Facts.Shards) > 0 {
-		err = errors.New("the ledger is of several shards, and what a decision was computed from is in all of them: weir verify proves it from the log")
-	}
-	if err != nil {
+	if t.record, err = r.Past.Record(ctx, shard, offset); err != nil {
 		return nil, err
 	}
 	if err := schemas.ParseEntry(t.record.Value, &t.entry); err != nil || t.entry.Kind != schemas.EntryDecision {
@@ -249,6 +246,9 @@ func (t *retrial) features(ctx context.Context) error {
 func (t *retrial) replay(ctx context.Context, what string) error {
 	q, names, ok := t.around()
 	why := "its spec keeps behaviour by fields that the history is not searched by"
+	if len(t.record.Facts.Shards) > 0 {
+		ok, why = false, "what it was computed from is in the ledgers of all shards"
+	}
 	if ok {
 		list, err := t.Past.Around(ctx, q)
 		if err != nil && !errors.Is(err, history.ErrMany) {
@@ -280,6 +280,7 @@ func (t *retrial) replay(ctx context.Context, what string) error {
 		return nil
 	}
 	s, f := NewState(t.spec, t.Features), Folder{}
+	s.Others = beside(t.shard, int32(len(t.record.Facts.Shards)+1))
 	f.past.add(t.Spec)
 	if err := foldHistory(ctx, t.Past, t.shard, t.record.Offset, &f, s); err != nil {
 		return t.late(what, err)

@@ -16,7 +16,7 @@ import (
 )
 
 // past writes batches into a new history.
-func (w *world) past(batches []ledgerBatch) history.Store {
+func (w *world) past(shards ...[]ledgerBatch) history.Store {
 	w.t.Helper()
 	s, err := history.Open(w.t.Context(), filepath.Join(w.t.TempDir(), "history.db"), history.Options{})
 	if err != nil {
@@ -26,13 +26,15 @@ func (w *world) past(batches []ledgerBatch) history.Store {
 	if _, err := s.Migrate(w.t.Context()); err != nil {
 		w.t.Fatal(err)
 	}
-	var b history.Block
-	b.Reset(history.Ledger, 0, w.topics.Transactions, history.Position{})
-	for i := range batches {
-		b.AddBatch(batches[i].base, batches[i].timestamp, &batches[i].facts, batches[i].values)
-	}
-	if err := s.Write(w.t.Context(), &b); err != nil {
-		w.t.Fatal(err)
+	for shard, batches := range shards {
+		var b history.Block
+		b.Reset(history.Ledger, int32(shard), w.topics.Transactions, history.Position{})
+		for i := range batches {
+			b.AddBatch(batches[i].base, batches[i].timestamp, &batches[i].facts, batches[i].values)
+		}
+		if err := s.Write(w.t.Context(), &b); err != nil {
+			w.t.Fatal(err)
+		}
 	}
 	return s
 }

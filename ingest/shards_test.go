@@ -2,11 +2,13 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -234,6 +236,50 @@ func TestVerifyFindsWhatAShardHadNotSeen(t *testing.T) {
 	w.topics.Decisions = from
 	if forged == 0 || v.Report.OK() {
 		t.Errorf("%d forged, and verify finds %+v", forged, v.Report)
+	}
+}
+
+// TestShardsAreProvedFromTheHistory verifies what three shards decided from their history
+// alone, and recomputes decisions of each: nothing differs. Where the history says that a
+// shard had seen less of another, or lacks what it had seen, it does.
+func TestShardsAreProvedFromTheHistory(t *testing.T) {
+	const shards = 3
+	w := newShardedWorld(t, "payments", 6, shards, broker.Options{Session: session})
+	n := w.payments(briefly(900, 300), 5, 6)
+	c := w.crew("a", func(c *Config) { c.RowsMax = 20 })
+	c.until("decides", func() bool { return c.decided() == n })
+	c.stop()
+	var ledger [shards][]ledgerBatch
+	for shard := range ledger {
+		ledger[shard] = w.batchesOf(int32(shard))
+	}
+	past := w.past(ledger[:]...)
+	v, err := w.verifyPast(past)
+	w.must(err)
+	if !v.Report.OK() || v.Report.Decisions != n {
+		t.Fatalf("%+v", v.Report)
+	}
+	r := w.recomputer(past)
+	for shard, batches := range ledger {
+		list := scoredAt(t, batches, schemas.Scored, schemas.Unscored)
+		for i := 1; i < len(list); i += len(list)/12 + 1 {
+			checks, err := r.Decision(t.Context(), int32(shard), list[i])
+			if words := equal(t, list[i], checks, err); !strings.Contains(words, "from the whole ledger before it") {
+				t.Fatal(words)
+			}
+		}
+	}
+	half := len(ledger[1]) / 2
+	if _, err := w.verifyPast(w.past(ledger[0], ledger[1][:half], ledger[2])); !errors.Is(err, ErrTruncated) {
+		t.Errorf("without half of a shard: %v", err)
+	}
+	seen := ledger[1][half].facts.Shards
+	if seen[0].Partition != 0 || seen[0].Offset < 60 {
+		t.Fatalf("half-way shard 1 has seen %v", seen)
+	}
+	seen[0].Offset -= 60
+	if v, err := w.verifyPast(w.past(ledger[:]...)); err == nil && v.Report.OK() {
+		t.Error("a forged position is not found")
 	}
 }
 

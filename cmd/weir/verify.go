@@ -110,7 +110,9 @@ func (v *verify) run(ctx context.Context, e *env, _ []string) error {
 	b := newBar(e, "verify")
 	defer b.end()
 	if v.kafka.brokers == "" {
-		return v.fromHistory(ctx, e, b, sp, ingest.NewVerifier(sp, features.Options{}, 0, open, v.before...))
+		return v.fromHistory(ctx, e, b, sp, func(shard int32) *ingest.Verifier {
+			return ingest.NewVerifier(sp, features.Options{}, shard, open, v.before...)
+		})
 	}
 	log, err := v.kafka.client(e)
 	if err != nil {
@@ -153,7 +155,7 @@ func (v *verify) keys(e *env) (*deployment, error) {
 	return v.tokens.load(e, "")
 }
 
-func (v *verify) fromHistory(ctx context.Context, e *env, b *bar, sp *spec.Spec, verifier *ingest.Verifier) error {
+func (v *verify) fromHistory(ctx context.Context, e *env, b *bar, sp *spec.Spec, verifier func(shard int32) *ingest.Verifier) error {
 	if file := filepath.Join(v.data, "history.db"); v.history.url == "" {
 		if _, err := os.Stat(file); err != nil {
 			return fmt.Errorf("read the history: %w; --kafka, --history or --data says where the ledger is", err)
@@ -164,11 +166,12 @@ func (v *verify) fromHistory(ctx context.Context, e *env, b *bar, sp *spec.Spec,
 		return err
 	}
 	defer store.Close()
-	if err := ingest.VerifyHistory(ctx, store, verifier, func(offset int64) { b.set(offset, 0) }); err != nil {
+	done, err := ingest.VerifyHistory(ctx, store, verifier, func(n int64) { b.set(n, 0) })
+	if err != nil {
 		return err
 	}
 	b.end()
-	return v.print(e, sp, &verifier.Report)
+	return v.print(e, sp, &done.Report)
 }
 
 // print prints a report. Who names a spec wants to know that it decided.
