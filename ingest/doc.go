@@ -100,10 +100,10 @@
 // shards out. Shard k of L takes the source partitions p with p mod L = k, and all
 // labels, rates and models. What the others decide it folds from their ledgers, between
 // two steps, and the facts of its batches say up to where: so its state is a function of
-// the ledgers, whoever folds them, and [VerifyLog] proves shard by shard. What was
-// gathered for one step is folded in merge order. A shard that has nothing to decide
-// says from time to time that it has folded the others, so that nobody has to gather
-// much.
+// the ledgers, whoever folds them, and [VerifyLog] and [VerifyHistory] prove shard by
+// shard. What was gathered for one step is folded in merge order. A shard that has
+// nothing to decide says from time to time that it has folded the others, so that nobody
+// has to gather much.
 //
 // Live, a shard waits for none. One that catches up looks at what the others have ahead
 // in the source, and stays within Config.SkewMax of the first record that another has

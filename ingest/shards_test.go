@@ -283,6 +283,56 @@ func TestShardsAreProvedFromTheHistory(t *testing.T) {
 	}
 }
 
+// TestShardsGoOnByAnotherSpec changes the spec of two shards in the middle of a stream:
+// the ledgers are proved from the log and from the history, and decisions of either spec
+// are recomputed.
+func TestShardsGoOnByAnotherSpec(t *testing.T) {
+	const shards = 2
+	w := newShardedWorld(t, "payments", 4, shards, broker.Options{Session: session})
+	w.use(firstSpec(t))
+	n := w.payments(briefly(900, 300), 5, 4)
+	c := w.crew("a", func(c *Config) { c.RowsMax = 20 })
+	c.until("decides by the first spec", func() bool { return c.decided() == n })
+	c.stop()
+	accept := w.goOnBy(secondSpec(t))
+	n += w.payments(briefly(900, 300), 6, 4)
+	c = w.crew("b", func(c *Config) { accept(c); c.RowsMax = 20 })
+	c.until("decides by the second spec", func() bool { return c.decided() == n })
+	c.stop()
+	if v := w.verify(); v.Report.Decisions != n || len(v.Report.Specs) != 2 {
+		t.Errorf("%+v", v.Report)
+	}
+	var ledger [shards][]ledgerBatch
+	for shard := range ledger {
+		ledger[shard] = w.batchesOf(int32(shard))
+	}
+	past := w.past(ledger[:]...)
+	v, err := w.verifyPast(past)
+	w.must(err)
+	if !v.Report.OK() || v.Report.Decisions != n || len(v.Report.Specs) != 2 {
+		t.Errorf("from the history: %+v", v.Report)
+	}
+	r, same := w.recomputer(past), 0
+	for shard, batches := range ledger {
+		list := scoredAt(t, batches, schemas.Scored)
+		for i := 1; i < len(list); i += len(list)/8 + 1 {
+			checks, err := r.Decision(t.Context(), int32(shard), list[i])
+			w.must(err)
+			for _, c := range checks {
+				if c.Result == Different { // some are approximate: what is paid again is late
+					t.Errorf("shard %d ledger offset %d, %s: %s", shard, list[i], c.What, c.Words)
+				}
+				if c.Result == Equal && strings.Contains(c.Words, "from the whole ledger before it") {
+					same++
+				}
+			}
+		}
+	}
+	if same < 4 {
+		t.Errorf("the features of %d decisions are compared", same)
+	}
+}
+
 // TestShardsCatchUp has three processes that start cold catch up with the Handbook
 // stream, and the one that decides most leave half-way: with one shard, and with four
 // that are exactly behind one another, every vector is what the engine computes in the
