@@ -147,38 +147,79 @@ func (l *ladder) alertsBelong(r *integerReader) {
 	}
 }
 
-// takeOvers says how long the take-overs of warm scorers took: from the group's assignment
-// to the first durable decision; and from the death of an owner to the assignment.
-func (l *ladder) takeOvers() {
-	l.t.Helper()
-	var warm, cold, assigned []time.Duration
-	var given []time.Time
+// A takeOver is that of a shard, as the log of the scorer tells it.
+type takeOver struct {
+	by   *rung
+	warm bool // a standby, and no scorer that has just started
+	at   time.Time
+	took time.Duration // until the first durable decision
+}
+
+// taken returns all take-overs of shards.
+func (l *ladder) taken() (list []takeOver) {
 	for _, n := range l.nodes {
 		for _, p := range n.lives {
 			for _, line := range p.lines("took over") {
 				at, _ := time.Parse(time.RFC3339Nano, line["assigned"].(string))
-				seconds := time.Duration(line["seconds"].(float64) * float64(time.Second))
-				given = append(given, at)
-				if at.Sub(p.began) > time.Second {
-					warm = append(warm, seconds)
-				} else {
-					cold = append(cold, seconds)
-				}
+				took := time.Duration(line["seconds"].(float64) * float64(time.Second))
+				list = append(list, takeOver{by: n, warm: at.Sub(p.began) > time.Second, at: at, took: took})
 			}
 		}
 	}
-	for _, died := range l.killed {
-		next := time.Time{}
-		for _, at := range given {
-			if at.After(died) && (next.IsZero() || at.Before(next)) {
-				next = at
+	return list
+}
+
+// after returns the first assignment of a shard after a time, or zero.
+func after(list []takeOver, from time.Time) (next time.Time) {
+	for _, o := range list {
+		if o.at.After(from) && (next.IsZero() || o.at.Before(next)) {
+			next = o.at
+		}
+	}
+	return next
+}
+
+// disturbed says whether there was another fault in the middle of a take-over: the broker
+// away, or the scorer paused; and where strict shards wait for each other, another one,
+// until its shards were others'.
+func (l *ladder) disturbed(o takeOver, all []takeOver) bool {
+	return slices.ContainsFunc(l.absences, func(a *absence) bool {
+		to := a.to
+		if a.of != nil && a.of != o.by {
+			if next := after(all, a.from); to.IsZero() || !next.IsZero() && next.Before(to) {
+				to = next
+			}
+			if l.shards == 1 {
+				return false
 			}
 		}
-		if !next.IsZero() {
+		return a.from.Before(o.at.Add(o.took)) && (to.IsZero() || o.at.Before(to))
+	})
+}
+
+// takeOvers says how long the take-overs of warm scorers took: from the group's assignment
+// to the first durable decision; and from the death of an owner to the assignment.
+func (l *ladder) takeOvers() {
+	l.t.Helper()
+	var warm, hit, cold, assigned []time.Duration
+	all := l.taken()
+	for _, o := range all {
+		switch {
+		case !o.warm:
+			cold = append(cold, o.took)
+		case l.disturbed(o, all):
+			hit = append(hit, o.took)
+		default:
+			warm = append(warm, o.took)
+		}
+	}
+	for _, died := range l.killed {
+		if next := after(all, died); !next.IsZero() {
 			assigned = append(assigned, next.Sub(died))
 		}
 	}
 	l.t.Logf("from assignment to the first decision, of a standby:   %s", spread(warm))
+	l.t.Logf("the same with another fault in the middle of it:       %s", spread(hit))
 	l.t.Logf("the same of one that has just started:                 %s", spread(cold))
 	l.t.Logf("from SIGKILL of an owner to the assignment:            %s", spread(assigned))
 }

@@ -56,6 +56,7 @@ type ladder struct {
 	counts map[string]int
 
 	killed   []time.Time // owners
+	absences []*absence
 	noticed  []time.Duration
 	progress int64 // as last seen
 }
@@ -68,6 +69,26 @@ type rung struct {
 	due    time.Time // when it is started or woken again; zero: it runs
 	paused bool
 	asked  bool // to end
+}
+
+// An absence is a time at which a scorer, or the broker (nil), does nothing.
+type absence struct {
+	of       *rung
+	from, to time.Time // zero: it is not over
+}
+
+// away notes an absence that begins.
+func (l *ladder) away(of *rung) {
+	l.absences = append(l.absences, &absence{of: of, from: time.Now()})
+}
+
+// here notes that one is over.
+func (l *ladder) here(of *rung) {
+	for _, a := range l.absences {
+		if a.of == of && a.to.IsZero() {
+			a.to = time.Now()
+		}
+	}
 }
 
 func newLadder(t *testing.T, shards int32) *ladder {
@@ -125,6 +146,7 @@ func (l *ladder) start(r *rung) {
 		l.t.Fatal(err)
 	}
 	r.p = start(l.t, append(l.flags("ladder", data), "--kafka", l.brokers, "--rows-max", l.rows, "--strict")...)
+	l.here(r)
 	r.lives, r.due, r.asked = append(r.lives, r.p), time.Time{}, false
 }
 
@@ -196,6 +218,7 @@ func (l *ladder) bring() {
 	if l.broker != nil && !l.back.IsZero() && time.Now().After(l.back) {
 		l.broker.start()
 		l.back = time.Time{}
+		l.here(nil)
 	}
 	for _, r := range l.nodes {
 		switch now := time.Now(); {
@@ -206,6 +229,7 @@ func (l *ladder) bring() {
 		case now.Before(r.due):
 		case r.paused:
 			_ = r.p.cmd.Process.Signal(syscall.SIGCONT)
+			l.here(r)
 			r.due, r.paused = time.Time{}, false
 		case !r.p.alive():
 			if r.asked {
@@ -232,6 +256,7 @@ func (l *ladder) fault() string {
 	}
 	draw := l.r.IntN(100)
 	if draw < 6 && l.broker != nil && l.back.IsZero() {
+		l.away(nil)
 		l.broker.kill()
 		l.back = time.Now().Add(l.between(0, 400*time.Millisecond))
 		return "broker killed"
@@ -247,10 +272,12 @@ func (l *ladder) fault() string {
 		if r == owner {
 			l.killed = append(l.killed, now)
 		}
+		l.away(r)
 		r.p.kill()
 		r.due = now.Add(l.between(0, 1500*time.Millisecond))
 		return "killed"
 	case draw < 60:
+		l.away(r)
 		_ = r.p.cmd.Process.Signal(syscall.SIGTERM)
 		r.asked = true
 		r.due = now.Add(l.between(0, 500*time.Millisecond))
@@ -269,6 +296,7 @@ func (l *ladder) fault() string {
 }
 
 func (l *ladder) pause(r *rung, d time.Duration) {
+	l.away(r)
 	_ = r.p.cmd.Process.Signal(syscall.SIGSTOP)
 	r.due, r.paused = time.Now().Add(d), true
 }
