@@ -70,7 +70,8 @@ type Explainer struct {
 	// Of each column's background: median, and mean distance from it.
 	median, spread []float32
 	own            []float32 // scratch: the decision's score
-	moved          []float32 // and by how much each group moved it
+	ways           []float32 // rows on the two ways from the usual one to the decision
+	moved          []float32 // by how much each group moved it
 	order          []int
 	reasons        []Reason
 	unusual        []Unusual
@@ -122,6 +123,7 @@ func NewExplainer(b *Bundle, newScorer func(*Model) (Scorer, error), texts []Fea
 		return nil, fmt.Errorf("explain by %d background rows: %w", n, err)
 	}
 	x.moved, x.order = make([]float32, len(x.groups)), make([]int, len(x.groups))
+	x.ways = make([]float32, (2*len(x.groups)-1)*cols)
 	x.unusual = make([]Unusual, 0, cols) // each column at most once: it never moves
 	return x, nil
 }
@@ -157,15 +159,11 @@ func (x *Explainer) Explain(row []float32, top int, quick bool) ([]Reason, error
 	if len(row) != x.cols {
 		return nil, fmt.Errorf("explain %d of %d features: %w", len(row), x.cols, ErrMatrix)
 	}
-	err := x.whole.Score(Matrix{Data: row, Rows: 1, Cols: x.cols}, x.own)
-	if err == nil {
-		measure := x.shares
-		if quick {
-			measure = x.walk
-		}
-		err = measure(row, logit(x.own[0]), x.moved)
+	measure := x.shares
+	if quick {
+		measure = x.walk
 	}
-	if err != nil {
+	if err := measure(row, x.moved); err != nil {
 		return nil, fmt.Errorf("score rows for reasons: %w", err)
 	}
 	for g := range x.order {

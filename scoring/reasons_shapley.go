@@ -12,6 +12,7 @@ type mixer struct {
 	rows   []float32 // of the background: ReasonRows times groups times width, a group's part of the encoding
 	logits []float32 // of these rows
 	usual  int       // the row whose logit is closest to their mean
+	common []float32 // and its features
 	// Scratch: a decision's parts, what they are beyond a row's, codes that were mixed,
 	// which of them a set has, their scores, and what sets are worth.
 	parts, beyond, codes []float32
@@ -48,6 +49,7 @@ func (x *mixer) mix(m *Model, newScorer func(*Model) (Scorer, error), whole Scor
 			x.usual = i
 		}
 	}
+	x.common = rows[x.usual*len(of) : (x.usual+1)*len(of)]
 	sets := 1 << groups
 	x.parts, x.beyond = make([]float32, part), make([]float32, part)
 	x.codes, x.at = make([]float32, sets*m.Width), make([]int, sets)
@@ -92,9 +94,12 @@ func (x *mixer) encode(parts, row []float32) {
 	}
 }
 
-// shares fills in the Shapley value of each group of row, whose logit is own,
-// against the background.
-func (x *mixer) shares(row []float32, own float32, moved []float32) error {
+// shares fills in the Shapley value of each group of row against the background.
+func (x *Explainer) shares(row, moved []float32) error {
+	if err := x.whole.Score(Matrix{Data: row, Rows: 1, Cols: x.cols}, x.own); err != nil {
+		return err
+	}
+	own := logit(x.own[0])
 	x.encode(x.parts, row)
 	clear(x.worth)
 	for r := range ReasonRows {
@@ -165,48 +170,44 @@ func (x *mixer) codesOf(r int) (mixed int) {
 // usual row one after another, on average over the order of the spec and the same
 // from its end. That is an estimate of the Shapley value from two of the groups!
 // orders (Castro and others, 2009), which sums to the distance from that row's logit
-// as the value does from the mean.
-func (x *mixer) walk(row []float32, own float32, moved []float32) error {
-	x.encode(x.parts, row)
-	clear(moved)
-	w, groups := x.model.Width, len(moved)
-	theirs := x.rows[x.usual*groups*w : (x.usual+1)*groups*w]
-	whole := x.codes[:w]
-	clear(whole)
-	for at, v := range theirs {
-		whole[at%w] += v
-		x.beyond[at] = x.parts[at] - v
-	}
-	// Codes 1 to groups-1 have so many of the first groups, those after them so many
-	// of the last.
-	steps := groups - 1
-	for k := range steps {
-		for _, c := range [2]struct{ to, from, group int }{{1 + k, k, k}, {1 + steps + k, steps + k, groups - 1 - k}} {
-			if k == 0 {
-				c.from = 0
-			}
-			from, beyond := x.codes[c.from*w:(c.from+1)*w], x.beyond[c.group*w:(c.group+1)*w]
-			for j, v := range beyond {
-				x.codes[c.to*w+j] = from[j] + v
-			}
-		}
-	}
-	mixed := 1 + 2*steps
-	if err := x.behind.Score(Matrix{Data: x.codes[:mixed*w], Rows: mixed, Cols: w}, x.scores); err != nil {
+// as the value does from the mean. The rows are so few that to mix them as features,
+// for the scorer to encode, takes half of the time that sums of parts would.
+func (x *Explainer) walk(row, moved []float32) error {
+	groups := len(x.groups)
+	upper, lower := x.ways[:groups*x.cols], x.ways[groups*x.cols:]
+	x.mixIn(upper, row, func(k int) int { return k }) // the last is the decision itself
+	x.mixIn(lower, row, func(k int) int { return groups - 1 - k })
+	n := len(x.ways) / x.cols
+	if err := x.whole.Score(Matrix{Data: x.ways, Rows: n, Cols: x.cols}, x.scores); err != nil {
 		return err
 	}
-	for c, p := range x.scores[:mixed] {
-		x.scores[c] = logit(p)
+	for i, p := range x.scores[:n] {
+		x.scores[i] = logit(p)
 	}
+	clear(moved)
 	first, last := x.logits[x.usual], x.logits[x.usual] // reached from either side
 	for k := range groups {
-		upper, lower := own, own
-		if k < steps {
-			upper, lower = x.scores[1+k], x.scores[1+steps+k]
+		up, down := x.scores[k], x.scores[groups-1]
+		if groups+k < n {
+			down = x.scores[groups+k]
 		}
-		moved[k] += (upper - first) / 2
-		moved[groups-1-k] += (lower - last) / 2
-		first, last = upper, lower
+		moved[k] += (up - first) / 2
+		moved[groups-1-k] += (down - last) / 2
+		first, last = up, down
 	}
 	return nil
+}
+
+// mixIn fills rows with the usual one, into which one group more of row is mixed each
+// time, in an order.
+func (x *Explainer) mixIn(rows, row []float32, order func(k int) int) {
+	before := x.common
+	for k := range len(rows) / x.cols {
+		mixed := rows[k*x.cols : (k+1)*x.cols]
+		copy(mixed, before)
+		for _, f := range x.groups[order(k)].columns {
+			mixed[f] = row[f]
+		}
+		before = mixed
+	}
 }
