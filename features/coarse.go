@@ -176,6 +176,7 @@ func (n *entity) rebuild(t int64) {
 	k := n.k
 	start, end := n.span()
 	n.at, n.h[headDue] = t, 0
+	n.hi, n.next = start, start
 	if k.colUndo > 0 {
 		next, prev := int64(neverUndone), int64(0)
 		for pos := start; pos != end; pos++ {
@@ -202,9 +203,10 @@ func (n *entity) rebuild(t int64) {
 				copy(h, k.blank[s.at:])
 			}
 		}
-		n.setBounds(win, start, start)
+		n.moved(win, start, start, 0)
 		n.forward(win, end)
 	}
+	n.hi = n.next
 }
 
 // addBucket puts a bucket into the sums of a window.

@@ -97,6 +97,5 @@ func (n *entity) forwardPlain(win *window, end uint32) {
 		sum.remove(n.plainValue(p, lo))
 	}
 	p.store(n.h, sum)
-	n.setBounds(win, lo, hi)
-	n.h[win.due] = uint64(due)
+	n.moved(win, lo, hi, due)
 }

@@ -64,10 +64,9 @@ type kind struct {
 	hashes                []int // columns of whole words: of texts, ids, content, links
 
 	windows  []window
-	due      int      // where the windows' due times are in the head
+	edges    int      // where the windows' edges are in the head
 	leads    []uint64 // by window: how long after an event it may change by it
 	entrance changes  // what a row changes as it is placed: in all windows without a delay
-	entered  []int    // words of the head with the positions of windows without a delay
 	tallies  []tally  // one for each where clause
 	tables   []valueTable
 	head     int // words of a head
@@ -89,12 +88,14 @@ type column struct {
 // window is a stretch of time behind the current event, with the running
 // state of what lies in it. Aggregates of one stretch share it.
 type window struct {
-	at     int   // word of the head that holds the positions, first<<32 | one past the last
+	// Its edge is a word of the head: the position of its first row, and above it when
+	// the window is due: moved forward to an earlier time, it does not change.
+	edge   int
+	end    int   // of one with a delay: the word with the position one past the last row
 	length int64 // ms
 	delay  int64 // ms
 	reach  int64 // ms, length and delay
 	all    bool  // from the beginning
-	due    int   // word of the head: moved forward to an earlier time, it does not change
 	groups []group
 	change changes // of every group
 	plain  *plain  // nil where it keeps more than that
@@ -152,8 +153,8 @@ type change struct {
 
 // valueTable is where a window keeps its distinct values, for those who look ahead.
 type valueTable struct {
-	at, due, window int // words of the head: of the sum, and of its window
-	col, field      int // of the row, and among the fields that are hashed
+	at, edge   int // words of the head: of the sum, and of its window
+	col, field int // of the row, and among the fields that are hashed
 }
 
 // changes are the sums that a row's coming and going changes: those apart that take
@@ -193,16 +194,13 @@ func (k *kind) layChanges() {
 				c := change{mask: g.mask, col: int32(x.col), at: int32(x.at), op: x.op, nullable: x.nullable}
 				win.change.put(c)
 				if x.op == sumDistinct {
-					k.tables = append(k.tables, valueTable{at: x.at, due: win.due, window: win.at, col: x.col})
+					k.tables = append(k.tables, valueTable{at: x.at, edge: win.edge, col: x.col})
 				}
 				// A row has no label yet as it is placed.
 				if win.delay == 0 && x.op != sumFraud && x.op != sumRun {
 					k.entrance.put(c)
 				}
 			}
-		}
-		if win.delay == 0 {
-			k.entered = append(k.entered, win.at)
 		}
 		k.leads = append(k.leads, win.lead())
 	}
@@ -374,10 +372,14 @@ func (k *kind) layWindows(s *spec.Spec) {
 	if k.undoable {
 		k.head = headWords
 	}
-	k.due = k.head
-	k.head += 2 * len(k.windows)
+	k.edges = k.head
+	k.head += len(k.windows)
 	for w := range k.windows {
-		k.windows[w].due, k.windows[w].at = k.due+w, k.due+len(k.windows)+w
+		k.windows[w].edge = k.edges + w
+		if k.windows[w].delay > 0 {
+			k.windows[w].end = k.head
+			k.head++
+		}
 		k.hasAll = k.hasAll || k.windows[w].all
 		for g := range k.windows[w].groups {
 			grp := &k.windows[w].groups[g]
@@ -475,10 +477,11 @@ func (k *kind) layTallies() {
 			k.head += t.words
 		}
 	}
+	k.head = (k.head + 3) &^ 3 // or one head more in two is in two lines where one would do
 	k.blank = make([]uint64, k.head)
 	k.blank[headDue] = never
 	for w := range k.windows {
-		k.blank[k.windows[w].due] = never
+		k.blank[k.windows[w].edge] = edgeOf(0, never)
 		for g := range k.windows[w].groups {
 			grp := &k.windows[w].groups[g]
 			t := k.tally(grp.where)

@@ -10,7 +10,9 @@ type entity struct {
 	k       *kind
 	p       *part
 	h       []uint64 // its head
-	at      int64    // the time that its windows are at
+	at      int64    // the time that its windows are at: the newest event's between two rows
+	hi      uint32   // position one past the last row that windows without a delay hold
+	next    uint32   // what hi will be, while the windows move
 	stamp   uint64   // of the current row, as it will be placed, and its columns
 	row     []uint64
 	ref     int
@@ -87,7 +89,7 @@ func (n *entity) open(k *kind, part, ref int) {
 	n.k, n.part, n.ref = k, part, ref
 	n.p = &k.parts[part]
 	n.h = n.p.heads[ref*k.head : (ref+1)*k.head : (ref+1)*k.head]
-	n.at = n.newest()
+	n.at, n.hi = n.newest(), uint32(n.h[headSpan])
 }
 
 // firstAfter returns the position of the first row later than t.
@@ -195,8 +197,7 @@ func (n *entity) leave(stamp uint64, pos uint32) {
 			if n.visible(stamp, pos) {
 				n.remove(win, stamp, pos, head)
 			}
-			_, hi := n.bounds(win)
-			n.setBounds(win, pos+1, hi)
+			n.h[win.edge] = n.h[win.edge]&^dueMax | uint64(pos+1)
 		}
 	}
 	if undone(stamp) {

@@ -105,27 +105,37 @@ func (k *kind) warm(p *part, ref int, t uint64) {
 	h := p.heads[ref*k.head : (ref+1)*k.head]
 	d, span := h[headRing], h[headSpan]
 	ring, mask := p.rows.words[d>>6:], uint32(1)<<(d&63)-1
-	next := uint32(span) & mask
-	prefetch(&ring[next])
+	next, few := uint32(span)&mask, mask < stampsAtOnce
+	if few {
+		prefetchAll(ring[:mask+1])
+	} else {
+		prefetch(&ring[next])
+	}
 	k.warmColumns(ring, next, mask)
 	if t >= h[headDue] {
 		first := uint32(span >> 32)
-		prefetchBoth(&ring[first&mask], &ring[(first+1)&mask])
+		if !few {
+			prefetchBoth(&ring[first&mask], &ring[(first+1)&mask])
+		}
 		if k.home || k.hasAll {
 			k.warmColumns(ring, first, mask)
 		}
 	}
-	at := k.due + len(k.windows)
-	for w, due := range h[k.due:at] {
-		if t >= due {
-			lo := uint32(h[at+w] >> 32)
-			prefetchBoth(&ring[lo&mask], &ring[(lo+1)&mask])
+	for w, edge := range h[k.edges : k.edges+len(k.windows)] {
+		if t>>dueShift >= edge>>32 {
+			lo := uint32(edge)
+			if !few {
+				prefetchBoth(&ring[lo&mask], &ring[(lo+1)&mask])
+			}
 			if k.windows[w].change.reads {
 				k.warmColumns(ring, lo, mask)
 			}
 		}
 	}
 }
+
+// stampsAtOnce is how large a ring may be whose stamps are asked for all at once.
+const stampsAtOnce = 32
 
 // warmColumns asks for the columns of the row at pos.
 func (k *kind) warmColumns(ring []uint64, pos, mask uint32) {
@@ -148,8 +158,8 @@ func (k *kind) warmTables(p *part, ref int, t uint64, hashes []uint64) {
 		}
 		slots, last := p.side.words[table&^found>>6:], uint64(1)<<(table&63)-1
 		prefetch(&slots[2*(hashes[x.field]&last)])
-		if t >= h[x.due] {
-			leaving := int(mask) + int(uint32(h[x.window]>>32)&mask)*(k.stride-1)
+		if edge := h[x.edge]; t>>dueShift >= edge>>32 {
+			leaving := int(mask) + int(uint32(edge)&mask)*(k.stride-1)
 			prefetch(&slots[2*(ring[leaving+x.col]&last)])
 		}
 	}

@@ -8,12 +8,35 @@ const (
 	middle        // undone or brought back where it is
 )
 
-func (n *entity) bounds(win *window) (lo, hi uint32) {
-	return uint32(n.h[win.at] >> 32), uint32(n.h[win.at])
+// dueShift is what a window's due time is kept without, so that it has room beside a
+// position: the window may be looked at so much earlier, 2 s, and does not change then.
+const (
+	dueShift = 11
+	dueMax   = 1<<32 - 1
+)
+
+// edgeOf returns the edge of a window.
+func edgeOf(lo uint32, due int64) uint64 {
+	return min(uint64(due)>>dueShift, dueMax)<<32 | uint64(lo)
 }
 
-func (n *entity) setBounds(win *window, lo, hi uint32) {
-	n.h[win.at] = uint64(lo)<<32 | uint64(hi)
+// bounds returns the positions of the rows that a window holds: first, and one past the
+// last, which for all windows without a delay is that of the view.
+func (n *entity) bounds(win *window) (lo, hi uint32) {
+	if hi = n.hi; win.end > 0 {
+		hi = uint32(n.h[win.end])
+	}
+	return uint32(n.h[win.edge]), hi
+}
+
+// moved notes what a window holds now, and when it is due to move again.
+func (n *entity) moved(win *window, lo, hi uint32, due int64) {
+	n.h[win.edge] = edgeOf(lo, due)
+	if win.end > 0 {
+		n.h[win.end] = uint64(hi)
+	} else {
+		n.next = hi
+	}
 }
 
 // seek moves the windows to time t, forwards or backwards, row by row: every
@@ -24,18 +47,19 @@ func (n *entity) seek(t int64) {
 		n.toggle(t)
 	}
 	forward := t >= n.at
-	n.at = t
+	n.at, n.next = t, n.hi
 	start, end := n.span()
 	if !forward {
 		for w := range k.windows {
 			lo, hi := n.bounds(&k.windows[w])
 			n.backward(&k.windows[w], lo, hi, start)
 		}
+		n.hi = n.next
 		return
 	}
 	simple := n.h[headCoarse] == 0
-	for w, due := range n.h[k.due : k.due+len(k.windows)] {
-		if uint64(t) < due { // as for most windows
+	for w, edge := range n.h[k.edges : k.edges+len(k.windows)] {
+		if uint64(t)>>dueShift < edge>>32 { // as for most windows
 			continue
 		}
 		if win := &k.windows[w]; simple && win.plain != nil {
@@ -44,6 +68,7 @@ func (n *entity) seek(t int64) {
 			n.forward(win, end)
 		}
 	}
+	n.hi = n.next
 }
 
 // forward moves a window to n.at, and notes when it is due to move again.
@@ -72,8 +97,7 @@ func (n *entity) forward(win *window, end uint32) {
 			n.remove(win, stamp, lo, head)
 		}
 	}
-	n.setBounds(win, lo, hi)
-	n.h[win.due] = uint64(due)
+	n.moved(win, lo, hi, due)
 }
 
 func (n *entity) backward(win *window, lo, hi, start uint32) {
@@ -100,8 +124,7 @@ func (n *entity) backward(win *window, lo, hi, start uint32) {
 			n.remove(win, stamp, hi, tail)
 		}
 	}
-	n.setBounds(win, lo, hi)
-	n.h[win.due] = 0 // not known
+	n.moved(win, lo, hi, 0) // not known
 }
 
 // enter adds the row at pos, just placed, to the windows without a delay. They
@@ -109,14 +132,11 @@ func (n *entity) backward(win *window, lo, hi, start uint32) {
 func (n *entity) enter(pos uint32) {
 	k, h := n.k, n.h
 	n.addTo(&k.entrance, n.stamp, pos, tail)
-	for _, at := range k.entered {
-		if h[at]++; uint32(h[at]) == 0 {
-			h[at] -= 1 << 32 // the position wrapped: take back the carry
-		}
-	}
-	t, dues := uint64(n.at), h[k.due:k.due+len(k.leads)]
+	n.hi++
+	t, edges := uint64(n.at), h[k.edges:k.edges+len(k.leads)]
 	for w, lead := range k.leads {
-		dues[w] = min(dues[w], t+lead)
+		edge := edges[w]
+		edges[w] = min(edge>>32, (t+lead)>>dueShift)<<32 | edge&dueMax
 	}
 	h[headDue] = min(h[headDue], t+uint64(k.keep))
 }
