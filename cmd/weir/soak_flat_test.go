@@ -11,8 +11,12 @@ import (
 	"time"
 )
 
-// A look is what a process had of something, after so many millions of integers.
-type look struct{ millions, mib float64 }
+// A look is what a process had of something, after so many millions of integers. Calm is
+// one at a scorer whose stream was not more than a second behind.
+type look struct {
+	millions, mib float64
+	calm          bool
+}
 
 // A trait is something of a process that must not grow with what it has done, each in
 // a role of its own: who decides has more of it than who stands by, for fetches, steps
@@ -26,16 +30,21 @@ const (
 	heap = "live heap"
 )
 
+// What catches up has larger steps, fetches and queues than what keeps up, and as much of
+// them after a million integers as after ninety: lines are laid through calm looks. How
+// often it catches up is up to chance.
+//
 // soakBars are how many MiB more there may be for a million integers, which is as many
 // bytes for one. Each has a state of all that the windows hold after 0.7 million; from then
 // on nothing of the scorer's is allowed to grow, and what the bars leave is for noise. The
-// embedded broker keeps 72 bytes a batch in memory for as long as it keeps the batch.
+// embedded broker has none: one that was killed reads all that it keeps into memory as it
+// begins again, gigabytes, and keeps 72 bytes of each batch.
 var soakBars = map[trait]float64{
 	{"a scorer that decides", resident}:   1.5,
 	{"a scorer that decides", heap}:       0.5,
 	{"a scorer that stands by", resident}: 1.5,
 	{"a scorer that stands by", heap}:     0.5,
-	{"the broker", resident}:              3,
+	{"the broker", resident}:              math.Inf(1),
 	{"the load", resident}:                0.5,
 }
 
@@ -45,12 +54,12 @@ const soakWarm = 2.0
 
 // look notes what the processes have: the scorer that is spared, the broker, which begins
 // anew where it is killed, and this one.
-func (s *soak) look() {
+func (s *soak) look(calm bool) {
 	s.t.Helper()
 	millions := float64(s.total) / 1e6
 	note := func(who, what string, bytes float64) {
 		if bytes > 0 {
-			s.looks[trait{who, what}] = append(s.looks[trait{who, what}], look{millions, bytes / (1 << 20)})
+			s.looks[trait{who, what}] = append(s.looks[trait{who, what}], look{millions, bytes / (1 << 20), calm})
 		}
 	}
 	note("the load", resident, float64(memoryOf("self", "VmRSS")))
@@ -69,7 +78,8 @@ func (s *soak) look() {
 
 // A growth is the straight line through looks.
 type growth struct {
-	mib, most    float64 // on the average, and at most
+	looks        int     // calm ones
+	mib, most    float64 // on the average of these, and at most of all
 	slope, noise float64 // MiB for a million integers, and what chance makes of it: twice its standard error
 }
 
@@ -79,7 +89,11 @@ const soakBlocks = 12
 
 // growthOf lays a line through looks; false where they are too few.
 func growthOf(list []look) (g growth, ok bool) {
-	if len(list) < 4*soakBlocks {
+	for _, l := range list {
+		g.most = max(g.most, l.mib)
+	}
+	list = slices.DeleteFunc(slices.Clone(list), func(l look) bool { return !l.calm })
+	if g.looks = len(list); g.looks < 4*soakBlocks {
 		return g, false
 	}
 	var x, y [soakBlocks]float64
@@ -88,7 +102,6 @@ func growthOf(list []look) (g growth, ok bool) {
 		block := list[b*len(list)/soakBlocks : (b+1)*len(list)/soakBlocks]
 		for _, l := range block {
 			x[b], y[b] = x[b]+l.millions/float64(len(block)), y[b]+l.mib/float64(len(block))
-			g.most = max(g.most, l.mib)
 		}
 		mx, my = mx+x[b]/soakBlocks, my+y[b]/soakBlocks
 	}
@@ -119,7 +132,7 @@ func (s *soak) flat(long time.Duration) {
 		what, bar := fmt.Sprintf("%s, %s", k.who, k.what), soakBars[k]
 		g, ok := growthOf(list)
 		if !ok {
-			if s.t.Logf("%-35s %d looks are too few to tell", what, len(list)); long >= 10*time.Minute && (k.who != "the broker" || s.broker != nil) {
+			if s.t.Logf("%-35s %d calm looks are too few to tell", what, g.looks); long >= 10*time.Minute && (k.who != "the broker" || s.broker != nil) {
 				s.t.Errorf("of %s nothing is shown", what)
 			}
 			continue
@@ -141,7 +154,7 @@ func TestGrowthIsToldFromTheCollectorsTurns(t *testing.T) {
 		var list []look
 		for i := range 1350 { // what half an hour at 50,000 a second leaves of its looks
 			millions := 22.5 + float64(i)*0.05
-			list = append(list, look{millions, 300 + float64(i*i%37)/37*80 + leak*millions})
+			list = append(list, look{millions, 300 + float64(i*i%37)/37*80 + leak*millions, true})
 		}
 		g, ok := growthOf(list)
 		if !ok || math.Abs(g.slope-leak) > g.noise || g.noise > 0.5 {

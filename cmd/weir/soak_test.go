@@ -87,8 +87,9 @@ func (s *soak) soak(long time.Duration) {
 		}
 		if now.After(look) {
 			look = now.Add(time.Second)
-			behind = max(behind, s.total-s.end())
-			s.look()
+			late := s.total - s.end()
+			behind = max(behind, late)
+			s.look(late < int64(s.rate))
 		}
 		time.Sleep(20 * time.Millisecond) // the embedded broker keeps 72 bytes a batch in memory
 	}
