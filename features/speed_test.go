@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weir-risk/weir/features/spec"
+	"github.com/weir-risk/weir/ingest/pages"
 	"github.com/weir-risk/weir/ingest/peer"
 	"github.com/weir-risk/weir/schemas"
 )
@@ -58,11 +59,14 @@ func (g *traffic) fill(b *schemas.Batch) {
 // feed gives rows to step, in batches of batchRows, the last ones timed. The
 // batches are made while the clock stands, many at a time: a clock that is
 // stopped for each batch would leave cold what a node finds warm.
-func (g *traffic) feed(b *testing.B, warm int, step func(*schemas.Batch)) {
+func (g *traffic) feed(b *testing.B, warm int, step func(*schemas.Batch), warmed ...func()) {
 	batches := make([]schemas.Batch, 64)
 	for n := 0; n < warm; n += batchRows {
 		g.fill(&batches[0])
 		step(&batches[0])
+	}
+	for _, f := range warmed {
+		f()
 	}
 	b.ReportAllocs()
 	b.ResetTimer()
@@ -131,7 +135,7 @@ func benchmarkWeir(b *testing.B, s *spec.Spec, entities, rounds int) {
 	e := New(s, testOptions)
 	g := &traffic{r: rand.New(rand.NewPCG(1, 1)), entities: entities}
 	x := make([]float32, batchRows*e.Width())
-	g.feed(b, entities*rounds, func(batch *schemas.Batch) { e.Step(batch, x, nil) })
+	g.feed(b, entities*rounds, func(batch *schemas.Batch) { e.Step(batch, x, nil) }, func() { pages.Gather(e.Slabs) })
 	b.ReportMetric(float64(e.Bytes())/float64(e.Entities()), "B/entity")
 }
 

@@ -178,15 +178,23 @@ const stateNearly = 0.9
 var ErrStateFull = errors.New("no room for the state: give the node more memory and a larger --state-max, or a spec with shorter windows or fewer entities")
 
 // measureDue measures the state at most once in measureEvery. It is called while
-// nothing comes too, or what a short burst left would not be known until the next.
-func (n *Node) measureDue(s *State) error {
+// nothing comes too, or what a short burst left would not be known until the next. Rest is
+// that between the pages that are gathered.
+func (n *Node) measureDue(s *State, rest time.Duration) error {
 	now := n.Now()
 	if now.Sub(n.measured) < measureEvery {
 		return nil
 	}
 	n.measured = now
+	if n.pages != nil && s.Engine.Bytes() >= gatherMin {
+		n.pages.Show(s.Engine.Slabs, rest)
+	}
 	return n.measure(s)
 }
+
+// gatherMin is the bytes of a state whose memory is gathered: a smaller one is in reach
+// of the processor's caches.
+const gatherMin = 64 << 20
 
 // measure tells how large the state is, says in time that it is nearly as large as
 // it may be, and fails where it is larger. To drop something would be no way out:

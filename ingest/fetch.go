@@ -11,6 +11,7 @@ import (
 	"github.com/weir-risk/weir/features/spec"
 	"github.com/weir-risk/weir/ingest/decode"
 	"github.com/weir-risk/weir/ingest/kafka"
+	"github.com/weir-risk/weir/ingest/pages"
 	"github.com/weir-risk/weir/schemas"
 )
 
@@ -292,7 +293,7 @@ func (o *owner) fetchers() []*fetcher {
 	var list []*fetcher
 	o.merge = &merger{
 		skew: o.node.SkewMax.Milliseconds(), answers: o.node.AnswerWait, unmerged: o.node.Unmerged,
-		waited: func() error { return o.node.measureDue(o.state) }, // fetches without records end a wait
+		waited: func() error { return o.node.measureDue(o.state, pages.Live) }, // fetches without records end a wait
 		now:    o.node.Now, after: o.node.After,
 	}
 	for class, topic := range o.node.sourceTopics() {

@@ -14,6 +14,7 @@ import (
 	"github.com/weir-risk/weir/ingest/decode"
 	"github.com/weir-risk/weir/ingest/decode/wireformat"
 	"github.com/weir-risk/weir/ingest/kafka"
+	"github.com/weir-risk/weir/ingest/pages"
 	"github.com/weir-risk/weir/ingest/trace"
 	"github.com/weir-risk/weir/schemas"
 	"github.com/weir-risk/weir/scoring"
@@ -44,6 +45,9 @@ type Config struct {
 	// there is one node.
 	Shard, Shards int32
 	Seat          *Seat
+	// HugePages has the memory of a large state gathered into huge pages, by the system,
+	// as it grows: see package pages.
+	HugePages bool
 	// Strict has a shard that catches up stay exactly behind the others, in merge order,
 	// rather than within SkewMax of them. It changes nothing where there is one shard.
 	Strict bool
@@ -161,6 +165,7 @@ type Node struct {
 	entities int
 	nearly   bool
 
+	pages   *pages.Gatherer     // nil where memory stays as it is
 	lookout lookout             // of the goroutine that folds or owns
 	warned  bool                // of how the ledger may lose records; of the goroutine that restores
 	away    bool                // Kafka, and the log says so; of the same goroutine
@@ -222,6 +227,12 @@ func (n *Node) set(f func(*Status)) {
 // metrics and its readiness, and tries again. So it does while Kafka is away, and
 // calls nobody.
 func (n *Node) Run(ctx context.Context) error {
+	if n.HugePages {
+		n.pages = pages.NewGatherer()
+		var g sync.WaitGroup
+		g.Go(func() { n.pages.Run(ctx, n.After) })
+		defer g.Wait()
+	}
 	for attempt := 0; ; attempt++ {
 		err := n.session(ctx)
 		if ctx.Err() != nil {

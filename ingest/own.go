@@ -13,6 +13,7 @@ import (
 	"github.com/weir-risk/weir/features/spec"
 	"github.com/weir-risk/weir/ingest/decode"
 	"github.com/weir-risk/weir/ingest/kafka"
+	"github.com/weir-risk/weir/ingest/pages"
 	"github.com/weir-risk/weir/schemas"
 )
 
@@ -274,7 +275,11 @@ func (o *owner) fill(ctx context.Context, f *flight) error {
 	f.decided = o.node.Now()
 	o.node.Metrics.stepped(&o.work, f.decided.Sub(f.began))
 	if err == nil {
-		err = o.node.measureDue(o.state)
+		rest := pages.Live
+		if o.work.records() >= o.node.RowsMax/busySteps {
+			rest = pages.Busy
+		}
+		err = o.node.measureDue(o.state, rest)
 	}
 	return err
 }

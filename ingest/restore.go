@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/weir-risk/weir/ingest/kafka"
+	"github.com/weir-risk/weir/ingest/pages"
 	"github.com/weir-risk/weir/schemas"
 )
 
@@ -324,7 +325,7 @@ func (n *Node) standBy(ctx context.Context, f *fold, m *kafka.Member) (context.C
 func (f *fold) tell() error {
 	f.node.Metrics.Position.Set(float64(f.state.Chain.Offset))
 	f.node.set(func(s *Status) { s.Counts, s.Ledger = f.state.Counts, f.state.Chain.Offset })
-	return f.node.measureDue(f.state)
+	return f.node.measureDue(f.state, pages.Busy)
 }
 
 // follow folds the ledger as it is written, until the context ends, which is its
@@ -336,7 +337,7 @@ func (f *fold) follow(ctx context.Context) error {
 			return err
 		}
 		if b == nil {
-			if err := f.node.measureDue(f.state); err != nil {
+			if err := f.node.measureDue(f.state, pages.Busy); err != nil {
 				return err
 			}
 			continue

@@ -229,7 +229,7 @@ func benchNode(e *env, log *kafka.Client, topics schemas.Topics, specName, codec
 		return nil, err
 	}
 	n := ingest.NewNode(log, ingest.Config{
-		Spec: s, Tokens: tokens, Topics: topics, Group: topics.Decisions + "-bench", Tenant: "bench", Codec: codec,
+		Spec: s, Tokens: tokens, Topics: topics, Group: topics.Decisions + "-bench", Tenant: "bench", Codec: codec, HugePages: true,
 		Now: time.Now, After: time.After, Metrics: ingest.NewMetrics(prometheus.NewRegistry()), OnPublished: published,
 		Log: slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})

@@ -273,7 +273,7 @@ func (s *service) scoring(ctx context.Context, f *scoreFlags) (c ingest.Config, 
 	return ingest.Config{
 		Spec: sp, Before: f.before, Features: keys.engine, StateMax: int64(f.stateMax), Tokens: keys.tokens, KeyCheck: keys.check, Wire: wire, Topics: s.topics,
 		Group: f.group, Tenant: f.tenant, SnapshotDir: filepath.Join(s.flags.data, "snapshots"), SnapshotEvery: f.snapshotEvery, RowsMax: f.rowsMax, Codec: codec,
-		Membership: kafka.GroupOptions{Session: f.session}, AcceptGaps: f.gaps, Strict: f.strict,
+		Membership: kafka.GroupOptions{Session: f.session}, AcceptGaps: f.gaps, Strict: f.strict, HugePages: true,
 		WatchFor: f.watch, RollbackKey: rollback, NewScorer: s.newScorer(),
 		Now: time.Now, After: time.After, Log: s.log, Probe: probe, Trace: s.trace,
 	}, trust, nil
