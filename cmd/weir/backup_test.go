@@ -116,6 +116,19 @@ func TestBackupAndRestore(t *testing.T) {
 	}
 }
 
+// unzipped returns what gzip has packed, nil where it is damaged.
+func unzipped(data []byte) []byte {
+	z, err := gzip.NewReader(bytes.NewReader(data))
+	if err != nil {
+		return nil
+	}
+	content, err := io.ReadAll(z)
+	if err != nil {
+		return nil
+	}
+	return content
+}
+
 // TestDamagedBackups flips and cuts off bytes: nothing is ever written of what is left.
 func TestDamagedBackups(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
@@ -149,7 +162,10 @@ func TestDamagedBackups(t *testing.T) {
 			at := head + rnd.IntN(len(good)-head)
 			bad := bytes.Clone(good)
 			bad[at] ^= byte(1 << rnd.IntN(8))
-			check("flipped", at, bad)
+			// Where bytes repeat, gzip may copy the same ones from another place.
+			if content := unzipped(bad); content == nil || !bytes.Equal(content, unzipped(good)) {
+				check("flipped", at, bad)
+			}
 			at = head + rnd.IntN(len(good)-head)
 			check("cut off", at, good[:at])
 		}

@@ -177,7 +177,8 @@ func (w *deskWorld) check(l *deskLog, desks int) {
 	w.checkAudit()
 	w.t.Logf("%d actions: %d count, %d do not; %d without an answer at first; %d records in the log, %d void; %d labels; %d pages seen",
 		counts+void, counts, void, unknown, l.records, l.void, len(l.labels), looks)
-	if counts == 0 || void == 0 || len(l.labels) == 0 || looks == 0 {
+	// Few people seldom do at once what excludes each other.
+	if counts == 0 || void == 0 && counts > 200 || len(l.labels) == 0 || looks == 0 {
 		w.t.Error("too little happened to tell")
 	}
 }
