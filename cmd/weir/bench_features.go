@@ -10,6 +10,7 @@ import (
 
 	"github.com/weir-risk/weir/features"
 	"github.com/weir-risk/weir/features/spec"
+	hugepages "github.com/weir-risk/weir/ingest/pages"
 	"github.com/weir-risk/weir/ingest/peer"
 	"github.com/weir-risk/weir/schemas"
 )
@@ -23,7 +24,8 @@ Late: the same entities where every other event comes so many events of the stre
 behind its place; and, with --deep, so many of its own entity's. Memory: the
 handbook spec with --entities, half of them customers and half terminals, 30 events
 each within 30 days, in a process of its own: what the kernel says, what weir accounts.
-All of it is CPU of one goroutine, by the kernel's account; the warm-up is apart.`,
+All of it is CPU of one goroutine, by the kernel's account; the warm-up is apart, and
+the engine's memory gathered into huge pages after it, as weir score has it.`,
 	examples: []string{
 		"weir bench features --json                     # a million entities",
 		"weir bench features --entities 100000 --runs 3 # a quick look",
@@ -225,6 +227,7 @@ func (b *featuresBench) update(ctx context.Context, e *env) (*updateFigures, err
 	}
 	batches := make([]schemas.Batch, keyBatches)
 	ours.run(1, batches, step) // the batches have their size
+	hugepages.Gather(engine.Slabs)
 	var weir, maps []float64
 	f := &updateFigures{}
 	for range b.runs {
@@ -262,6 +265,7 @@ func (b *featuresBench) late(ctx context.Context, e *env) (list []lateFigures, e
 		g.late = distance
 		batches := make([]schemas.Batch, min(keyBatches, rows/keyRows+1))
 		g.run(1, batches, step)
+		hugepages.Gather(engine.Slabs)
 		var runs []float64
 		for range b.runs {
 			if ctx.Err() != nil {

@@ -44,6 +44,7 @@
 // ingest/decode turns JSON into columns, strictly, and ingest/decode/wireformat turns
 // Avro and Protobuf, by the schemas of a registry, into that JSON. ingest is the node:
 // restore, stand by, own. ingest/history keeps what the ledger said in ClickHouse or SQLite.
+// ingest/pages has the system gather a large state's memory into huge pages.
 // ingest/simulate is a bank to try weir on, and ingest/peer the service that a good
 // engineer writes in a day, to be measured against.
 //
