@@ -477,7 +477,7 @@ func (k *kind) layTallies() {
 			k.head += t.words
 		}
 	}
-	k.head = (k.head + 3) &^ 3 // or one head more in two is in two lines where one would do
+	k.head = (k.head + 3) &^ 3 // of which none begins in the last words of a line
 	k.blank = make([]uint64, k.head)
 	k.blank[headDue] = never
 	for w := range k.windows {

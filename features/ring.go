@@ -197,7 +197,7 @@ func (n *entity) leave(stamp uint64, pos uint32) {
 			if n.visible(stamp, pos) {
 				n.remove(win, stamp, pos, head)
 			}
-			n.h[win.edge] = n.h[win.edge]&^dueMax | uint64(pos+1)
+			n.h[win.edge] = n.h[win.edge]>>32<<32 | uint64(pos+1)
 		}
 	}
 	if undone(stamp) {

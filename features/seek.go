@@ -136,7 +136,7 @@ func (n *entity) enter(pos uint32) {
 	t, edges := uint64(n.at), h[k.edges:k.edges+len(k.leads)]
 	for w, lead := range k.leads {
 		edge := edges[w]
-		edges[w] = min(edge>>32, (t+lead)>>dueShift)<<32 | edge&dueMax
+		edges[w] = min(edge>>32, (t+lead)>>dueShift)<<32 | uint64(uint32(edge))
 	}
 	h[headDue] = min(h[headDue], t+uint64(k.keep))
 }

@@ -239,21 +239,26 @@ func TestVerifyFindsWhatAShardHadNotSeen(t *testing.T) {
 	}
 }
 
+// ledgers returns what the chain of each shard takes.
+func (w *world) ledgers() (list [][]ledgerBatch) {
+	w.t.Helper()
+	for shard := range w.shards {
+		list = append(list, w.batchesOf(shard))
+	}
+	return list
+}
+
 // TestShardsAreProvedFromTheHistory verifies what three shards decided from their history
 // alone, and recomputes decisions of each: nothing differs. Where the history says that a
 // shard had seen less of another, or lacks what it had seen, it does.
 func TestShardsAreProvedFromTheHistory(t *testing.T) {
-	const shards = 3
-	w := newShardedWorld(t, "payments", 6, shards, broker.Options{Session: session})
+	w := newShardedWorld(t, "payments", 6, 3, broker.Options{Session: session})
 	n := w.payments(briefly(900, 300), 5, 6)
 	c := w.crew("a", func(c *Config) { c.RowsMax = 20 })
 	c.until("decides", func() bool { return c.decided() == n })
 	c.stop()
-	var ledger [shards][]ledgerBatch
-	for shard := range ledger {
-		ledger[shard] = w.batchesOf(int32(shard))
-	}
-	past := w.past(ledger[:]...)
+	ledger := w.ledgers()
+	past := w.past(ledger...)
 	v, err := w.verifyPast(past)
 	w.must(err)
 	if !v.Report.OK() || v.Report.Decisions != n {
@@ -278,7 +283,7 @@ func TestShardsAreProvedFromTheHistory(t *testing.T) {
 		t.Fatalf("half-way shard 1 has seen %v", seen)
 	}
 	seen[0].Offset -= 60
-	if v, err := w.verifyPast(w.past(ledger[:]...)); err == nil && v.Report.OK() {
+	if v, err := w.verifyPast(w.past(ledger...)); err == nil && v.Report.OK() {
 		t.Error("a forged position is not found")
 	}
 }
@@ -287,8 +292,7 @@ func TestShardsAreProvedFromTheHistory(t *testing.T) {
 // the ledgers are proved from the log and from the history, and decisions of either spec
 // are recomputed.
 func TestShardsGoOnByAnotherSpec(t *testing.T) {
-	const shards = 2
-	w := newShardedWorld(t, "payments", 4, shards, broker.Options{Session: session})
+	w := newShardedWorld(t, "payments", 4, 2, broker.Options{Session: session})
 	w.use(firstSpec(t))
 	n := w.payments(briefly(900, 300), 5, 4)
 	c := w.crew("a", func(c *Config) { c.RowsMax = 20 })
@@ -302,11 +306,8 @@ func TestShardsGoOnByAnotherSpec(t *testing.T) {
 	if v := w.verify(); v.Report.Decisions != n || len(v.Report.Specs) != 2 {
 		t.Errorf("%+v", v.Report)
 	}
-	var ledger [shards][]ledgerBatch
-	for shard := range ledger {
-		ledger[shard] = w.batchesOf(int32(shard))
-	}
-	past := w.past(ledger[:]...)
+	ledger := w.ledgers()
+	past := w.past(ledger...)
 	v, err := w.verifyPast(past)
 	w.must(err)
 	if !v.Report.OK() || v.Report.Decisions != n || len(v.Report.Specs) != 2 {

@@ -186,11 +186,11 @@ func (l *ladder) disturbed(o takeOver, all []takeOver) bool {
 	return slices.ContainsFunc(l.absences, func(a *absence) bool {
 		to := a.to
 		if a.of != nil && a.of != o.by {
-			if next := after(all, a.from); to.IsZero() || !next.IsZero() && next.Before(to) {
-				to = next
-			}
 			if l.shards == 1 {
 				return false
+			}
+			if next := after(all, a.from); to.IsZero() || !next.IsZero() && next.Before(to) {
+				to = next
 			}
 		}
 		return a.from.Before(o.at.Add(o.took)) && (to.IsZero() || o.at.Before(to))

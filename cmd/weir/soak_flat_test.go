@@ -12,7 +12,8 @@ import (
 )
 
 // A look is what a process had of something, after so many millions of integers. Calm is
-// one at a scorer whose stream was not more than a second behind.
+// one while the stream was no more than a second behind, and lines are laid through those:
+// what catches up has larger steps, fetches and queues, and how often it does is chance.
 type look struct {
 	millions, mib float64
 	calm          bool
@@ -30,10 +31,6 @@ const (
 	heap = "live heap"
 )
 
-// What catches up has larger steps, fetches and queues than what keeps up, and as much of
-// them after a million integers as after ninety: lines are laid through calm looks. How
-// often it catches up is up to chance.
-//
 // soakBars are how many MiB more there may be for a million integers, which is as many
 // bytes for one. Each has a state of all that the windows hold after 0.7 million; from then
 // on nothing of the scorer's is allowed to grow, and what the bars leave is for noise. The

@@ -35,7 +35,7 @@ const (
 // Gather gathers the memory of slabs, and returns once that is done.
 func Gather(slabs func(yield func(words []uint64))) {
 	for _, page := range filled(nil, spans(nil, slabs)) {
-		gather(page)
+		_ = gather(page) // or it stays as it is
 	}
 }
 
@@ -84,7 +84,7 @@ func (g *Gatherer) Run(ctx context.Context, after func(time.Duration) <-chan tim
 				continue
 			}
 			done[page] = struct{}{}
-			gather(page)
+			_ = gather(page)
 			select {
 			case <-after(time.Duration(g.rest.Load())):
 			case <-ctx.Done():

@@ -2,4 +2,6 @@
 
 package pages
 
-func gather(uintptr) {}
+import "errors"
+
+func gather(uintptr) error { return errors.ErrUnsupported }
