@@ -29,7 +29,7 @@ const (
 const (
 	size    = 2 << 20  // of a huge page, where the others are of 4 kB
 	slabMin = 32 << 10 // bytes; several that are smaller share what Go takes from the system
-	anew    = 64       // lists after which all is gathered again: pages fall apart where memory was given back
+	anew    = 1 << 12  // lists, an hour of one a second, after which all is gathered again: pages fall apart where memory was given back
 )
 
 // Gather gathers the memory of slabs, and returns once that is done.
